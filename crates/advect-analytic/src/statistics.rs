@@ -1,0 +1,87 @@
+//! Estimates with their standard errors, and distances between samples.
+
+/// An estimate and what it may be off by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// The estimate.
+    pub value: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+    /// The number of independent values it rests on.
+    pub count: usize,
+}
+
+impl Estimate {
+    /// The mean of independent values.
+    #[must_use]
+    pub fn mean(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        Self { value: mean, standard_error: (variance / n).sqrt(), count: values.len() }
+    }
+
+    /// The variance of independent values; its standard error is `sqrt((m4 - m2^2) / n)`, of any law.
+    #[must_use]
+    pub fn variance(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let m2 = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+        let m4 = values.iter().map(|v| (v - mean).powi(4)).sum::<f64>() / n;
+        Self {
+            value: m2 * n / (n - 1.0),
+            standard_error: ((m4 - m2 * m2) / n).sqrt(),
+            count: values.len(),
+        }
+    }
+
+    /// How many standard errors lie between the estimate and the exact value. A test bounds it by 4.
+    #[must_use]
+    pub fn deviation(&self, exact: f64) -> f64 {
+        (self.value - exact).abs() / self.standard_error
+    }
+}
+
+/// The correlation coefficient of pairs; its standard error under independence is about `1 / sqrt(n)`.
+#[must_use]
+pub fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let n = a.len() as f64;
+    let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
+    let product = |x: &[f64], mx: f64, y: &[f64], my: f64| -> f64 {
+        x.iter().zip(y).map(|(x, y)| (x - mx) * (y - my)).sum()
+    };
+    product(a, mean_a, b, mean_b) / (product(a, mean_a, a, mean_a) * product(b, mean_b, b, mean_b)).sqrt()
+}
+
+/// The squared energy distance `2 E|A - B| - E|A - A'| - E|B - B'|` of two samples, unbiased (it may fall below zero).
+///
+/// Szekely & Rizzo (2004). Costs n^2.
+#[must_use]
+pub fn energy_distance<P: AsRef<[f64]>>(a: &[P], b: &[P]) -> f64 {
+    let distance = |x: &P, y: &P| -> f64 {
+        x.as_ref().iter().zip(y.as_ref()).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt()
+    };
+    let total = |x: &[P], y: &[P]| -> f64 { x.iter().map(|x| y.iter().map(|y| distance(x, y)).sum::<f64>()).sum() };
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    2.0 * total(a, b) / (n * m) - total(a, a) / (n * (n - 1.0)) - total(b, b) / (m * (m - 1.0))
+}
+
+/// The 2-Wasserstein distance of two equally large samples of numbers: sort and compare.
+#[must_use]
+pub fn wasserstein(a: &[f64], b: &[f64]) -> f64 {
+    let (mut a, mut b) = (a.to_vec(), b.to_vec());
+    a.sort_by(f64::total_cmp);
+    b.sort_by(f64::total_cmp);
+    (a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / a.len() as f64).sqrt()
+}
+
+/// The sliced 2-Wasserstein distance of two equally large samples: the root mean square over the given unit
+/// directions (Rabin et al., 2012).
+#[must_use]
+pub fn sliced_wasserstein<P: AsRef<[f64]>>(a: &[P], b: &[P], directions: &[P]) -> f64 {
+    let project = |points: &[P], direction: &P| -> Vec<f64> {
+        points.iter().map(|p| p.as_ref().iter().zip(direction.as_ref()).map(|(x, d)| x * d).sum()).collect()
+    };
+    let squares = directions.iter().map(|d| wasserstein(&project(a, d), &project(b, d)).powi(2));
+    (squares.sum::<f64>() / directions.len() as f64).sqrt()
+}

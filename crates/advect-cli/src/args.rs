@@ -1,0 +1,139 @@
+//! The command line.
+
+use crate::config::SolverName;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Train generative models that move noise into data, sample them, look at them.
+#[derive(Debug, Parser)]
+#[command(name = "advect", version, arg_required_else_help = true, after_help = "Example: advect train --preset digits")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Where to compute: cuda, vulkan, wgpu or flex (the processor), as far as compiled in.
+    /// Without it: the environment variable BURN_DEVICE, else the first that this machine has.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) device: Option<String>,
+    /// Print nothing but errors.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Print what happened as JSON, one object a line.
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a model into a run folder: weights, configuration, pictures.
+    #[command(after_help = "Examples:\n  advect train --preset digits\n  advect train --preset moons --set train.learning_rate=1e-3 --run runs/try\n  advect train --run runs/digits --resume")]
+    Train(TrainArgs),
+    /// Draw samples from a trained run.
+    #[command(after_help = "Examples:\n  advect sample runs/digits --class 3 --count 16 --out threes.png\n  advect sample runs/digits --count 1000 --classes all --out digits.npz\n  advect sample runs/moons --solver dopri5 --rtol 1e-5 --atol 1e-5 --out moons.npy")]
+    Sample(SampleArgs),
+    /// Say what a run folder or a weights file holds.
+    #[command(after_help = "Examples:\n  advect info runs/digits\n  advect info runs/digits/ema.safetensors")]
+    Info(InfoArgs),
+    /// List the presets.
+    #[command(after_help = "Example: advect presets")]
+    Presets,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// A ready configuration; see `advect presets`.
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    pub(crate) preset: Option<String>,
+    /// A configuration file; it may name a preset and change only some keys.
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) config: Option<PathBuf>,
+    /// The run folder [default: runs/PRESET].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    /// Training steps in all.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) steps: Option<u64>,
+    /// The seed of everything random.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub(crate) seed: Option<u64>,
+    /// Continue the run where its last checkpoint stands, bit for bit.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Change one key of the configuration, such as train.batch=64; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SampleArgs {
+    /// The run folder.
+    pub(crate) run: PathBuf,
+    /// How many samples [default: 100].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) count: Option<usize>,
+    /// All samples of one class.
+    #[arg(long, value_name = "C", conflicts_with = "classes")]
+    pub(crate) class: Option<usize>,
+    /// `all`: the classes in turn, sample by sample (the default of a model with classes).
+    #[arg(long, value_name = "all")]
+    pub(crate) classes: Option<Classes>,
+    /// Classifier-free guidance: 1 is the plain conditional model [default: the run's].
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
+    pub(crate) guidance: Option<f64>,
+    /// The ODE solver [default: the run's].
+    #[arg(long)]
+    pub(crate) solver: Option<SolverName>,
+    /// Steps of a fixed-step solver [default: the run's].
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["rtol", "atol"])]
+    pub(crate) steps: Option<usize>,
+    /// Relative tolerance of dopri5 [default: the run's].
+    #[arg(long, value_name = "R")]
+    pub(crate) rtol: Option<f64>,
+    /// Absolute tolerance of dopri5 [default: the run's].
+    #[arg(long, value_name = "A")]
+    pub(crate) atol: Option<f64>,
+    /// The seed of the noise [default: 0]. Sample i of a seed is the same whatever --count and --batch.
+    #[arg(long, value_name = "S", default_value_t = 0, hide_default_value = true)]
+    pub(crate) seed: u64,
+    /// How many samples are computed together: memory against speed, not results [default: the run's].
+    #[arg(long, value_name = "B", value_parser = positive)]
+    pub(crate) batch: Option<usize>,
+    /// The averaged weights or those as trained.
+    #[arg(long, value_enum, default_value = "ema")]
+    pub(crate) weights: WeightsName,
+    /// The file to write: .png (grid or scatter), .gif (trajectory), .npy, .npz or .safetensors (float32, in the
+    /// data's own units and shape).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// clap's own ranges do not cover `usize`.
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("is not a whole number".to_owned()),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Classes {
+    All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightsName {
+    Ema,
+    Model,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// A run folder or a .safetensors file.
+    pub(crate) path: PathBuf,
+}

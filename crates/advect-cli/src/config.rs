@@ -1,0 +1,412 @@
+//! The configuration of a run, as it stands in `config.toml`: defaults, a file, `--set`, checks.
+
+use crate::{error::CliError, presets};
+use advect::{
+    nn::{MlpConfig, UNetConfig},
+    paths::{Cosine, Linear, LinearVp, LogitNormalTime, Polynomial, Prediction, Schedule, TimeSampler, UniformTime, Vp},
+    prelude::NoiseKey,
+};
+use serde::{Deserialize, Serialize};
+use std::{path::Path, sync::Arc};
+use toml::{Table, Value};
+
+/// The newest format of `config.toml` that this version reads, and the one it writes.
+const FORMAT: u64 = 1;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunConfig {
+    pub(crate) format: u64,
+    pub(crate) preset: String,
+    pub(crate) seed: u64,
+    pub(crate) data: DataConfig,
+    pub(crate) model: ModelConfig,
+    pub(crate) path: PathConfig,
+    pub(crate) train: TrainConfig,
+    pub(crate) sample: SampleConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DataConfig {
+    pub(crate) name: DataName,
+    /// One sample in so many is held out for the validation loss.
+    pub(crate) held_out: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DataName {
+    Digits,
+    Moons,
+    Checkerboard,
+    EightGaussians,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum ModelConfig {
+    Mlp(MlpConfig),
+    Unet(UNetConfig),
+}
+
+impl ModelConfig {
+    pub(crate) fn classes(&self) -> Option<usize> {
+        match self {
+            Self::Mlp(config) => config.classes,
+            Self::Unet(config) => config.classes,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PathConfig {
+    pub(crate) schedule: ScheduleName,
+    pub(crate) prediction: PredictionName,
+    pub(crate) times: TimesName,
+    /// Mean and standard deviation of the logit of t, for `logit-normal` times.
+    pub(crate) times_mean: f64,
+    pub(crate) times_std: f64,
+    /// Uniform times stay this far from 0 and 1.
+    pub(crate) times_clip: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ScheduleName {
+    Linear,
+    Cosine,
+    Vp,
+    LinearVp,
+    Polynomial2,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PredictionName {
+    Velocity,
+    Noise,
+    Data,
+    Score,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TimesName {
+    Uniform,
+    LogitNormal,
+}
+
+impl PathConfig {
+    pub(crate) fn schedule(&self) -> Result<Arc<dyn Schedule>, CliError> {
+        Ok(match self.schedule {
+            ScheduleName::Linear => Arc::new(Linear),
+            ScheduleName::Cosine => Arc::new(Cosine),
+            ScheduleName::Vp => Arc::new(Vp::default()),
+            ScheduleName::LinearVp => Arc::new(LinearVp),
+            ScheduleName::Polynomial2 => Arc::new(Polynomial::new(2.0).map_err(CliError::usage)?),
+        })
+    }
+
+    pub(crate) fn prediction(&self) -> Prediction {
+        match self.prediction {
+            PredictionName::Velocity => Prediction::Velocity,
+            PredictionName::Noise => Prediction::Noise,
+            PredictionName::Data => Prediction::Data,
+            PredictionName::Score => Prediction::Score,
+        }
+    }
+
+    pub(crate) fn times(&self) -> Result<AnyTimes, CliError> {
+        Ok(match self.times {
+            TimesName::Uniform => AnyTimes::Uniform(UniformTime::clipped(self.times_clip).map_err(CliError::usage)?),
+            TimesName::LogitNormal => AnyTimes::LogitNormal(
+                LogitNormalTime::new(self.times_mean, self.times_std).map_err(CliError::usage)?,
+            ),
+        })
+    }
+}
+
+/// A time sampler chosen by name.
+#[derive(Debug, Clone)]
+pub(crate) enum AnyTimes {
+    Uniform(UniformTime),
+    LogitNormal(LogitNormalTime),
+}
+
+impl TimeSampler for AnyTimes {
+    fn sample(&self, key: NoiseKey, ids: &[u64], counter: u64) -> Vec<f64> {
+        match self {
+            Self::Uniform(times) => times.sample(key, ids, counter),
+            Self::LogitNormal(times) => times.sample(key, ids, counter),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrainConfig {
+    pub(crate) steps: u64,
+    pub(crate) batch: usize,
+    pub(crate) learning_rate: f64,
+    pub(crate) warmup: u64,
+    /// The learning rate ends at this fraction of its peak.
+    pub(crate) floor: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) beta2: f64,
+    pub(crate) clip_norm: f64,
+    pub(crate) ema: f64,
+    pub(crate) label_drop: f64,
+    /// Steps between checkpoints and validation losses.
+    pub(crate) checkpoint_every: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SampleConfig {
+    pub(crate) solver: SolverName,
+    pub(crate) steps: usize,
+    pub(crate) rtol: f64,
+    pub(crate) atol: f64,
+    pub(crate) guidance: f64,
+    pub(crate) batch: usize,
+    /// Where in time sampling starts and ends: 0 and 1, or a little inside for predictions that are singular there.
+    pub(crate) start: f64,
+    pub(crate) end: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SolverName {
+    Euler,
+    Midpoint,
+    Heun,
+    Rk4,
+    Dopri5,
+}
+
+impl std::fmt::Display for SolverName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Euler => "euler",
+            Self::Midpoint => "midpoint",
+            Self::Heun => "heun",
+            Self::Rk4 => "rk4",
+            Self::Dopri5 => "dopri5",
+        })
+    }
+}
+
+/// Keys that a preset may leave out.
+const OPTIONAL: [&str; 1] = ["model.classes"];
+
+impl RunConfig {
+    /// The preset named by the user or by the file, the file over it, `--set` over both.
+    pub(crate) fn resolve(preset: Option<&str>, file: Option<&Path>, set: &[String]) -> Result<Self, CliError> {
+        let mut layer = Table::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| CliError::usage(format!("cannot read the config {}: {e}", path.display())))?;
+            layer = parse(&text, path)?;
+        }
+        let named = layer.get("preset").and_then(Value::as_str).map(str::to_owned);
+        let name = preset.map(str::to_owned).or(named).unwrap_or_else(|| presets::FIRST.to_owned());
+        let mut table = to_table(&presets::find(&name)?)?;
+        check_format(&layer, file)?;
+        merge(&mut table, layer, "", file)?;
+        for assignment in set {
+            table = assign(table, assignment)?;
+        }
+        Self::from_table(table)
+    }
+
+    /// A `config.toml` of a run.
+    pub(crate) fn read(text: &str, path: &Path) -> Result<Self, CliError> {
+        let table = parse(text, path)?;
+        check_format(&table, Some(path))?;
+        Self::from_table(table).map_err(|e| CliError::failure(format!("{}: {e}", path.display())))
+    }
+
+    pub(crate) fn to_toml(&self) -> Result<String, CliError> {
+        toml::to_string(self).map_err(|e| CliError::failure(e.to_string()))
+    }
+
+    fn from_table(table: Table) -> Result<Self, CliError> {
+        let config: Self = Value::Table(table).try_into().map_err(|e: toml::de::Error| {
+            CliError::usage(format!("the configuration is not valid: {}", e.to_string().trim().replace('\n', " ")))
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<(), CliError> {
+        let (train, sample) = (&self.train, &self.sample);
+        let checks: [(&str, f64, bool, &str); 17] = [
+            ("data.held_out", self.data.held_out as f64, self.data.held_out >= 2, "at least 2"),
+            ("train.steps", train.steps as f64, train.steps >= 1, "at least 1"),
+            ("train.batch", train.batch as f64, train.batch >= 1, "at least 1"),
+            ("train.learning_rate", train.learning_rate, positive(train.learning_rate), "finite and > 0"),
+            ("train.floor", train.floor, (0.0..=1.0).contains(&train.floor), "0 to 1"),
+            ("train.weight_decay", train.weight_decay, (0.0..1.0).contains(&train.weight_decay), "0 to 1"),
+            ("train.beta2", train.beta2, (0.0..1.0).contains(&train.beta2), "0 <= beta2 < 1"),
+            ("train.clip_norm", train.clip_norm, positive(train.clip_norm), "finite and > 0"),
+            ("train.ema", train.ema, (0.0..1.0).contains(&train.ema), "0 <= ema < 1"),
+            ("train.label_drop", train.label_drop, (0.0..=1.0).contains(&train.label_drop), "0 to 1"),
+            ("train.checkpoint_every", train.checkpoint_every as f64, train.checkpoint_every >= 1, "at least 1"),
+            ("sample.steps", sample.steps as f64, sample.steps >= 1, "at least 1"),
+            ("sample.batch", sample.batch as f64, sample.batch >= 1, "at least 1"),
+            ("sample.rtol", sample.rtol, sample.rtol.is_finite() && sample.rtol >= 0.0, "finite and >= 0"),
+            ("sample.atol", sample.atol, positive(sample.atol), "finite and > 0"),
+            ("sample.guidance", sample.guidance, sample.guidance.is_finite(), "finite"),
+            (
+                "sample.end",
+                sample.end,
+                (0.0..=1.0).contains(&sample.start) && (0.0..=1.0).contains(&sample.end) && sample.start < sample.end,
+                "0 <= sample.start < sample.end <= 1",
+            ),
+        ];
+        for (name, value, valid, range) in checks {
+            if !valid {
+                return Err(CliError::usage(format!("{name} = {value} is out of range: {range}")));
+            }
+        }
+        let described = match (&self.model, self.data.name) {
+            (ModelConfig::Unet(unet), DataName::Digits) => {
+                if unet.in_channels != 1 || unet.out_channels != 1 {
+                    return Err(CliError::usage("digits have one channel: model.in_channels and out_channels must be 1"));
+                }
+                unet.validate()
+            }
+            (ModelConfig::Mlp(mlp), DataName::Moons | DataName::Checkerboard | DataName::EightGaussians) => {
+                if mlp.input != 2 {
+                    return Err(CliError::usage("points on the plane have two coordinates: model.input must be 2"));
+                }
+                mlp.validate()
+            }
+            (ModelConfig::Unet(_), _) => {
+                return Err(CliError::usage("a U-Net needs images, such as data.name = \"digits\""));
+            }
+            (ModelConfig::Mlp(_), _) => {
+                return Err(CliError::usage("an MLP needs points, such as data.name = \"moons\""));
+            }
+        };
+        described.map_err(|e| CliError::usage(format!("model: {e}")))?;
+        let known = if self.data.name == DataName::Digits { 10 } else { 0 };
+        match self.model.classes() {
+            Some(classes) if classes != known => Err(CliError::usage(format!(
+                "model.classes = {classes}, but these data have {known} classes{}",
+                if known == 0 { ": leave it out" } else { "" }
+            ))),
+            _ => self.path.schedule().and(self.path.times()).map(drop),
+        }
+    }
+}
+
+fn positive(value: f64) -> bool {
+    value.is_finite() && value > 0.0
+}
+
+fn check_format(table: &Table, file: Option<&Path>) -> Result<(), CliError> {
+    match table.get("format").and_then(Value::as_integer) {
+        Some(found) if found > FORMAT as i64 => Err(CliError::failure(format!(
+            "{} has format {found}, this version reads up to {FORMAT}: update advect",
+            file.map_or_else(String::new, |f| f.display().to_string())
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn to_table(config: &RunConfig) -> Result<Table, CliError> {
+    Table::try_from(config).map_err(|e| CliError::failure(e.to_string()))
+}
+
+/// TOML, or where exactly it is not.
+fn parse(text: &str, path: &Path) -> Result<Table, CliError> {
+    text.parse::<Table>().map_err(|e| {
+        let at = e.span().map_or(0, |span| span.start.min(text.len()));
+        let before = &text.as_bytes()[..at];
+        let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
+        let column = at - before.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1) + 1;
+        let reason = e.message().replace('\n', ", ");
+        CliError::usage(format!("{} is not TOML: line {line}, column {column}: {reason}", path.display()))
+    })
+}
+
+/// Lays `over` on `base`; every key must be known there. A model of another kind replaces the whole section.
+fn merge(base: &mut Table, over: Table, prefix: &str, file: Option<&Path>) -> Result<(), CliError> {
+    if prefix == "model."
+        && let (Some(new), Some(old)) = (over.get("kind"), base.get("kind"))
+        && new != old
+    {
+        *base = over;
+        return Ok(());
+    }
+    for (key, value) in over {
+        let full = format!("{prefix}{key}");
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(value)) => merge(below, value, &format!("{full}."), file)?,
+            (Some(Value::Table(_)), _) => {
+                return Err(CliError::usage(format!("`{full}` is a section, not a value")));
+            }
+            (Some(Value::Float(slot)), Value::Integer(whole)) => *slot = whole as f64,
+            (Some(slot), value) => *slot = value,
+            (None, value) if OPTIONAL.contains(&full.as_str()) => {
+                base.insert(key, value);
+            }
+            (None, _) => {
+                let known: Vec<String> = base.keys().map(|k| format!("{prefix}{k}")).collect();
+                let place = file.map_or_else(String::new, |f| format!(" in {}", f.display()));
+                return Err(CliError::usage(format!(
+                    "unknown key `{full}`{place}{}",
+                    presets::suggest(&full, known.iter().map(String::as_str))
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `--set train.steps=200`: the value is TOML, or else a bare word.
+fn assign(mut table: Table, assignment: &str) -> Result<Table, CliError> {
+    let Some((key, text)) = assignment.split_once('=') else {
+        return Err(CliError::usage(format!("--set {assignment}: write key=value, such as train.steps=200")));
+    };
+    let (key, text) = (key.trim(), text.trim());
+    let value = format!("v = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| Value::String(text.to_owned()));
+    let mut known = Vec::new();
+    leaves(&table, "", &mut known);
+    known.extend(OPTIONAL.map(str::to_owned));
+    if !known.iter().any(|k| k == key) {
+        // A last part that fits is what people mean who forget the section.
+        let ends = known.iter().find(|k| k.ends_with(&format!(".{key}")));
+        let hint = match ends {
+            Some(full) => format!(": did you mean `{full}`?"),
+            None => presets::suggest(key, known.iter().map(String::as_str)),
+        };
+        return Err(CliError::usage(format!("unknown key `{key}`{hint}")));
+    }
+    let layer = key.rsplit('.').fold(value, |value, part| {
+        let mut table = Table::new();
+        table.insert(part.to_owned(), value);
+        Value::Table(table)
+    });
+    if let Value::Table(layer) = layer {
+        merge(&mut table, layer, "", None)?;
+    }
+    Ok(table)
+}
+
+fn leaves(table: &Table, prefix: &str, out: &mut Vec<String>) {
+    for (key, value) in table {
+        let full = format!("{prefix}{key}");
+        match value {
+            Value::Table(below) => leaves(below, &format!("{full}."), out),
+            _ => out.push(full),
+        }
+    }
+}

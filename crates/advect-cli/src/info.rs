@@ -1,0 +1,60 @@
+//! `advect info`.
+
+use crate::config::RunConfig;
+use crate::error::CliError;
+use crate::say::Say;
+use advect::prelude::RunFolder;
+use advect::train::{Weights, Which};
+use serde_json::json;
+use std::fmt::Write;
+use std::path::Path;
+
+pub(crate) fn run(path: &Path, say: Say) -> Result<(), CliError> {
+    if path.is_dir() {
+        folder(path, say)
+    } else if path.exists() {
+        file(path, say)
+    } else {
+        Err(CliError::failure(format!("{} does not exist", path.display())))
+    }
+}
+
+fn folder(path: &Path, say: Say) -> Result<(), CliError> {
+    let run = RunFolder::open(path)?;
+    let state = run.state()?;
+    let text = run.config()?;
+    let config = RunConfig::read(&text, &path.join("config.toml"))?;
+    // Proves that the files are whole and belong together.
+    let tensors = run.weights_of(Which::Ema)?.tensors.len();
+    let done = if state.step >= config.train.steps { "finished" } else { "unfinished; --resume continues it" };
+    say.event(
+        &format!(
+            "run {}: preset {}, step {} of {} ({done}), {} parameters in {tensors} tensors, written by advect {}\n\n{}",
+            path.display(),
+            config.preset,
+            state.step,
+            config.train.steps,
+            state.parameters,
+            state.version,
+            text.trim_end()
+        ),
+        json!({"kind": "run", "path": path, "state": state, "config": config}),
+    );
+    Ok(())
+}
+
+fn file(path: &Path, say: Say) -> Result<(), CliError> {
+    let weights = Weights::load(path)?;
+    let mut text = format!("{}: {} tensors, {} numbers", path.display(), weights.tensors.len(), weights.count());
+    if let Ok(step) = weights.metadata.parse::<u64>() {
+        write!(text, ", step {step}")?;
+    }
+    let mut rows = Vec::new();
+    for (name, data) in &weights.tensors {
+        let shape = data.shape().to_vec();
+        write!(text, "\n  {name}  {shape:?}  {:?}", data.dtype())?;
+        rows.push(json!({"name": name, "shape": shape, "dtype": format!("{:?}", data.dtype())}));
+    }
+    say.event(&text, json!({"kind": "weights", "path": path, "numbers": weights.count(), "tensors": rows}));
+    Ok(())
+}

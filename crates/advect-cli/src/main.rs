@@ -1,0 +1,64 @@
+//! The `advect` program: train a generative model, sample it, look at it.
+
+mod args;
+mod config;
+mod error;
+mod info;
+mod output;
+mod pictures;
+mod presets;
+mod sample;
+mod sampler;
+mod say;
+mod task;
+mod train;
+
+use advect::device::{Chosen, choose};
+use args::{Cli, Command};
+use clap::Parser;
+use error::CliError;
+use say::Say;
+use serde_json::json;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // clap leaves with 2 on wrong usage, 0 after --help.
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "error: {error}"));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), CliError> {
+    let say = Say::new(&cli.common);
+    match &cli.command {
+        Command::Train(args) => train::run(args, &device(cli, say)?, say),
+        Command::Sample(args) => sample::run(args, &device(cli, say)?, say),
+        Command::Info(args) => info::run(&args.path, say),
+        Command::Presets => {
+            for preset in presets::ALL {
+                say.event(
+                    &format!("{:16} {}", preset.name, preset.about),
+                    json!({"name": preset.name, "about": preset.about}),
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+fn device(cli: &Cli, say: Say) -> Result<Chosen, CliError> {
+    let variable = std::env::var("BURN_DEVICE").ok().filter(|v| !v.is_empty());
+    let wanted = cli.common.device.clone().or(variable);
+    let chosen = choose(wanted.as_deref()).map_err(CliError::usage)?;
+    say.event(
+        &format!("device: {} (change it with --device or BURN_DEVICE)", chosen.name),
+        json!({"event": "device", "device": chosen.name}),
+    );
+    Ok(chosen)
+}

@@ -1,0 +1,172 @@
+//! From a network to samples: noise by id, guidance, a solver, the data's own units.
+
+use crate::config::{PathConfig, SolverName};
+use crate::error::CliError;
+use crate::task::SAMPLE_NOISE;
+use advect::data::Units;
+use advect::paths::Schedule;
+use advect::prelude::*;
+use advect::solvers::Stepper;
+use std::{cell::Cell, sync::Arc, time::Instant};
+
+/// Frames of a trajectory at most.
+const FRAMES: usize = 48;
+
+/// How to solve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Method {
+    Fixed { solver: SolverName, steps: usize },
+    /// Every sample with its own steps, so that results do not depend on the batch.
+    Adaptive { tolerance: Tolerance },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Request<'a> {
+    pub(crate) count: usize,
+    /// The class of each sample.
+    pub(crate) classes: Option<Vec<usize>>,
+    pub(crate) null_class: usize,
+    pub(crate) guidance: f64,
+    pub(crate) method: Method,
+    pub(crate) seed: u64,
+    pub(crate) batch: usize,
+    pub(crate) span: [f64; 2],
+    pub(crate) path: &'a PathConfig,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) units: Units,
+    pub(crate) device: Device,
+    /// Keep the states on the way.
+    pub(crate) frames: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Samples {
+    /// One after the other, in the data's units, unclipped.
+    pub(crate) values: Vec<f32>,
+    /// The same at times on the way, if asked for; the last frame is `values`.
+    pub(crate) frames: Vec<Vec<f32>>,
+    pub(crate) classes: Option<Vec<usize>>,
+    /// Evaluations of the network a sample; guidance counts once.
+    pub(crate) evaluations: f64,
+    pub(crate) seconds: f64,
+}
+
+/// Draws the samples, `batch` at a time. `progress` hears how many are done.
+pub(crate) fn sample<N: Backbone<D>, const D: usize>(
+    network: &N,
+    request: &Request<'_>,
+    mut progress: impl FnMut(usize),
+) -> Result<Samples, CliError> {
+    let started = Instant::now();
+    let evaluated = Cell::new(0);
+    let grid = grid(request)?;
+    let mut frames: Vec<Vec<f32>> = Vec::new();
+    let mut values = Vec::new();
+    for start in (0..request.count).step_by(request.batch) {
+        let end = (start + request.batch).min(request.count);
+        let ids: Vec<u64> = (start as u64..end as u64).collect();
+        let shape: [usize; D] = std::array::from_fn(|i| if i == 0 { end - start } else { request.shape[i - 1] });
+        let noise = NoiseKey::new(request.seed, SAMPLE_NOISE).normal(&ids, 0, shape, &request.device);
+        let classes = request.classes.as_ref().map(|classes| classes[start..end].to_vec());
+        let states = transport(network, request, noise, classes, &grid, &evaluated)?;
+        if request.frames {
+            frames.resize_with(states.len(), Vec::new);
+        }
+        let last = states.len() - 1;
+        for (k, state) in states.into_iter().enumerate() {
+            let drawn = request.units.to_data(state).try_into_vec_as::<f32>();
+            let drawn = drawn.map_err(|_| CliError::failure("cannot read the samples back from the device"))?;
+            if request.frames {
+                frames[k].extend(&drawn);
+            }
+            if k == last {
+                values.extend(drawn);
+            }
+        }
+        progress(end);
+    }
+    Ok(Samples {
+        values,
+        frames,
+        classes: request.classes.clone(),
+        evaluations: evaluated.get() as f64 / request.count as f64,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// Fixed steps stop at each of theirs; an adaptive solver only where a frame is wanted.
+fn grid(request: &Request<'_>) -> Result<TimeGrid, CliError> {
+    let [from, to] = request.span;
+    let steps = match request.method {
+        Method::Fixed { steps, .. } => steps,
+        Method::Adaptive { .. } if request.frames => FRAMES,
+        Method::Adaptive { .. } => 1,
+    };
+    Ok(TimeGrid::uniform(from, to, steps)?)
+}
+
+fn transport<N: Backbone<D>, const D: usize>(
+    network: &N,
+    request: &Request<'_>,
+    noise: Tensor<D>,
+    classes: Option<Vec<usize>>,
+    grid: &TimeGrid,
+    evaluated: &Cell<u64>,
+) -> Result<Vec<Tensor<D>>, CliError> {
+    let rows = noise.dims()[0];
+    let strong = Conditioned::new(network, classes.clone()).counted(evaluated);
+    if classes.is_some() && request.guidance != 1.0 {
+        let weak = Conditioned::new(network, Some(vec![request.null_class; rows]));
+        let guidance = request.guidance;
+        integrate(Guided { strong, weak, scale: move |_t: f64| guidance }, request, noise, grid)
+    } else {
+        integrate(strong, request, noise, grid)
+    }
+}
+
+fn integrate<F: RowField<Tensor<D>>, const D: usize>(
+    field: F,
+    request: &Request<'_>,
+    noise: Tensor<D>,
+    grid: &TimeGrid,
+) -> Result<Vec<Tensor<D>>, CliError> {
+    let schedule: Arc<dyn Schedule> = request.path.schedule()?;
+    let source = SourceLaw::GaussianIndependent;
+    let predictor = Predictor { field, prediction: request.path.prediction(), schedule, source };
+    let velocity = predictor.field(Prediction::Velocity, grid.start(), grid.end())?;
+    let (f, x, frames) = (&velocity, noise, request.frames);
+    match request.method {
+        Method::Fixed { solver: SolverName::Euler, .. } => run(f, EULER.stepper(), x, grid, frames),
+        Method::Fixed { solver: SolverName::Midpoint, .. } => run(f, MIDPOINT.stepper(), x, grid, frames),
+        Method::Fixed { solver: SolverName::Heun, .. } => run(f, HEUN.stepper(), x, grid, frames),
+        Method::Fixed { solver: SolverName::Rk4, .. } => run(f, RK4.stepper(), x, grid, frames),
+        Method::Fixed { solver: SolverName::Dopri5, .. } => run(f, DOPRI5.stepper(), x, grid, frames),
+        Method::Adaptive { tolerance } => {
+            let rows = AdaptiveRows::new(DOPRI5.stepper(), tolerance, PiController::standard());
+            run(f, rows, x, grid, frames)
+        }
+    }
+}
+
+fn run<G, S: Stepper<G, Tensor<D>>, const D: usize>(
+    velocity: &G,
+    stepper: S,
+    x: Tensor<D>,
+    grid: &TimeGrid,
+    frames: bool,
+) -> Result<Vec<Tensor<D>>, CliError> {
+    if !frames {
+        return Ok(vec![solve(velocity, stepper, x, grid)?]);
+    }
+    // At most FRAMES of them, the first and the last always.
+    let stride = grid.steps().div_ceil(FRAMES);
+    let wanted = |k: usize| k == 0 || (grid.steps() - k).is_multiple_of(stride);
+    let mut kept = Vec::new();
+    for (k, state) in trajectory(velocity, stepper, x, grid).enumerate() {
+        let (_, state) = state?;
+        if wanted(k) {
+            kept.push(state);
+        }
+    }
+    Ok(kept)
+}

@@ -1,0 +1,33 @@
+use std::path::PathBuf;
+
+/// What can go wrong with data and pictures.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// Embedded data does not unpack: the package is damaged.
+    #[error("the embedded data set `{name}` is damaged: {reason}")]
+    Damaged {
+        /// Name of the set.
+        name: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Numbers and shape do not fit together.
+    #[error("{values} numbers do not fill {count} samples of shape {shape:?}")]
+    Shape {
+        /// Numbers given.
+        values: usize,
+        /// Samples expected.
+        count: usize,
+        /// Shape of one sample.
+        shape: Vec<usize>,
+    },
+    /// A picture cannot be written.
+    #[error("cannot write the picture {path}: {reason}")]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the encoder says.
+        reason: String,
+    },
+}

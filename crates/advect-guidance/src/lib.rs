@@ -1,0 +1,41 @@
+//! Guidance as decorators over fields: classifier-free guidance, autoguidance, negative prompts.
+//!
+//! All of them are one formula, `weak + w(t) (strong - weak)`. [`Guided`] evaluates two fields; [`Paired`] evaluates
+//! one network once, on a batch of both. `w` is any function of time: [`constant`], [`interval`] or a closure.
+//!
+//! ```
+//! use advect_core::{Field, RowField, Times};
+//! use advect_guidance::{Guided, Paired, constant};
+//!
+//! /// A "network" whose velocity points to the label of each row; its null label is 0.
+//! #[derive(Clone)]
+//! struct Labelled(Vec<f64>);
+//!
+//! impl Field<Vec<f64>> for Labelled {
+//!     fn eval(&self, x: Vec<f64>, _t: &Times) -> Vec<f64> {
+//!         x.iter().zip(&self.0).map(|(x, label)| label - x).collect()
+//!     }
+//! }
+//!
+//! impl RowField<Vec<f64>> for Labelled {
+//!     fn select(&self, rows: &[usize]) -> Self {
+//!         Self(rows.iter().map(|&r| self.0[r]).collect())
+//!     }
+//! }
+//!
+//! let (x, t) = (vec![1.0, 1.0], Times::Shared(0.5));
+//! // Two networks, or one called twice ...
+//! let guided = Guided { strong: Labelled(vec![3.0, 4.0]), weak: Labelled(vec![0.0, 0.0]), scale: constant(2.0) };
+//! assert_eq!(guided.eval(x.clone(), &t), [5.0, 7.0]);
+//! // ... or one network called once: its first half has the labels, its second half the null label.
+//! let paired = Paired::new(Labelled(vec![3.0, 4.0, 0.0, 0.0]), 2, constant(2.0));
+//! assert_eq!(paired.eval(x, &t), [5.0, 7.0]);
+//! ```
+
+mod guided;
+mod paired;
+mod scale;
+
+pub use guided::Guided;
+pub use paired::Paired;
+pub use scale::{constant, interval};

@@ -1,0 +1,300 @@
+//! The gradients of a convolution.
+use super::super::lanes;
+use super::product::{BLOCK, PARALLEL, PackedRows, VECTORS, correlate, multiply_add};
+use super::rows::{Correlation, Rows};
+use super::shape::Conv2dShape;
+use rayon::prelude::*;
+use rten_simd::ops::BitOps;
+use rten_simd::{Isa, SimdOp};
+
+/// Groups of images whose weight gradients are summed apart, at most: more share the work among more threads, and cost more additions at the end.
+const GROUPS: usize = 16;
+/// Sums that stay in the second-level cache: half a megabyte.
+const BLOCK_SUMS: usize = 1 << 17;
+/// Sums of the groups that one task adds up.
+const PIECE: usize = 1 << 12;
+
+/// The gradient of the bias, from that of the output as `[batch, channels, pixels]`: the sum over images and pixels.
+pub(crate) fn bias_gradient([batch, channels, pixels]: [usize; 3], gradient: &[f32]) -> Vec<f32> {
+    let mut totals = vec![0.0f64; channels];
+    for image in 0..batch {
+        for (channel, total) in totals.iter_mut().enumerate() {
+            *total += f64::from(rten_vecmath::Sum::new(&gradient[(image * channels + channel) * pixels..][..pixels]).dispatch());
+        }
+    }
+    totals.into_iter().map(|t| t as f32).collect()
+}
+
+/// The gradient of the input: for each phase of the stride, the correlation of the output's gradient with the taps that reach that phase, turned round.
+pub(crate) fn input_gradient(shape: &Conv2dShape, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let ([height, width], [stride_y, stride_x], [taps_y, taps_x]) = (shape.input, shape.stride, shape.kernel);
+    let bias = vec![0.0; shape.channels_in];
+    if shape.stride == [1, 1] {
+        let (y, x) = (Phase::new(shape, 0, 0), Phase::new(shape, 1, 0));
+        return phase_gradient(shape, weight, gradient, &bias, &y, &x);
+    }
+    let mut dx = vec![0.0; shape.batch * shape.channels_in * height * width];
+    if dx.is_empty() {
+        return dx;
+    }
+    for phase_y in 0..stride_y.min(height) {
+        for phase_x in 0..stride_x.min(width) {
+            let (y, x) = (Phase::new(shape, 0, phase_y), Phase::new(shape, 1, phase_x));
+            // No tap of a kernel smaller than the stride may reach this phase: its gradient is zero.
+            if y.taps(taps_y, stride_y) == 0 || x.taps(taps_x, stride_x) == 0 {
+                continue;
+            }
+            let part = phase_gradient(shape, weight, gradient, &bias, &y, &x);
+            for (plane, part) in dx.chunks_exact_mut(height * width).zip(part.chunks_exact(y.output * x.output)) {
+                for (line, part) in part.chunks_exact(x.output).enumerate() {
+                    let line = &mut plane[(phase_y + line * stride_y) * width..][..width];
+                    for (value, part) in line[phase_x..].iter_mut().step_by(stride_x).zip(part) {
+                        *value = *part;
+                    }
+                }
+            }
+        }
+    }
+    dx
+}
+
+/// Along one axis, the input pixels phase, phase + stride, ..: those that the taps first, first + stride, .. reach.
+struct Phase {
+    first: usize,
+    /// The output pixel that the last of these taps takes to input pixel `phase`.
+    offset: isize,
+    output: usize,
+}
+
+impl Phase {
+    fn new(shape: &Conv2dShape, axis: usize, phase: usize) -> Self {
+        let (stride, taps) = (shape.stride[axis], shape.kernel[axis]);
+        // Output o takes tap k to input o stride + k - padding, so k = phase + padding modulo the stride.
+        let reach = phase + shape.padding[axis];
+        let first = reach % stride;
+        let count = taps.saturating_sub(first).div_ceil(stride);
+        let offset = (reach / stride) as isize - (count as isize - 1);
+        Self { first, offset, output: (shape.input[axis] - phase).div_ceil(stride) }
+    }
+
+    fn taps(&self, taps: usize, stride: usize) -> usize {
+        taps.saturating_sub(self.first).div_ceil(stride)
+    }
+}
+
+fn phase_gradient(shape: &Conv2dShape, weight: &[f32], gradient: &[f32], bias: &[f32], y: &Phase, x: &Phase) -> Vec<f32> {
+    let ([stride_y, stride_x], [taps_y, taps_x]) = (shape.stride, shape.kernel);
+    let taps = [y.taps(taps_y, stride_y), x.taps(taps_x, stride_x)];
+    let correlation = Correlation {
+        channels: shape.channels_out,
+        input: shape.output,
+        taps,
+        stride: [1, 1],
+        offset: [y.offset, x.offset],
+        output: [y.output, x.output],
+    };
+    let mut starts = Vec::with_capacity(correlation.depth());
+    for out in 0..shape.channels_out {
+        // The taps run backwards: the last one looks at the first output pixel.
+        for ky in (0..taps[0]).rev().map(|tap| y.first + tap * stride_y) {
+            for kx in (0..taps[1]).rev().map(|tap| x.first + tap * stride_x) {
+                starts.push((out * shape.channels_in * taps_y + ky) * taps_x + kx);
+            }
+        }
+    }
+    let packed = PackedRows::new(shape.channels_in, taps_y * taps_x, &starts, weight);
+    correlate(&correlation, shape.batch, gradient, &packed, bias)
+}
+
+/// The gradient of the weight: for each row, its products with the gradient of each output channel, summed over pixels and images.
+pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let all = Correlation::of(shape);
+    let mut out = vec![0.0; shape.channels_out * all.depth()];
+    if shape.batch == 0 {
+        return out;
+    }
+    let taps = shape.kernel[0] * shape.kernel[1];
+    // Input channels whose sums stay in the second-level cache.
+    let block = (BLOCK_SUMS / (taps * shape.channels_out)).clamp(1, shape.channels_in);
+    let group = shape.batch.div_ceil(GROUPS).max(all.tiling().images);
+    let (blocks, groups) = (shape.channels_in.div_ceil(block), shape.batch.div_ceil(group));
+    let part = |task: usize| {
+        let (first_channel, first_image) = (task / groups * block, task % groups * group);
+        Part {
+            correlation: &Correlation { channels: block.min(shape.channels_in - first_channel), ..all },
+            channels: shape.channels_out,
+            images: group.min(shape.batch - first_image),
+            x_stride: all.input_len(),
+            x: &x[first_image * all.input_len() + first_channel * shape.input[0] * shape.input[1]..],
+            gradient: &gradient[first_image * shape.channels_out * all.pixels()..],
+        }
+        .dispatch()
+    };
+    let serial = gradient.len() * all.depth() < PARALLEL;
+    let mut parts: Vec<Vec<f32>> =
+        if serial { (0..blocks * groups).map(part).collect() } else { (0..blocks * groups).into_par_iter().map(part).collect() };
+    for (index, parts) in parts.chunks_mut(groups).enumerate() {
+        let Some((total, rest)) = parts.split_first_mut() else {
+            continue;
+        };
+        let depth = block.min(shape.channels_in - index * block) * taps;
+        let stride = total.len() / depth;
+        let add = |(at, total): (usize, &mut [f32])| {
+            for part in rest.iter() {
+                for (total, part) in total.iter_mut().zip(&part[at * PIECE..]) {
+                    *total += part;
+                }
+            }
+        };
+        if serial {
+            total.chunks_mut(PIECE).enumerate().for_each(add);
+        } else {
+            total.par_chunks_mut(PIECE).enumerate().for_each(add);
+        }
+        let turn = |(channel, out): (usize, &mut [f32])| {
+            for (k, out) in out[index * block * taps..][..depth].iter_mut().enumerate() {
+                *out = total[k * stride + channel];
+            }
+        };
+        if serial {
+            out.chunks_mut(all.depth()).enumerate().for_each(turn);
+        } else {
+            out.par_chunks_mut(all.depth()).enumerate().for_each(turn);
+        }
+    }
+    out
+}
+
+/// Some images and some of their channels, whose contributions are summed in one buffer: `[row, output channel]`, the output channels rounded up to whole vectors.
+struct Part<'a> {
+    correlation: &'a Correlation,
+    channels: usize,
+    images: usize,
+    /// Floats from one image of `x` to the next: `x` begins at the first channel of the first image.
+    x_stride: usize,
+    x: &'a [f32],
+    gradient: &'a [f32],
+}
+
+impl SimdOp for Part<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) -> Vec<f32> {
+        let vector = isa.f32().len();
+        let [height, width] = self.correlation.output;
+        let tiling = self.correlation.tiling();
+        let padded = self.channels.next_multiple_of(vector);
+        let mut sums = vec![0.0f32; self.correlation.depth() * padded];
+        let (mut buffer, mut turned) = (Vec::new(), Vec::new());
+        let (x_len, gradient_len) = (self.correlation.input_len(), self.channels * self.correlation.pixels());
+        for first_image in (0..self.images).step_by(tiling.images) {
+            let images = tiling.images.min(self.images - first_image);
+            for first in (0..height).step_by(tiling.lines) {
+                let lines = tiling.lines.min(height - first);
+                let rows = Rows::new(self.correlation, lines);
+                let pixels = lines * width;
+                buffer.resize(images * rows.len(), 0.0);
+                turned.resize(images * pixels * padded, 0.0);
+                for image in 0..images {
+                    let x = &self.x[(first_image + image) * self.x_stride..][..x_len];
+                    rows.fill(x, first, &mut buffer[image * rows.len()..][..rows.len()]);
+                    let gradient = &self.gradient[(first_image + image) * gradient_len..][..gradient_len];
+                    turn(gradient, height * width, first * width, padded, &mut turned[image * pixels * padded..][..pixels * padded]);
+                }
+                let strip = Strip { images, pixels, padded, rows_len: rows.len(), rows: &buffer, starts: &rows.starts(), gradient: &turned };
+                let mut channel = 0;
+                while channel + VECTORS * vector <= padded {
+                    strip.blocks::<I, VECTORS>(isa, &mut sums, channel);
+                    channel += VECTORS * vector;
+                }
+                while channel < padded {
+                    strip.blocks::<I, 1>(isa, &mut sums, channel);
+                    channel += vector;
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// Copies a strip of an image `[channel, pixel]` to `[pixel, padded channel]`; what is behind the last channel stays as it is, and nothing reads sums made of it.
+fn turn(image: &[f32], plane: usize, first: usize, padded: usize, turned: &mut [f32]) {
+    /// Channels that are written next to each other: a cache line of them.
+    const LINE: usize = 16;
+    for (c, channels) in image.chunks(LINE * plane).enumerate() {
+        let mut sources = [&[][..]; LINE];
+        let mut count = 0;
+        for (source, channel) in sources.iter_mut().zip(channels.chunks_exact(plane)) {
+            *source = &channel[first..];
+            count += 1;
+        }
+        for (p, pixel) in turned.chunks_exact_mut(padded).enumerate() {
+            for (value, source) in pixel[c * LINE..].iter_mut().zip(&sources[..count]) {
+                *value = source[p];
+            }
+        }
+    }
+}
+
+/// The rows and the turned gradient, `[image, pixel, channel]`, of a strip of lines of a few images.
+struct Strip<'a> {
+    images: usize,
+    pixels: usize,
+    padded: usize,
+    rows_len: usize,
+    rows: &'a [f32],
+    starts: &'a [usize],
+    gradient: &'a [f32],
+}
+
+impl Strip<'_> {
+    #[inline(always)]
+    fn blocks<I: Isa, const N: usize>(&self, isa: I, sums: &mut [f32], channel: usize) {
+        let mut row = 0;
+        while row + BLOCK <= self.starts.len() {
+            self.block::<I, BLOCK, N>(isa, sums, row, channel);
+            row += BLOCK;
+        }
+        while row < self.starts.len() {
+            self.block::<I, 1, N>(isa, sums, row, channel);
+            row += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn block<I: Isa, const M: usize, const N: usize>(&self, isa: I, sums: &mut [f32], row: usize, channel: usize) {
+        let ops = isa.f32();
+        let vector = ops.len();
+        let sums = &mut sums[row * self.padded..][..M * self.padded];
+        let mut local = [[ops.zero(); N]; M];
+        for (i, local) in local.iter_mut().enumerate() {
+            for (j, local) in local.iter_mut().enumerate() {
+                // SAFETY: the N vectors from `channel` on lie inside a row of `padded` sums.
+                *local = unsafe { lanes::load(ops, sums.as_ptr().add(i * self.padded + channel + j * vector), vector) };
+            }
+        }
+        let mut starts = [0; M];
+        starts.copy_from_slice(&self.starts[row..row + M]);
+        for image in 0..self.images {
+            let rows = self.rows[image * self.rows_len..][..self.rows_len].as_ptr();
+            let gradient = self.gradient[image * self.pixels * self.padded..][..self.pixels * self.padded].as_ptr();
+            // SAFETY: a row has `pixels` values from its start on; a pixel's gradient has `padded` channels.
+            unsafe {
+                multiply_add(
+                    isa,
+                    &mut local,
+                    self.pixels,
+                    |i, d| rows.add(starts[i] + d),
+                    |j, d| gradient.add(d * self.padded + channel + j * vector),
+                );
+            }
+        }
+        for (i, local) in local.iter().enumerate() {
+            for (j, local) in local.iter().enumerate() {
+                // SAFETY: as for the loads.
+                unsafe { lanes::store(ops, *local, sums.as_mut_ptr().add(i * self.padded + channel + j * vector), vector) };
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Two-dimensional convolution and its gradients.
+//!
+//! All three are matrix products over *rows*: row (c, ky, kx) of an image holds, for each output pixel, the input value that this tap sees. The rows
+//! of one tap are the rows of the tap above shifted by a line, so an image is copied once for each kx only ([`rows`]), and the
+//! products read overlapping pieces of that copy ([`product`]). The tile of rows stays in the second-level cache.
+mod gradients;
+mod product;
+mod rows;
+mod shape;
+
+pub(crate) use gradients::{bias_gradient, input_gradient, weight_gradient};
+pub(crate) use shape::Conv2dShape;
+
+use self::product::PackedRows;
+use self::rows::Correlation;
+
+/// `x` convolved with `weight`, plus `bias`.
+pub(crate) fn forward(shape: &Conv2dShape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+    let correlation = Correlation::of(shape);
+    let starts: Vec<usize> = (0..correlation.depth()).collect();
+    let packed = PackedRows::new(shape.channels_out, correlation.depth(), &starts, weight);
+    product::correlate(&correlation, shape.batch, x, &packed, bias)
+}

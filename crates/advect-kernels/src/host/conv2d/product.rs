@@ -1,0 +1,192 @@
+//! Matrix products over rows: the inner loops of convolution.
+use super::super::buffer::filled_by;
+use super::super::lanes;
+use super::rows::{Correlation, Rows};
+use rayon::prelude::*;
+use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::{Isa, SimdOp};
+
+/// Rows of the left matrix that are multiplied at once.
+pub(super) const BLOCK: usize = 8;
+/// Vectors of the right matrix that are multiplied at once: 16 accumulators keep two multiply-add units of latency 4 busy and fit the registers of AVX-512.
+pub(super) const VECTORS: usize = 2;
+/// Multiply-adds below which starting the other threads costs more than the work.
+pub(super) const PARALLEL: usize = 1 << 18;
+
+/// `sums[i][j] += sum over d of a(i, d) * b(j, d)`, the products of each sum added in the order of `d`.
+///
+/// # Safety
+///
+/// For each i, j and d, `a` gives a pointer that is valid for reads of one float, and `b` one valid for reads of a vector.
+#[inline(always)]
+pub(super) unsafe fn multiply_add<I: Isa, const M: usize, const N: usize>(
+    isa: I,
+    sums: &mut [[I::F32; N]; M],
+    depth: usize,
+    a: impl Fn(usize, usize) -> *const f32,
+    b: impl Fn(usize, usize) -> *const f32,
+) {
+    let ops = isa.f32();
+    // A copy, which the compiler can keep in registers.
+    let mut local = *sums;
+    for d in 0..depth {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let mut right = [ops.zero(); N];
+            for (j, right) in right.iter_mut().enumerate() {
+                *right = ops.load_ptr(b(j, d));
+            }
+            for i in 0..M {
+                let left = ops.splat(*a(i, d));
+                for j in 0..N {
+                    local[i][j] = ops.mul_add(left, right[j], local[i][j]);
+                }
+            }
+        }
+    }
+    *sums = local;
+}
+
+/// A matrix in blocks of eight rows, each block `[depth, 8]`: the eight factors of a step lie side by side.
+pub(super) struct PackedRows {
+    rows: usize,
+    depth: usize,
+    values: Vec<f32>,
+}
+
+impl PackedRows {
+    /// Element (row, d) is `values[row * row_stride + starts[d]]`.
+    pub(super) fn new(rows: usize, row_stride: usize, starts: &[usize], values: &[f32]) -> Self {
+        let depth = starts.len();
+        let mut packed = vec![0.0; rows.next_multiple_of(BLOCK) * depth];
+        for row in 0..rows {
+            let source = &values[row * row_stride..];
+            let block = &mut packed[row / BLOCK * BLOCK * depth..];
+            for (slot, start) in block.chunks_exact_mut(BLOCK).zip(starts) {
+                slot[row % BLOCK] = source[*start];
+            }
+        }
+        Self { rows, depth, values: packed }
+    }
+}
+
+/// `out[image, m, pixel] = bias[m] + sum over k of weight[m, k] * row_k[pixel]` for each image of a batch.
+pub(super) fn correlate(correlation: &Correlation, batch: usize, x: &[f32], weight: &PackedRows, bias: &[f32]) -> Vec<f32> {
+    let (pixels, tiling) = (correlation.pixels(), correlation.tiling());
+    let image = weight.rows * pixels;
+    // SAFETY: the tiles cover all images, lines and rows of the weight, and each writes all of its pixels.
+    unsafe {
+        filled_by(batch * image, |out| {
+            if out.is_empty() {
+                return;
+            }
+            let tile = |(index, out): (usize, &mut [std::mem::MaybeUninit<f32>])| {
+                let images = out.len() / image;
+                let x = &x[index * tiling.images * correlation.input_len()..][..images * correlation.input_len()];
+                Tile { correlation, lines: tiling.lines, images, x, weight, bias, out: out.as_mut_ptr().cast() }.dispatch();
+            };
+            if batch * image * weight.depth < PARALLEL {
+                out.chunks_mut(tiling.images * image).enumerate().for_each(tile);
+            } else {
+                out.par_chunks_mut(tiling.images * image).enumerate().for_each(tile);
+            }
+        })
+    }
+}
+
+/// A few images, one strip of lines after the other.
+struct Tile<'a> {
+    correlation: &'a Correlation,
+    lines: usize,
+    images: usize,
+    x: &'a [f32],
+    weight: &'a PackedRows,
+    bias: &'a [f32],
+    /// Valid for writes of `images` outputs.
+    out: *mut f32,
+}
+
+/// A vector of output pixels: where its rows begin relative to the first image's, where it goes, how many of its lanes count.
+#[derive(Clone, Copy, Default)]
+struct Pixels {
+    rows: usize,
+    out: usize,
+    count: usize,
+}
+
+impl SimdOp for Tile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let vector = isa.f32().len();
+        let [height, width] = self.correlation.output;
+        let image_out = self.weight.rows * height * width;
+        let mut buffer = Vec::new();
+        for first in (0..height).step_by(self.lines) {
+            let count = self.lines.min(height - first);
+            let rows = Rows::new(self.correlation, count);
+            let starts = rows.starts();
+            // A vector that begins inside a row may end behind the last one.
+            buffer.resize(self.images * rows.len() + vector, 0.0);
+            for (image, rows_of) in self.x.chunks_exact(self.correlation.input_len()).zip(buffer.chunks_exact_mut(rows.len())) {
+                rows.fill(image, first, rows_of);
+            }
+            let mut pixels = Vec::new();
+            for image in 0..self.images {
+                for at in (0..count * width).step_by(vector) {
+                    pixels.push(Pixels { rows: image * rows.len() + at, out: image * image_out + first * width + at, count: count * width - at });
+                }
+            }
+            for part in pixels.chunks(VECTORS) {
+                match part {
+                    [a, b] => self.blocks(isa, &buffer, &starts, [*a, *b]),
+                    rest => {
+                        for pixels in rest {
+                            self.blocks(isa, &buffer, &starts, [*pixels]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Tile<'_> {
+    #[inline(always)]
+    fn blocks<I: Isa, const N: usize>(&self, isa: I, buffer: &[f32], starts: &[usize], pixels: [Pixels; N]) {
+        let mut row = 0;
+        while row < self.weight.rows {
+            match self.weight.rows - row {
+                BLOCK.. => self.block::<I, BLOCK, N>(isa, buffer, starts, row, pixels),
+                4..BLOCK => self.block::<I, BLOCK, N>(isa, buffer, starts, row, pixels),
+                2..4 => self.block::<I, 4, N>(isa, buffer, starts, row, pixels),
+                _ => self.block::<I, 1, N>(isa, buffer, starts, row, pixels),
+            }
+            row += BLOCK;
+        }
+    }
+
+    #[inline(always)]
+    fn block<I: Isa, const M: usize, const N: usize>(&self, isa: I, buffer: &[f32], starts: &[usize], row: usize, pixels: [Pixels; N]) {
+        let ops = isa.f32();
+        let count = M.min(self.weight.rows - row);
+        let mut sums = [[ops.zero(); N]; M];
+        for (i, sums) in sums.iter_mut().enumerate().take(count) {
+            *sums = [ops.splat(self.bias[row + i]); N];
+        }
+        let factors = &self.weight.values[row * self.weight.depth..][..BLOCK * self.weight.depth];
+        let (factors, base, starts) = (factors.as_ptr(), buffer.as_ptr(), &starts[..self.weight.depth]);
+        // SAFETY: a block has `BLOCK` factors for each of `depth` steps, M <= BLOCK; each row is followed by a vector's length of the buffer at least.
+        unsafe {
+            multiply_add(isa, &mut sums, self.weight.depth, |i, d| factors.add(d * BLOCK + i), |j, d| base.add(*starts.get_unchecked(d) + pixels[j].rows));
+        }
+        let plane = self.correlation.pixels();
+        for (i, sums) in sums.iter().enumerate().take(count) {
+            for (sum, pixels) in sums.iter().zip(&pixels) {
+                // SAFETY: `out` holds `images` outputs, and `pixels` has `count` pixels of one of them at `out`.
+                unsafe { lanes::store(ops, *sum, self.out.add((row + i) * plane + pixels.out), pixels.count) };
+            }
+        }
+    }
+}

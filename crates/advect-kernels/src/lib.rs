@@ -1,0 +1,56 @@
+//! Fused tensor operators for [Burn](burn): SiLU, group normalisation (with SiLU behind it) and 2-D convolution.
+//!
+//! On Burn's CPU backend Flex, with the feature `flex`, `f32` tensors take vectorised fast paths, forward and backward. Everything else (`f64` and
+//! half precision, other backends) runs the same functions on Burn's own operators. No function depends on a backend at compile time: the tensors say
+//! where they live, whether gradients are tracked, and so which path runs.
+//!
+//! ```
+//! use advect_kernels::{conv2d, group_norm_silu};
+//! use burn::tensor::{Device, Distribution, Tensor};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = Device::flex().autodiff();
+//! let x = Tensor::<4>::random([2, 8, 4, 4], Distribution::Default, &device);
+//! let weight = Tensor::<4>::random([16, 8, 3, 3], Distribution::Default, &device).require_grad();
+//! let (gamma, beta) = (Tensor::ones([8], &device), Tensor::zeros([8], &device));
+//!
+//! let h = group_norm_silu(x, 4, gamma, beta, 1e-5);
+//! let y = conv2d(h, weight.clone(), None, [1, 1], [1, 1]);
+//! assert_eq!(y.dims(), [2, 16, 4, 4]);
+//!
+//! let gradients = y.sum().backward();
+//! let slope = weight.grad(&gradients).ok_or("the weight has no gradient")?;
+//! assert_eq!(slope.dims(), [16, 8, 3, 3]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Promises
+//!
+//! - The same inputs give the same bits on the same machine, whatever the number of threads and their scheduling.
+//! - An image's output does not depend on the other images of its batch.
+//! - Strided, permuted and sliced inputs are accepted, and batches of zero images.
+//! - Gradients are of first order, as everywhere in Burn.
+//!
+//! # Features
+//!
+//! `flex` turns the fast paths on. `cpu`, `cuda`, `metal`, `rocm`, `vulkan`, `webgpu`, `wgpu` and `remote` give the backward passes of this crate to the
+//! backends of these names: they keep less for the backward pass than a chain of operators does. A backend that is on in Burn but not here works too.
+#![deny(unsafe_code)]
+
+mod composed;
+mod conv2d;
+mod gradient;
+mod group_norm;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+#[allow(unsafe_code)] // Vector loads and stores, and buffers written before they are read; each block says why it is sound.
+mod host;
+mod kernels;
+mod route;
+mod silu;
+
+pub use conv2d::conv2d;
+pub use group_norm::{group_norm, group_norm_silu};
+pub use silu::silu;

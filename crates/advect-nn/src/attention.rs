@@ -1,0 +1,65 @@
+//! Self-attention between the pixels of an image.
+
+use burn::module::Module;
+use burn::nn::{GroupNorm, Linear, LinearConfig};
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Device, Tensor};
+
+use crate::layers::{new_norm, norm};
+
+/// Multi-head self-attention over the pixels of a feature map, with a residual connection.
+///
+/// Dhariwal and Nichol 2021 (`AttentionBlock` of guided-diffusion in its new order: queries, keys and values are split
+/// first, heads after); diffusers' `Attention` holds the three parts of `qkv` as `to_q`, `to_k`, `to_v`.
+#[derive(Module, Debug)]
+pub struct SelfAttention {
+    /// Over the channels.
+    pub norm: GroupNorm,
+    /// `[channels, 3 * channels]`: queries, keys, values, each ordered by head.
+    pub qkv: Linear,
+    /// `[channels, channels]`, zero at first.
+    pub out: Linear,
+    /// The channels of each head.
+    pub head_channels: usize,
+}
+
+impl SelfAttention {
+    /// Attention over `channels`, which `groups` and `head_channels` divide.
+    pub(crate) fn new(channels: usize, groups: usize, head_channels: usize, device: &Device) -> Self {
+        Self {
+            norm: new_norm(groups, channels, device),
+            qkv: LinearConfig::new(channels, 3 * channels).init(device),
+            out: LinearConfig::new(channels, channels).init(device),
+            head_channels,
+        }
+    }
+
+    /// Adds to each pixel what it finds in the others.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, channels, height, width]`
+    /// - output: `[batch, channels, height, width]`
+    ///
+    /// # Panics
+    ///
+    /// If `x` has another number of channels.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, height, width] = x.dims();
+        let (pixels, size) = (height * width, self.head_channels);
+        let heads = channels / size;
+
+        let y = norm(&self.norm, x.clone()); // [batch, channels, height, width]
+        let y = y.reshape([batch, channels, pixels]).swap_dims(1, 2); // [batch, pixels, channels]
+        let y = self.qkv.forward(y); // [batch, pixels, 3 * channels]
+        let y = y.reshape([batch, pixels, 3 * heads, size]).swap_dims(1, 2); // [batch, 3 * heads, pixels, size]
+        let q = y.clone().narrow(1, 0, heads); // [batch, heads, pixels, size]
+        let k = y.clone().narrow(1, heads, heads); // [batch, heads, pixels, size]
+        let v = y.narrow(1, 2 * heads, heads); // [batch, heads, pixels, size]
+        let y = attention(q, k, v, None, None, AttentionModuleOptions::default()); // [batch, heads, pixels, size]
+        let y = y.swap_dims(1, 2).reshape([batch, pixels, channels]); // [batch, pixels, channels]
+        let y = self.out.forward(y).swap_dims(1, 2); // [batch, channels, pixels]
+        x + y.reshape([batch, channels, height, width]) // [batch, channels, height, width]
+    }
+}

@@ -1,0 +1,127 @@
+//! What a network is told besides the state: the time and the class, as vectors.
+
+use advect_kernels::silu;
+use burn::module::Module;
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Sinusoidal features of a time.
+///
+/// Vaswani et al. 2017, section 3.5, in the order of diffusion models (guided-diffusion's `timestep_embedding`): with
+/// h = `features` / 2 and the frequencies w_i = `max_period`^(-i/h), i = 0 .. h - 1, a row is
+/// (cos(w_0 t), .., cos(w_{h-1} t), sin(w_0 t), .., sin(w_{h-1} t)).
+///
+/// `t` is an angle in radians at the highest frequency: multiply a time in `[0, 1]` with the network's time scale first.
+/// An odd `features` is rounded down to even.
+///
+/// # Shapes
+///
+/// - `t`: `[batch]`
+/// - output: `[batch, features]`
+pub fn sinusoidal(t: Tensor<1>, features: usize, max_period: f64) -> Tensor<2> {
+    let half = features / 2;
+    let frequencies: Vec<f64> = (0..half).map(|i| max_period.powf(-(i as f64) / half as f64)).collect();
+    let frequencies = Tensor::<1>::from_data(TensorData::from(frequencies.as_slice()), (&t.device(), t.dtype()));
+    let angles = t.unsqueeze_dim::<2>(1) * frequencies.unsqueeze::<2>(); // [batch, half]
+    Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1) // [batch, features]
+}
+
+/// The longest period of a U-Net's time features, in units of the scaled time (guided-diffusion's default).
+pub(crate) const MAX_PERIOD: f64 = 10_000.0;
+
+/// A time as a learned vector: sinusoidal features, linear, SiLU, linear.
+///
+/// Ho et al. 2020, appendix B; `Timesteps` and `TimestepEmbedding` of diffusers.
+#[derive(Module, Debug)]
+pub struct TimeEmbedding {
+    /// `[features, size]`.
+    pub linear_1: Linear,
+    /// `[size, size]`.
+    pub linear_2: Linear,
+    /// The number of sinusoidal features.
+    pub features: usize,
+    /// What a time in `[0, 1]` is multiplied with to become an angle in radians.
+    pub scale: f64,
+}
+
+impl TimeEmbedding {
+    /// An embedding into `size` numbers.
+    pub(crate) fn new(features: usize, size: usize, scale: f64, device: &Device) -> Self {
+        Self {
+            linear_1: LinearConfig::new(features, size).init(device),
+            linear_2: LinearConfig::new(size, size).init(device),
+            features,
+            scale,
+        }
+    }
+
+    /// Embeds times in `[0, 1]`.
+    ///
+    /// # Shapes
+    ///
+    /// - `t`: `[batch]`
+    /// - output: `[batch, size]`
+    pub fn forward(&self, t: Tensor<1>) -> Tensor<2> {
+        let x = sinusoidal(t * self.scale, self.features, MAX_PERIOD); // [batch, features]
+        let x = silu(self.linear_1.forward(x)); // [batch, size]
+        self.linear_2.forward(x) // [batch, size]
+    }
+}
+
+/// A class as a learned vector, with one more row for "no class".
+///
+/// The last row is the null class of classifier-free guidance (Ho and Salimans 2022): a training loop that replaces some
+/// labels by it gets a conditional and an unconditional network in one.
+#[derive(Module, Debug)]
+pub struct ClassEmbedding {
+    /// `[classes + 1, size]`, row `classes` being the null class.
+    pub table: Embedding,
+}
+
+impl ClassEmbedding {
+    /// An embedding of `classes` classes and the null class into `size` numbers.
+    pub(crate) fn new(classes: usize, size: usize, device: &Device) -> Self {
+        Self { table: EmbeddingConfig::new(classes + 1, size).init(device) }
+    }
+
+    /// Embeds classes; `None` is the null class for every row.
+    ///
+    /// # Shapes
+    ///
+    /// - `class`: `[batch]`, each in `0 ..= classes`
+    /// - output: `[batch, size]`, or `[1, size]` for `None`
+    ///
+    /// # Panics
+    ///
+    /// If a class is greater than `classes`, where the backend checks it.
+    pub fn forward(&self, class: Option<Tensor<1, Int>>) -> Tensor<2> {
+        let table = self.table.weight.val(); // [classes + 1, size]
+        let [rows, size] = table.dims();
+        match class {
+            Some(class) => {
+                let [batch] = class.dims();
+                let x = self.table.forward(class.reshape([batch, 1])); // [batch, 1, size]
+                x.reshape([batch, size]) // [batch, size]
+            }
+            None => table.narrow(0, rows - 1, 1), // [1, size]
+        }
+    }
+}
+
+/// Adds what the class says to what the time says.
+///
+/// # Panics
+///
+/// If there is a class, but no embedding of it.
+pub(crate) fn add_class(x: Tensor<2>, embedding: Option<&ClassEmbedding>, class: Option<Tensor<1, Int>>) -> Tensor<2> {
+    match embedding {
+        Some(embedding) => x + embedding.forward(class), // [batch or 1, size]
+        None => {
+            assert!(
+                class.is_none(),
+                "this network knows no classes: set `classes` in its configuration or pass `None`"
+            );
+            x // [batch or 1, size]
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a configuration can have wrong.
+
+use thiserror::Error;
+
+/// Why a configuration describes no network.
+///
+/// Returned by `validate` and `init` of each configuration; a network that was built has none of these.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum NnError {
+    /// A size that has to be at least one is zero.
+    #[error("`{field}` is 0: set it to at least 1")]
+    Zero {
+        /// The configuration's field.
+        field: &'static str,
+    },
+    /// A list that describes the levels has no entry.
+    #[error("`{field}` is empty: give one entry for each level, from the finest to the coarsest")]
+    Empty {
+        /// The configuration's field.
+        field: &'static str,
+    },
+    /// A number of channels does not split into equal parts.
+    #[error("`{field}` = {divisor} does not divide the {channels} channels of {place}: choose a common divisor")]
+    Indivisible {
+        /// The configuration's field.
+        field: &'static str,
+        /// Its value.
+        divisor: usize,
+        /// The channels that it should divide.
+        channels: usize,
+        /// Where these channels are.
+        place: &'static str,
+    },
+    /// Sines and cosines come in pairs.
+    #[error("`{field}` = {features} is odd, but sines and cosines come in pairs: use {} or {}", features - 1, features + 1)]
+    OddFeatures {
+        /// The configuration's field.
+        field: &'static str,
+        /// Its value.
+        features: usize,
+    },
+    /// Attention is asked for at a resolution that the network does not have.
+    #[error(
+        "`attention` names the downsampling factor {factor}, but the levels have the factors {factors:?}: use some of these"
+    )]
+    NoSuchLevel {
+        /// The factor asked for.
+        factor: usize,
+        /// The factors that exist.
+        factors: Vec<usize>,
+    },
+    /// The list that describes the levels is longer than any image can be halved.
+    #[error("`multipliers` has {levels} entries: use at most {max}, each level halves the resolution")]
+    TooManyLevels {
+        /// The number of entries.
+        levels: usize,
+        /// The most that are allowed.
+        max: usize,
+    },
+    /// A factor that has to be finite and positive is not.
+    #[error("`{field}` = {value} is not a finite positive number: 1000 is usual for images")]
+    NotPositive {
+        /// The configuration's field.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+    },
+}
+
+/// Err unless `value` is at least one.
+pub(crate) fn at_least_one(field: &'static str, value: usize) -> Result<(), NnError> {
+    if value == 0 { Err(NnError::Zero { field }) } else { Ok(()) }
+}
+
+/// Err unless `value` is finite and positive.
+pub(crate) fn positive(field: &'static str, value: f64) -> Result<(), NnError> {
+    if value.is_finite() && value > 0.0 { Ok(()) } else { Err(NnError::NotPositive { field, value }) }
+}
+
+/// Err unless `features` is even.
+pub(crate) fn even(field: &'static str, features: usize) -> Result<(), NnError> {
+    if features.is_multiple_of(2) { Ok(()) } else { Err(NnError::OddFeatures { field, features }) }
+}
+
+/// Err unless `divisor` divides `channels`.
+pub(crate) fn divides(
+    field: &'static str,
+    divisor: usize,
+    channels: usize,
+    place: &'static str,
+) -> Result<(), NnError> {
+    if channels.is_multiple_of(divisor) {
+        Ok(())
+    } else {
+        Err(NnError::Indivisible { field, divisor, channels, place })
+    }
+}

@@ -1,0 +1,50 @@
+//! Burn's parameter structs on this project's kernels.
+//!
+//! The structs stay Burn's, so that records and parameter names look familiar; what runs is a function call.
+
+use advect_kernels::{conv2d, group_norm, group_norm_silu, silu};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{GroupNorm, GroupNormConfig, PaddingConfig2d};
+use burn::tensor::{Device, Tensor};
+
+/// A convolution with a `kernel` x `kernel` window (odd), zero-padded by half of it.
+pub(crate) fn new_conv(from: usize, to: usize, kernel: usize, stride: usize, device: &Device) -> Conv2d {
+    let pad = kernel / 2;
+    Conv2dConfig::new([from, to], [kernel, kernel])
+        .with_stride([stride, stride])
+        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
+        .init(device)
+}
+
+/// A group normalization with the usual epsilon of 1e-5.
+pub(crate) fn new_norm(groups: usize, channels: usize, device: &Device) -> GroupNorm {
+    GroupNormConfig::new(groups, channels).init(device)
+}
+
+/// Applies a convolution made by [`new_conv`].
+///
+/// # Shapes
+///
+/// - `x`: `[batch, from, height, width]`
+/// - output: `[batch, to, ceil(height / stride), ceil(width / stride)]`
+pub(crate) fn conv(layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    let [rows, columns] = layer.kernel_size;
+    let bias = layer.bias.as_ref().map(|bias| bias.val());
+    conv2d(x, layer.weight.val(), bias, layer.stride, [rows / 2, columns / 2])
+}
+
+/// Group normalization: `[batch, channels, height, width]` to the same.
+pub(crate) fn norm(layer: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
+    match (&layer.gamma, &layer.beta) {
+        (Some(gamma), Some(beta)) => group_norm(x, layer.num_groups, gamma.val(), beta.val(), layer.epsilon),
+        _ => layer.forward(x),
+    }
+}
+
+/// Group normalization, then SiLU: `[batch, channels, height, width]` to the same.
+pub(crate) fn norm_silu(layer: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
+    match (&layer.gamma, &layer.beta) {
+        (Some(gamma), Some(beta)) => group_norm_silu(x, layer.num_groups, gamma.val(), beta.val(), layer.epsilon),
+        _ => silu(layer.forward(x)),
+    }
+}

@@ -1,0 +1,51 @@
+//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] for images.
+//!
+//! A backbone is a configuration, `init(&device)` and `forward(x, t, class)`. It returns its raw output: whether that is
+//! a velocity, noise or a score is the objective's choice, not the network's. Times lie in `[0, 1]`, 0 being noise.
+//!
+//! ```
+//! use advect_nn::UNetConfig;
+//! use burn::tensor::{Device, Distribution, Int, Tensor};
+//!
+//! # fn main() -> Result<(), advect_nn::NnError> {
+//! let device = Device::flex();
+//! let unet = UNetConfig::digits().init(&device)?;
+//!
+//! let x = Tensor::<4>::random([2, 1, 8, 8], Distribution::Normal(0.0, 1.0), &device); // [batch, channels, height, width]
+//! let t = Tensor::<1>::from_floats([0.25, 0.75], &device); // [batch]
+//! let class = Tensor::<1, Int>::from_ints([3, 10], &device); // [batch]; 10 = no class
+//! let output = unet.forward(x, t, Some(class)); // [batch, channels, height, width]
+//! assert_eq!(output.dims(), [2, 1, 8, 8]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Classes
+//!
+//! A network with `classes` classes has one row more in its embedding: index `classes` is the null class of
+//! classifier-free guidance, and `class: None` means the null class for every row.
+//!
+//! # Weights
+//!
+//! The parameters are those of Burn's own `Conv2d`, `GroupNorm`, `Linear` and `Embedding`; what runs on them are the
+//! operators of `advect-kernels`. The field names of the modules are the names in a checkpoint.
+
+mod attention;
+mod embedding;
+mod error;
+mod layers;
+mod mlp;
+mod residual;
+mod unet;
+
+pub use attention::SelfAttention;
+pub use embedding::{ClassEmbedding, TimeEmbedding, sinusoidal};
+pub use error::NnError;
+pub use mlp::{Mlp, MlpConfig};
+pub use residual::{Conditioning, Resample, Resampling, ResidualBlock, Resize};
+pub use unet::{Level, Middle, UNet, UNetConfig};
+
+/// The README's example, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

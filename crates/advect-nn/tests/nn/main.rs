@@ -1,0 +1,14 @@
+//! The networks against diffusers, closed forms and finite differences.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests are no `#[test]` functions"
+)]
+
+mod config;
+mod diffusers;
+mod embedding;
+mod fixture;
+mod mlp;
+mod unet;

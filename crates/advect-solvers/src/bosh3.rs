@@ -1,0 +1,23 @@
+use crate::{EmbeddedTableau, Tableau};
+
+/// Bogacki-Shampine 3(2), order 3 with an embedded solution of order 2: three evaluations a step.
+///
+/// Bogacki & Shampine, *A 3(2) pair of Runge-Kutta formulas*, Applied Mathematics Letters 2 (1989). Good for loose
+/// tolerances.
+pub const BOSH3: EmbeddedTableau<4> = EmbeddedTableau {
+    tableau: Tableau {
+        name: "Bosh3",
+        a: [
+            [0.0, 0.0, 0.0, 0.0],
+            [1.0 / 2.0, 0.0, 0.0, 0.0],
+            [0.0, 3.0 / 4.0, 0.0, 0.0],
+            [2.0 / 9.0, 1.0 / 3.0, 4.0 / 9.0, 0.0],
+        ],
+        b: [2.0 / 9.0, 1.0 / 3.0, 4.0 / 9.0, 0.0],
+        c: [0.0, 1.0 / 2.0, 3.0 / 4.0, 1.0],
+        order: 3,
+    },
+    // b minus (7/24, 1/4, 1/3, 1/8).
+    error: [-5.0 / 72.0, 1.0 / 12.0, 1.0 / 9.0, -1.0 / 8.0],
+    error_order: 2,
+};

@@ -1,0 +1,7 @@
+use crate::Tableau;
+
+/// Heun's method (the explicit trapezoidal rule), order 2: two evaluations a step.
+///
+/// Heun (1900); the sampler of Karras et al. (EDM, 2022, algorithm 1) is this rule on its own grid.
+pub const HEUN: Tableau<2> =
+    Tableau { name: "Heun", a: [[0.0, 0.0], [1.0, 0.0]], b: [0.5, 0.5], c: [0.0, 1.0], order: 2 };

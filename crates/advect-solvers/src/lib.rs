@@ -1,0 +1,75 @@
+//! ODE and SDE steppers with proven order, adaptive control, one [`solve`] for all.
+//!
+//! A generator (a [`Field`], an [`Sde`], anything of your own) says how a state moves; a [`Stepper`] simulates it; the
+//! driver, [`solve`] or [`trajectory`], walks a [`TimeGrid`]. States are anything linear ([`State`]): `f64`, arrays,
+//! `Vec`s, Burn tensors of any rank, pairs. Time runs up or down, shared by the batch or row by row ([`Times`]).
+//!
+//! ```
+//! use advect_solvers::{Adaptive, DOPRI5, PiController, RK4, TimeGrid, Times, Tolerance, shared, solve, trajectory};
+//!
+//! // A pendulum: angle and velocity.
+//! let pendulum = shared(|[q, v]: [f64; 2], _t: f64| [v, -q.sin()]);
+//! let grid = TimeGrid::uniform(0.0, 10.0, 200)?;
+//!
+//! let fixed = solve(&pendulum, RK4.stepper(), [1.0, 0.0], &grid)?;
+//!
+//! let tolerance = Tolerance::new(1e-9, 1e-9)?;
+//! let mut adaptive = Adaptive::new(DOPRI5.stepper(), tolerance, PiController::standard());
+//! let controlled = solve(&pendulum, &mut adaptive, [1.0, 0.0], &grid)?;
+//! assert!((fixed[0] - controlled[0]).abs() < 1e-5);
+//!
+//! // The states on the way; energy is conserved.
+//! for state in trajectory(&pendulum, RK4.stepper(), [1.0, 0.0], &grid) {
+//!     let (_t, [q, v]) = state?;
+//!     assert!((0.5 * v * v - q.cos() + 1.0_f64.cos()).abs() < 1e-5);
+//! }
+//! # Ok::<(), advect_solvers::SolveError>(())
+//! ```
+//!
+//! The types of `advect-core` that a user of solvers needs are re-exported here.
+
+mod adaptive;
+mod adaptive_rows;
+mod bosh3;
+mod controller;
+mod dopri5;
+mod embedded;
+mod embedded_runge_kutta;
+mod embedded_tableau;
+mod error;
+mod euler;
+mod euler_maruyama;
+mod heun;
+mod midpoint;
+mod rk4;
+mod runge_kutta;
+mod solve;
+mod step_control;
+mod stepper;
+mod tableau;
+mod trajectory;
+
+pub use adaptive::Adaptive;
+pub use adaptive_rows::AdaptiveRows;
+pub use advect_core::{
+    Batched, Brownian, BrownianPath, CoreError, Counted, DeviceNoise, Field, Gaussian, NoiseKey, Purpose, RowField,
+    Sde, Shared, State, TimeGrid, Times, Tolerance, Unconditional, Weighted, WhiteNoise, jvp, normal, shared,
+    unconditional,
+};
+pub use bosh3::BOSH3;
+pub use controller::PiController;
+pub use dopri5::DOPRI5;
+pub use embedded::{Attempt, Embedded};
+pub use embedded_runge_kutta::EmbeddedRungeKutta;
+pub use embedded_tableau::EmbeddedTableau;
+pub use error::SolveError;
+pub use euler::EULER;
+pub use euler_maruyama::EulerMaruyama;
+pub use heun::HEUN;
+pub use midpoint::MIDPOINT;
+pub use rk4::RK4;
+pub use runge_kutta::RungeKutta;
+pub use solve::solve;
+pub use stepper::{Step, Stepper};
+pub use tableau::Tableau;
+pub use trajectory::{Skeleton, Trajectory, skeleton, trajectory};

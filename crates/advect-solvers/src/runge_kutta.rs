@@ -1,0 +1,119 @@
+use crate::{SolveError, Step, Stepper, Tableau};
+use advect_core::{Field, State, Times};
+use std::marker::PhantomData;
+
+/// A Runge-Kutta method of fixed steps, made by [`Tableau::stepper`]. It remembers nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct RungeKutta<const S: usize, X> {
+    tableau: Tableau<S>,
+    state: PhantomData<fn(X) -> X>,
+}
+
+impl<const S: usize, X> RungeKutta<S, X> {
+    /// The stepper of a tableau.
+    #[must_use]
+    pub fn new(tableau: Tableau<S>) -> Self {
+        Self { tableau, state: PhantomData }
+    }
+}
+
+impl<const S: usize, X: State, G: Field<X> + ?Sized> Stepper<G, X> for RungeKutta<S, X> {
+    fn step(&mut self, field: &G, x: X, from: &Times, to: &Times) -> Result<Step<X>, SolveError> {
+        fixed(&self.tableau, field, x, from, to)
+    }
+
+    fn restart(&mut self) {}
+}
+
+/// One step of a tableau from `from` to `to`, with only the stages that carry weight.
+pub(crate) fn fixed<const S: usize, X: State, G: Field<X> + ?Sized>(
+    tableau: &Tableau<S>,
+    field: &G,
+    x: X,
+    from: &Times,
+    to: &Times,
+) -> Result<Step<X>, SolveError> {
+    let size = from.zip(to, |a, b| b - a);
+    let mut slopes = [const { None }; S];
+    for i in 0..tableau.evaluations() {
+        let stage = stage(tableau, i, x.clone(), &size, &slopes);
+        slopes[i] = Some(field.eval(stage, &stage_time(tableau.c[i], from, to)));
+    }
+    let x = add(x, &size, &tableau.b, &slopes);
+    // A device read a step: found here NaN has a time, found in the samples it has none.
+    if x.all_finite() {
+        Ok(Step { x, at: to.clone() })
+    } else {
+        Err(SolveError::NotFinite { time: from.range().0, step: size.range().0 })
+    }
+}
+
+/// The state of stage `i`, from the slopes before it.
+pub(crate) fn stage<const S: usize, X: State>(
+    tableau: &Tableau<S>,
+    i: usize,
+    x: X,
+    size: &Times,
+    slopes: &[Option<X>; S],
+) -> X {
+    let mut weights = [0.0; S];
+    weights[..i].copy_from_slice(&tableau.a[i][..i]);
+    add(x, size, &weights, slopes)
+}
+
+/// The time of a stage. The ends are assigned: `from + 1.0 * (to - from)` is not always `to`, and a schedule may end
+/// exactly there.
+pub(crate) fn stage_time(c: f64, from: &Times, to: &Times) -> Times {
+    from.zip(to, |a, b| {
+        if c == 0.0 {
+            a
+        } else if c == 1.0 {
+            b
+        } else {
+            a + c * (b - a)
+        }
+    })
+}
+
+/// `x + size * sum of weights_j slopes_j`: one combine, without the terms of weight zero.
+pub(crate) fn add<const S: usize, X: State>(x: X, size: &Times, weights: &[f64; S], slopes: &[Option<X>; S]) -> X {
+    let mut used = weights.iter().zip(slopes).filter(|(w, _)| **w != 0.0).filter_map(|(w, k)| Some((*w, k.as_ref()?)));
+    let Some(first) = used.next() else { return x };
+    match size {
+        Times::Shared(h) => {
+            // On the stack: where the state is a number, an allocation would cost more than the step.
+            let mut terms = [(h * first.0, first.1); S];
+            let mut count = 1;
+            for (w, k) in used {
+                terms[count] = (h * w, k);
+                count += 1;
+            }
+            x.combine(1.0, &terms[..count])
+        }
+        Times::Each(h) => {
+            let scaled = |(w, k)| (h.iter().map(|h| h * w).collect(), k);
+            let factors: Vec<(Vec<f64>, &X)> = std::iter::once(first).chain(used).map(scaled).collect();
+            let terms: Vec<(&[f64], &X)> = factors.iter().map(|(f, k)| (f.as_slice(), *k)).collect();
+            x.combine_rows(&vec![1.0; h.len()], &terms)
+        }
+    }
+}
+
+/// `size * sum of weights_j slopes_j`, none if all weights are zero.
+pub(crate) fn weighted<const S: usize, X: State>(
+    size: &Times,
+    weights: &[f64; S],
+    slopes: &[Option<X>; S],
+) -> Option<X> {
+    let base = weights.iter().position(|w| *w != 0.0)?;
+    let mut rest: [f64; S] = *weights;
+    rest[base] = 0.0;
+    let start = match size {
+        Times::Shared(h) => slopes[base].clone()?.combine(h * weights[base], &[]),
+        Times::Each(h) => {
+            let factors: Vec<f64> = h.iter().map(|h| h * weights[base]).collect();
+            slopes[base].clone()?.combine_rows(&factors, &[])
+        }
+    };
+    Some(add(start, size, &rest, slopes))
+}

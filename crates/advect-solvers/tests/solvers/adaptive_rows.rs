@@ -1,0 +1,196 @@
+//! Step control row by row.
+
+use crate::adaptive::HEUN_EULER;
+use crate::problems::lotka_volterra;
+use advect_solvers::{
+    Adaptive, AdaptiveRows, BOSH3, Batched, Counted, DOPRI5, Field, PiController, RowField, SolveError, State, TimeGrid,
+    Times, Tolerance, skeleton, solve, trajectory, unconditional,
+};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+type Rows = Vec<[f64; 2]>;
+
+/// Each row follows its own equation, x'' = -w^2 x with time warped by the row; keeps a log of who was evaluated.
+#[derive(Clone)]
+struct Oscillators {
+    frequency: Vec<f64>,
+    names: Vec<usize>,
+    log: Rc<RefCell<Vec<Vec<usize>>>>,
+}
+
+impl Oscillators {
+    fn new(frequency: Vec<f64>) -> Self {
+        let names = (0..frequency.len()).collect();
+        Self { frequency, names, log: Rc::default() }
+    }
+
+    fn evaluations(&self, name: usize) -> usize {
+        self.log.borrow().iter().flatten().filter(|&&n| n == name).count()
+    }
+}
+
+impl Field<Rows> for Oscillators {
+    fn eval(&self, x: Rows, t: &Times) -> Rows {
+        assert_eq!(x.len(), self.frequency.len(), "conditions follow their rows");
+        self.log.borrow_mut().push(self.names.clone());
+        let slope = |(row, [q, p]): (usize, [f64; 2])| {
+            let w = self.frequency[row] * (1.0 + t.at(row));
+            [w * p, -w * q]
+        };
+        x.into_iter().enumerate().map(slope).collect()
+    }
+}
+
+impl RowField<Rows> for Oscillators {
+    fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            frequency: rows.iter().map(|&r| self.frequency[r]).collect(),
+            names: rows.iter().map(|&r| self.names[r]).collect(),
+            log: self.log.clone(),
+        }
+    }
+}
+
+fn tolerance(tol: f64) -> Tolerance {
+    Tolerance::new(tol, tol).unwrap()
+}
+
+/// Populations from the fixed point to far off: steps differ by more than ten times.
+fn mixed(count: usize) -> Rows {
+    (0..count).map(|i| { let far = (i % 7) as f64; [1.0 + far * 1.5, 1.0 + 0.3 * far * far] }).collect()
+}
+
+fn run(x0: Rows, grid: &TimeGrid) -> Rows {
+    let stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance(1e-7), PiController::standard());
+    solve(&unconditional(lotka_volterra), stepper, x0, grid).unwrap()
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_neighbors() {
+    for grid in [TimeGrid::uniform(0.0, 4.0, 1), TimeGrid::uniform(4.0, 0.0, 3), TimeGrid::uniform(0.0, 2.0, 11)] {
+        let grid = grid.unwrap();
+        let all = mixed(100);
+        let of_100 = run(all.clone(), &grid);
+        let of_7: Rows = all.chunks(7).flat_map(|chunk| run(chunk.to_vec(), &grid)).collect();
+        let alone: Rows = all.iter().flat_map(|&x| run(vec![x], &grid)).collect();
+        for row in 0..all.len() {
+            let bits = |x: [f64; 2]| x.map(f64::to_bits);
+            assert_eq!(bits(of_100[row]), bits(alone[row]), "row {row} of 100");
+            assert_eq!(bits(of_7[row]), bits(alone[row]), "row {row} in sevens");
+        }
+        let mut turned: Rows = all.into_iter().rev().collect();
+        turned = run(turned, &grid).into_iter().rev().collect();
+        assert_eq!(turned, of_100);
+    }
+}
+
+#[test]
+fn one_row_is_what_adaptive_makes_of_it() {
+    let grid = TimeGrid::uniform(0.0, 4.0, 3).unwrap();
+    for x in mixed(7) {
+        let adaptive = Adaptive::new(DOPRI5.stepper(), tolerance(1e-7), PiController::standard());
+        let alone = solve(&lotka_volterra, adaptive, vec![x], &grid).unwrap();
+        assert_eq!(run(vec![x], &grid), alone);
+    }
+}
+
+#[test]
+fn easy_rows_do_not_pay_for_hard_ones() {
+    let grid = TimeGrid::uniform(0.0, 4.0, 1).unwrap();
+    let together = Counted::new(lotka_volterra);
+    let adaptive = Adaptive::new(DOPRI5.stepper(), tolerance(1e-7), PiController::standard());
+    solve(&together, adaptive, mixed(70), &grid).unwrap();
+    let rows = Rc::new(Counted::new(lotka_volterra));
+    let counted = { let rows = rows.clone(); unconditional(move |x: Rows, t: &Times| rows.eval(x, t)) };
+    let mut stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance(1e-7), PiController::standard());
+    solve(&counted, &mut stepper, mixed(70), &grid).unwrap();
+    assert!(rows.rows() * 10 < together.rows() * 8, "{} against {}", rows.rows(), together.rows());
+    // First slope and first step, then six a row and attempt.
+    assert_eq!(rows.rows(), 140 + 6 * (stepper.accepted() + stepper.rejected()));
+}
+
+#[test]
+fn conditions_follow_their_rows() {
+    let frequency = vec![0.1, 20.0, 1.0, 5.0, 0.0];
+    let field = Oscillators::new(frequency.clone());
+    let mut stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance(1e-9), PiController::standard());
+    let grid = TimeGrid::uniform(0.0, 1.0, 2).unwrap();
+    let end = solve(&field, &mut stepper, vec![[1.0, 0.0]; 5], &grid).unwrap();
+    for (row, w) in frequency.iter().enumerate() {
+        let phase = w * 1.5;
+        assert!((end[row][0] - phase.cos()).abs() < 1e-6 && (end[row][1] + phase.sin()).abs() < 1e-6, "row {row}");
+    }
+    // Rows leave when they arrive: the fast ones are evaluated more often, and alone in the end.
+    assert!(field.evaluations(1) > 4 * field.evaluations(2) && field.evaluations(3) > field.evaluations(0));
+    assert_eq!(field.log.borrow().last(), Some(&vec![1]));
+    let total: usize = (0..5).map(|row| field.evaluations(row)).sum();
+    assert_eq!(total as u64, 10 + 6 * (stepper.accepted() + stepper.rejected()));
+}
+
+#[test]
+fn methods_without_first_same_as_last_agree_with_adaptive() {
+    let grid = TimeGrid::uniform(0.0, 1.0, 2).unwrap();
+    let frequency = [0.5, 3.0, 1.0];
+    let rows = AdaptiveRows::new(HEUN_EULER.stepper(), tolerance(1e-5), PiController::standard());
+    let end = solve(&Oscillators::new(frequency.to_vec()), rows, vec![[1.0, 0.0]; 3], &grid).unwrap();
+    for (row, w) in frequency.iter().enumerate() {
+        let one = Adaptive::new(HEUN_EULER.stepper(), tolerance(1e-5), PiController::standard());
+        let alone = solve(&Oscillators::new(vec![*w]), one, vec![[1.0, 0.0]], &grid).unwrap();
+        assert_eq!(end[row], alone[0]);
+    }
+}
+
+#[test]
+fn grid_points_are_shared_and_steps_between_them_are_not() {
+    let field = Oscillators::new(vec![1.0, 4.0]);
+    let stepper = || AdaptiveRows::new(BOSH3.stepper(), tolerance(1e-6), PiController::standard());
+    let grid = TimeGrid::uniform(0.0, 1.0, 4).unwrap();
+    let saved: Vec<_> = trajectory(&field, stepper(), vec![[1.0, 0.0]; 2], &grid).collect::<Result<_, _>>().unwrap();
+    let times: Vec<Times> = saved.iter().map(|(t, _)| t.clone()).collect();
+    assert_eq!(times, [0.0, 0.25, 0.5, 0.75, 1.0].map(Times::Shared));
+    let inner: Vec<_> = skeleton(&field, stepper(), vec![[1.0, 0.0]; 2], &grid).collect::<Result<_, _>>().unwrap();
+    assert!(inner.len() > saved.len());
+    assert!(inner.iter().any(|(t, _)| matches!(t, Times::Each(times) if times[0] != times[1])));
+    // Time never runs back.
+    assert!(inner.windows(2).all(|w| (0..2).all(|r| w[1].0.at(r) >= w[0].0.at(r))));
+}
+
+#[test]
+fn the_row_that_fails_is_named() {
+    // x' = x^2 blows up at 1 / x0.
+    let field = unconditional(|x: Vec<f64>, _t: &Times| x.iter().map(|x| x * x).collect());
+    let stepper = || AdaptiveRows::new(DOPRI5.stepper(), tolerance(1e-8), PiController::standard());
+    let grid = TimeGrid::uniform(0.0, 1.0, 1).unwrap();
+    let error = solve(&field, stepper(), vec![0.1, -3.0, 2.0], &grid).unwrap_err();
+    let SolveError::Row { row: 2, source } = &error else { panic!("{error}") };
+    let (SolveError::StepTooSmall { time, .. } | SolveError::NotFinite { time, .. }) = **source else {
+        panic!("{source}")
+    };
+    assert!((time - 0.5).abs() < 1e-6, "{time}");
+    assert!(error.to_string().starts_with("row 2: at t = 0.5") || error.to_string().starts_with("row 2: the state"));
+    let error = solve(&field, stepper(), vec![0.1, f64::INFINITY], &grid).unwrap_err();
+    assert!(matches!(error, SolveError::Row { row: 1, .. }), "{error}");
+    let error = solve(&field, stepper().max_steps(3), vec![0.1, 0.9], &grid).unwrap_err();
+    let SolveError::Row { row: 1, source } = &error else { panic!("{error}") };
+    assert!(matches!(**source, SolveError::TooManySteps { limit: 3, .. }), "{source}");
+}
+
+#[test]
+fn no_rows_are_no_work() {
+    let stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance(1e-8), PiController::standard());
+    let grid = TimeGrid::uniform(0.0, 1.0, 2).unwrap();
+    assert_eq!(solve(&unconditional(lotka_volterra), stepper, vec![], &grid).unwrap(), Rows::new());
+}
+
+#[test]
+fn a_number_is_a_batch_of_one() {
+    fn rows_of<X: State + Batched>(x: &X) -> usize {
+        x.rows()
+    }
+    let field = unconditional(|x: f64, t: &Times| -x * t.at(0));
+    let stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance(1e-9), PiController::standard());
+    let x = solve(&field, stepper, 1.0, &TimeGrid::uniform(0.0, 2.0, 1).unwrap()).unwrap();
+    assert!((x - (-2.0_f64).exp()).abs() < 1e-8);
+    assert_eq!(rows_of(&x), 1);
+}

@@ -1,0 +1,12 @@
+//! The tests of the solvers, in f64 first: a method of order 5 cannot be verified in f32.
+
+mod adaptive;
+mod adaptive_rows;
+mod driver;
+mod methods;
+mod order;
+mod order_conditions;
+mod problems;
+mod reference;
+mod stochastic;
+mod tensors;

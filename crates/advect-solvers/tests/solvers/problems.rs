@@ -1,0 +1,45 @@
+//! Problems with closed forms, nonlinear and time-dependent.
+
+use advect_solvers::Times;
+
+/// x' = x^2 (cos t - 1/2), solved by 1 / (1/x0 + t/2 - sin t).
+pub mod scalar {
+    pub const START: f64 = 0.7;
+
+    pub fn slope(x: f64, t: f64) -> f64 {
+        x * x * (t.cos() - 0.5)
+    }
+
+    pub fn solution(x0: f64, t: f64) -> f64 {
+        1.0 / (1.0 / x0 + 0.5 * t - t.sin())
+    }
+}
+
+/// x' = x ln(y) s', y' = -y ln(x) s' with s = t + t^2 / 2, solved by x = exp(r sin(s + p)), y = exp(r cos(s + p)).
+pub mod system {
+    pub fn slope([x, y]: [f64; 2], t: f64) -> [f64; 2] {
+        let rate = 1.0 + t;
+        [x * y.ln() * rate, -y * x.ln() * rate]
+    }
+
+    /// With r = 1 and phase p = 0.3.
+    pub fn solution(t: f64) -> [f64; 2] {
+        let s = t + 0.5 * t * t + 0.3;
+        [s.sin().exp(), s.cos().exp()]
+    }
+}
+
+/// The scalar problem for a batch whose rows may stand at different times.
+pub fn scalar_rows(x: Vec<f64>, t: &Times) -> Vec<f64> {
+    x.into_iter().enumerate().map(|(row, x)| scalar::slope(x, t.at(row))).collect()
+}
+
+/// The system for a batch whose rows may stand at different times.
+pub fn system_rows(x: Vec<[f64; 2]>, t: &Times) -> Vec<[f64; 2]> {
+    x.into_iter().enumerate().map(|(row, x)| system::slope(x, t.at(row))).collect()
+}
+
+/// Lotka-Volterra with hares and foxes of one kind: hard for populations far from the fixed point (1, 1).
+pub fn lotka_volterra(x: Vec<[f64; 2]>, _t: &Times) -> Vec<[f64; 2]> {
+    x.into_iter().map(|[hares, foxes]| [hares * (1.0 - foxes), foxes * (hares - 1.0)]).collect()
+}

@@ -1,0 +1,68 @@
+use crate::{Objective, TrainError};
+use advect_core::{NoiseKey, Purpose, Times};
+use advect_paths::{AffinePath, Path, Prediction, Schedule, TimeSampler, flow_matching_loss};
+use burn::tensor::{Int, Tensor, TensorData};
+use rand::RngExt;
+
+/// One training batch of data, in the model's units.
+///
+/// # Shapes
+/// - `data`: `[batch, ...]`
+/// - `classes`, `ids`: `batch` entries
+#[derive(Debug, Clone)]
+pub struct Batch<const D: usize> {
+    /// The data.
+    pub data: Tensor<D>,
+    /// The class of each row, if the model is conditional.
+    pub classes: Option<Vec<usize>>,
+    /// The name of each row: its noise, time and label drop are keyed by it, so no two draws of a run share one.
+    pub ids: Vec<u64>,
+}
+
+/// Flow matching (Lipman et al., 2023, equation 9): regress the conditional target of a path.
+///
+/// Labels are dropped to the null class row by row with probability `label_drop`, which trains the unconditional
+/// model of classifier-free guidance (Ho & Salimans, 2022) along.
+#[derive(Debug, Clone)]
+pub struct FlowMatching<F, S, T> {
+    /// The network: `(model, x, t, class) -> output`.
+    pub forward: F,
+    /// The path from noise to data.
+    pub path: AffinePath<S>,
+    /// The distribution of training times.
+    pub times: T,
+    /// What the network's output means.
+    pub prediction: Prediction,
+    /// The probability of losing a label, in [0, 1].
+    pub label_drop: f64,
+    /// The class that stands for no label.
+    pub null_class: usize,
+    /// The seed of all noise.
+    pub seed: u64,
+}
+
+impl<M, F, S, T, const D: usize> Objective<M, Batch<D>> for FlowMatching<F, S, T>
+where
+    F: Fn(&M, Tensor<D>, Tensor<1>, Option<Tensor<1, Int>>) -> Tensor<D>,
+    S: Schedule + Clone,
+    T: TimeSampler,
+{
+    fn loss(&self, model: &M, batch: &Batch<D>) -> Result<Tensor<1>, TrainError> {
+        let device = batch.data.device();
+        let key = |purpose| NoiseKey::new(self.seed, purpose);
+        let noise = key(Purpose::Source).normal(&batch.ids, 0, batch.data.dims(), &device);
+        let times = Times::Each(self.times.sample(key(Purpose::Time), &batch.ids, 0));
+        let sample = self.path.sample(noise, batch.data.clone(), &times)?;
+        let class = batch.classes.as_ref().map(|classes| {
+            let kept = |(&class, &id): (&usize, &u64)| {
+                let dropped = key(Purpose::LabelDrop).rng(id, 0).random::<f64>() < self.label_drop;
+                if dropped { self.null_class as i64 } else { class as i64 }
+            };
+            let values: Vec<i64> = classes.iter().zip(&batch.ids).map(kept).collect();
+            let count = values.len();
+            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
+        });
+        let output = (self.forward)(model, sample.x.clone(), times.tensor(batch.ids.len(), &device), class);
+        Ok(flow_matching_loss(output, &sample, self.prediction)?)
+    }
+}

@@ -1,0 +1,147 @@
+use crate::{Ema, TrainError};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor};
+
+/// AdamW: Adam with decoupled weight decay (Loshchilov & Hutter, 2019, algorithm 2), with the names of PyTorch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Weights shrink by `rate * weight_decay` a step.
+    pub weight_decay: f64,
+}
+
+impl AdamW {
+    /// PyTorch's defaults, but without weight decay: beta 0.9 and 0.999, epsilon 1e-8.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+/// What AdamW and the EMA remember of every parameter, flat, in module order.
+///
+/// Module order, not the order of a hash map: sums and updates are the same in every run.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    pub(crate) names: Vec<String>,
+    pub(crate) first: Vec<Tensor<1>>,
+    pub(crate) second: Vec<Tensor<1>>,
+    pub(crate) ema: Vec<Tensor<1>>,
+}
+
+impl Memory {
+    /// Zero moments; the EMA starts at the weights.
+    pub(crate) fn new<M: Module>(module: &M) -> Self {
+        struct Start(Memory, Vec<String>);
+        impl ModuleVisitor for Start {
+            fn enter_module(&mut self, name: &str, _container: &str) {
+                self.1.push(name.to_owned());
+            }
+            fn exit_module(&mut self, _name: &str, _container: &str) {
+                self.1.pop();
+            }
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let weights: Tensor<1> = param.val().inner().flatten(0, D - 1);
+                self.0.names.push(self.1.join("."));
+                self.0.first.push(weights.zeros_like());
+                self.0.second.push(weights.zeros_like());
+                self.0.ema.push(weights);
+            }
+        }
+        let empty = Self { names: Vec::new(), first: Vec::new(), second: Vec::new(), ema: Vec::new() };
+        let mut start = Start(empty, Vec::new());
+        module.visit(&mut start);
+        start.0
+    }
+
+    /// The module with the averaged weights in place of its own, outside autodiff.
+    pub(crate) fn averaged<M: Module>(&self, module: &M) -> M {
+        struct Average<'a>(std::slice::Iter<'a, Tensor<1>>);
+        impl ModuleMapper for Average<'_> {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                match self.0.next() {
+                    Some(average) => param.map(|old| average.clone().reshape(old.shape())),
+                    None => param,
+                }
+            }
+        }
+        module.valid().map(&mut Average(self.ema.iter()))
+    }
+}
+
+/// The Euclidean norm of all gradients together.
+///
+/// One device read. Large tensors are summed in fixed pieces, so that the grouping of the sum, and with it the last
+/// bit, never depends on how threads are scheduled.
+pub(crate) fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> Result<f64, TrainError> {
+    const PIECE: usize = 1 << 20;
+    struct Squares<'a>(&'a Gradients, Vec<Tensor<1>>);
+    impl ModuleVisitor for Squares<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad(self.0) {
+                let flat: Tensor<1> = gradient.flatten(0, D - 1);
+                let count = flat.dims()[0];
+                for start in (0..count).step_by(PIECE) {
+                    let piece = flat.clone().narrow(0, start, PIECE.min(count - start));
+                    self.1.push((piece.clone() * piece).sum());
+                }
+            }
+        }
+    }
+    let mut squares = Squares(gradients, Vec::new());
+    module.visit(&mut squares);
+    if squares.1.is_empty() {
+        return Ok(0.0);
+    }
+    // A device read a step: a NaN must stop the run before it reaches the weights.
+    let sums = Tensor::cat(squares.1, 0).try_into_vec_as::<f64>();
+    let sums = sums.map_err(|_| TrainError::Read { what: "the gradient norm" })?;
+    Ok(sums.iter().sum::<f64>().sqrt())
+}
+
+/// One update of every parameter, its moments and its average.
+pub(crate) struct Update<'a> {
+    pub(crate) optimizer: AdamW,
+    pub(crate) gradients: &'a Gradients,
+    /// What gradients are multiplied with: the clipping by global norm.
+    pub(crate) factor: f64,
+    pub(crate) rate: f64,
+    /// Earlier updates.
+    pub(crate) updates: u64,
+    pub(crate) ema: Ema,
+    pub(crate) memory: &'a mut Memory,
+    pub(crate) index: usize,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let i = self.index;
+        self.index += 1;
+        let (id, tensor, mapper) = param.consume();
+        let Some(gradient) = tensor.grad(self.gradients) else {
+            return Param::from_mapped_value(id, tensor, mapper);
+        };
+        let shape = tensor.shape();
+        let AdamW { beta1, beta2, epsilon, weight_decay } = self.optimizer;
+        let gradient: Tensor<1> = gradient.flatten::<1>(0, D - 1) * self.factor;
+        let weights: Tensor<1> = tensor.inner().flatten(0, D - 1);
+
+        let first = self.memory.first[i].clone() * beta1 + gradient.clone() * (1.0 - beta1);
+        let second = self.memory.second[i].clone() * beta2 + gradient.clone() * gradient * (1.0 - beta2);
+        let count = (self.updates + 1) as f64;
+        let (fix1, fix2) = (1.0 - beta1.powf(count), 1.0 - beta2.powf(count));
+        let direction = first.clone() / ((second.clone() / fix2).sqrt() + epsilon);
+        let weights = weights * (1.0 - self.rate * weight_decay) - direction * (self.rate / fix1);
+
+        let decay = self.ema.decay(self.updates);
+        self.memory.ema[i] = self.memory.ema[i].clone() * decay + weights.clone() * (1.0 - decay);
+        self.memory.first[i] = first;
+        self.memory.second[i] = second;
+        Param::from_mapped_value(id, Tensor::from_inner(weights.reshape(shape)).require_grad(), mapper)
+    }
+}

@@ -1,0 +1,73 @@
+//! Networks as fields: what training and sampling need to know of a backbone, conditions included.
+
+use advect_core::{Field, RowField, Times};
+use burn::module::Module;
+use burn::tensor::{Int, Tensor, TensorData};
+use std::cell::Cell;
+
+/// A network `(x, t, class) -> output` with an output shaped like `x`. Implement it for your own.
+pub trait Backbone<const D: usize>: Module {
+    /// The raw output; what it means is said by a `Prediction` beside it.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, ...]`
+    /// - `t`: `[batch]`, in [0, 1]
+    /// - `class`: `[batch]`; `None` on a conditional network is the null class for every row
+    fn forward(&self, x: Tensor<D>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<D>;
+}
+
+impl Backbone<2> for advect_nn::Mlp {
+    fn forward(&self, x: Tensor<2>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<2> {
+        self.forward(x, t, class)
+    }
+}
+
+impl Backbone<4> for advect_nn::UNet {
+    fn forward(&self, x: Tensor<4>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<4> {
+        self.forward(x, t, class)
+    }
+}
+
+/// A backbone with the class of each row: a field whose conditions follow their rows.
+#[derive(Debug)]
+pub struct Conditioned<'a, N> {
+    network: &'a N,
+    classes: Option<Vec<usize>>,
+    evaluated: Option<&'a Cell<u64>>,
+}
+
+impl<'a, N> Conditioned<'a, N> {
+    /// The network at the given classes, one a row; `None` leaves the condition out.
+    #[must_use]
+    pub fn new(network: &'a N, classes: Option<Vec<usize>>) -> Self {
+        Self { network, classes, evaluated: None }
+    }
+
+    /// Adds every evaluated row to `count`.
+    #[must_use]
+    pub fn counted(mut self, count: &'a Cell<u64>) -> Self {
+        self.evaluated = Some(count);
+        self
+    }
+}
+
+impl<N: Backbone<D>, const D: usize> Field<Tensor<D>> for Conditioned<'_, N> {
+    fn eval(&self, x: Tensor<D>, t: &Times) -> Tensor<D> {
+        let (rows, device) = (x.dims()[0], x.device());
+        if let Some(count) = self.evaluated {
+            count.set(count.get() + rows as u64);
+        }
+        let class = self.classes.as_ref().map(|classes| {
+            let values: Vec<i64> = classes.iter().map(|&c| c as i64).collect();
+            Tensor::from_data(TensorData::new(values, [rows]), &device)
+        });
+        self.network.forward(x, t.tensor(rows, &device), class)
+    }
+}
+
+impl<N: Backbone<D>, const D: usize> RowField<Tensor<D>> for Conditioned<'_, N> {
+    fn select(&self, rows: &[usize]) -> Self {
+        let classes = self.classes.as_ref().map(|classes| rows.iter().map(|&r| classes[r]).collect());
+        Self { network: self.network, classes, evaluated: self.evaluated }
+    }
+}
