@@ -92,10 +92,10 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["rtol", "atol"])]
     pub(crate) steps: Option<usize>,
     /// Relative tolerance of dopri5 [default: the run's].
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) rtol: Option<f64>,
     /// Absolute tolerance of dopri5 [default: the run's].
-    #[arg(long, value_name = "A")]
+    #[arg(long, value_name = "A", allow_negative_numbers = true)]
     pub(crate) atol: Option<f64>,
     /// The seed of the noise [default: 0]. Sample i of a seed is the same whatever --count and --batch.
     #[arg(long, value_name = "S", default_value_t = 0, hide_default_value = true)]

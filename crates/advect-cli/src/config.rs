@@ -383,10 +383,12 @@ fn assign(mut table: Table, assignment: &str) -> Result<Table, CliError> {
     known.extend(OPTIONAL.map(str::to_owned));
     if !known.iter().any(|k| k == key) {
         // A last part that fits is what people mean who forget the section.
-        let ends = known.iter().find(|k| k.ends_with(&format!(".{key}")));
-        let hint = match ends {
-            Some(full) => format!(": did you mean `{full}`?"),
-            None => presets::suggest(key, known.iter().map(String::as_str)),
+        let end = format!(".{key}");
+        let ends: Vec<String> = known.iter().filter(|k| k.ends_with(&end)).map(|k| format!("`{k}`")).collect();
+        let hint = if ends.is_empty() {
+            presets::suggest(key, known.iter().map(String::as_str))
+        } else {
+            format!(": did you mean {}?", ends.join(" or "))
         };
         return Err(CliError::usage(format!("unknown key `{key}`{hint}")));
     }

@@ -149,7 +149,7 @@ fn plot(
         .configure_mesh()
         .light_line_style(WHITE)
         .x_desc("training step")
-        .y_desc("flow-matching loss (mean square a number, model units)")
+        .y_desc("flow-matching loss (mean squared error, model units)")
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{y:.3}"))
         .draw()?;

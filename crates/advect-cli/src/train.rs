@@ -114,7 +114,12 @@ impl Session {
         let interrupted = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&interrupted);
         // A second handler in one process (tests) is refused; the first then still stands.
-        drop(ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)));
+        drop(ctrlc::set_handler(move || {
+            // The first asks for a checkpoint; the second does not wait. Files survive either.
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(1);
+            }
+        }));
 
         let name = &config.preset;
         let (first, parameters) = (trainer.step, trainer.model.num_params());
@@ -161,15 +166,11 @@ impl Session {
         bar.finish_and_clear();
         let seconds = started.elapsed().as_secs_f64();
         if trainer.step < plan.steps {
-            say.event(
-                &format!(
-                    "interrupted at step {}; the checkpoint is saved. Continue with:\n  advect train --run {} --resume",
-                    trainer.step,
-                    self.path.display()
-                ),
-                json!({"event": "interrupted", "step": trainer.step, "run": self.path}),
-            );
-            return Ok(());
+            return Err(CliError::failure(format!(
+                "interrupted at step {}; the checkpoint is saved. Continue with: advect train --run {} --resume",
+                trainer.step,
+                self.path.display()
+            )));
         }
         finish(config, &trainer, &history, &self.path, seconds, first, device, say)
     }

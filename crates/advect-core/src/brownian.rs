@@ -71,9 +71,8 @@ impl BrownianPath {
         let mut low = vec![0.0; rows];
         let mut width = 1.0;
         let mut left = like.clone().combine(0.0, &[]);
-        let draw = |like: &X, counters: &[u64]| {
-            like.standard_normal(&mut |row| self.key.rng(self.ids[row], counters[row]))
-        };
+        let draw =
+            |like: &X, counters: &[u64]| like.standard_normal(&mut |row| self.key.rng(self.ids[row], counters[row]));
         let mut right = draw(like, &vec![0; rows]).combine(span.sqrt(), &[]);
         for level in 0..self.depth {
             if (0..rows).all(|r| unit[r] == low[r] || unit[r] == low[r] + width) {

@@ -48,7 +48,9 @@ pub enum CoreError {
         end: f64,
     },
     /// Log-weights and rows differ in number, or there are no rows.
-    #[error("{rows} rows but {weights} log-weights: a weighted set needs one finite log-weight or -inf a row, and a row")]
+    #[error(
+        "{rows} rows but {weights} log-weights: a weighted set needs one finite log-weight or -inf a row, and a row"
+    )]
     Weights {
         /// Rows of the state.
         rows: usize,

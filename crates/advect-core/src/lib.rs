@@ -40,3 +40,8 @@ pub use state::{Batched, State};
 pub use times::Times;
 pub use tolerance::Tolerance;
 pub use weighted::Weighted;
+
+/// Runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;

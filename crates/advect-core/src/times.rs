@@ -97,9 +97,9 @@ impl Times {
     pub fn range(&self) -> (f64, f64) {
         match self {
             Self::Shared(t) => (*t, *t),
-            Self::Each(times) => times
-                .iter()
-                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &t| (low.min(t), high.max(t))),
+            Self::Each(times) => {
+                times.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &t| (low.min(t), high.max(t)))
+            }
         }
     }
 }

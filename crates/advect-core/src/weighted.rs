@@ -72,13 +72,7 @@ impl<X: Batched> Weighted<X> {
             chosen.push(parent);
         }
         let ids = (self.next..self.next + rows as u64).collect();
-        Self {
-            x: self.x.gather(&chosen),
-            log_weight: vec![0.0; rows],
-            log_z,
-            ids,
-            next: self.next + rows as u64,
-        }
+        Self { x: self.x.gather(&chosen), log_weight: vec![0.0; rows], log_z, ids, next: self.next + rows as u64 }
     }
 }
 

@@ -46,7 +46,8 @@ impl Dataset {
     /// A set of `values.len() / shape.product()` samples; `labels`, if any, name the class of each, below `classes`.
     ///
     /// # Errors
-    /// [`DataError::Shape`] if the numbers do not fill the samples, or the labels do not match them.
+    /// [`DataError::Shape`] if the numbers do not fill the samples or there are none, or labels and samples differ in
+    /// number; [`DataError::Label`] if a label names no class; [`DataError::Units`] if the scale is not positive.
     pub fn new(
         shape: Vec<usize>,
         values: Vec<f32>,
@@ -54,11 +55,17 @@ impl Dataset {
         classes: usize,
         units: Units,
     ) -> Result<Self, DataError> {
-        let width = shape.iter().product::<usize>().max(1);
-        let count = labels.as_ref().map_or(values.len() / width, Vec::len);
-        let known = labels.iter().flatten().all(|&label| label < classes);
-        if count == 0 || count * width != values.len() || !known {
+        let width = shape.iter().product::<usize>();
+        let count = labels.as_ref().map_or(values.len() / width.max(1), Vec::len);
+        if count == 0 || width == 0 || count * width != values.len() {
             return Err(DataError::Shape { values: values.len(), count, shape });
+        }
+        if let Some((index, &label)) = labels.iter().flatten().enumerate().find(|(_, label)| **label >= classes) {
+            return Err(DataError::Label { index, label, classes });
+        }
+        let Units { offset, scale } = units;
+        if !(offset.is_finite() && scale.is_finite() && scale > 0.0) {
+            return Err(DataError::Units { offset, scale });
         }
         Ok(Self { shape, values, labels, classes, units })
     }
@@ -118,6 +125,6 @@ impl Dataset {
     }
 
     fn width(&self) -> usize {
-        self.shape.iter().product::<usize>().max(1)
+        self.shape.iter().product()
     }
 }

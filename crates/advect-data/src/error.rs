@@ -22,6 +22,24 @@ pub enum DataError {
         /// Shape of one sample.
         shape: Vec<usize>,
     },
+    /// A label that names no class.
+    #[error("label {label} of sample {index} names no class: there are {classes}, counted from 0")]
+    Label {
+        /// The sample.
+        index: usize,
+        /// Its label.
+        label: usize,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// Units that cannot be undone.
+    #[error("units with offset {offset} and scale {scale}: both must be finite, the scale positive")]
+    Units {
+        /// The offset.
+        offset: f64,
+        /// The scale.
+        scale: f64,
+    },
     /// A picture cannot be written.
     #[error("cannot write the picture {path}: {reason}")]
     Picture {

@@ -1,6 +1,6 @@
 use crate::DataError;
 use image::{GrayImage, Luma};
-use std::path::Path;
+use std::{io::Cursor, path::Path};
 
 /// Grayscale images of one size side by side, each pixel enlarged to a square so that a person can see it.
 #[derive(Debug, Clone)]
@@ -65,11 +65,15 @@ impl ImageGrid {
 /// [`DataError::Picture`] if the file cannot be written.
 pub fn save_png<P: image::PixelWithColorType<Subpixel = u8>>(
     picture: &image::ImageBuffer<P, Vec<u8>>,
-    path: &Path,
+    path: impl AsRef<Path>,
 ) -> Result<(), DataError>
 where
     [u8]: image::EncodableLayout,
 {
+    let path = path.as_ref();
     let failed = |reason: String| DataError::Picture { path: path.to_owned(), reason };
-    picture.save_with_format(path, image::ImageFormat::Png).map_err(|e| failed(e.to_string()))
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| failed(e.to_string()))?;
+    // Written as a whole: a buffered file would swallow the error of a full disk when it is dropped.
+    std::fs::write(path, bytes.into_inner()).map_err(|e| failed(e.to_string()))
 }

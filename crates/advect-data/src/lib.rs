@@ -29,3 +29,8 @@ pub use grid::{ImageGrid, save_png};
 pub use order::{Order, split};
 pub use scatter::Canvas;
 pub use toys::Toy;
+
+/// The README's example, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,7 +3,7 @@ use image::{Rgb, RgbImage};
 /// Points and lines on the plane, drawn into a square picture.
 ///
 /// The square shows [-range, range] in both directions, y up, with a faint cross through the origin and a tick at
-/// every unit.
+/// every unit, up to a range of 50. What lies outside is not drawn.
 #[derive(Debug, Clone)]
 pub struct Canvas {
     range: f64,
@@ -20,7 +20,8 @@ impl Canvas {
         canvas.line([0.0, -range], [0.0, range], gray, 1.0);
         let tick = range / 80.0;
         let mut unit = 1.0;
-        while unit < range {
+        // More ticks would fill the line, or never end.
+        while unit < range && range <= 50.0 {
             for at in [unit, -unit] {
                 canvas.line([at, -tick], [at, tick], gray, 1.0);
                 canvas.line([-tick, at], [tick, at], gray, 1.0);

@@ -1,4 +1,5 @@
 use advect_core::{NoiseKey, Purpose, normal};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use std::f64::consts::PI;
 
@@ -47,5 +48,14 @@ impl Toy {
     #[must_use]
     pub fn points(self, seed: u64, ids: impl Iterator<Item = u64>) -> Vec<f32> {
         ids.flat_map(|id| self.point(seed, id).0).map(|v| v as f32).collect()
+    }
+
+    /// The points of the given ids.
+    ///
+    /// # Shapes
+    /// - output: `[ids.len(), 2]`
+    #[must_use]
+    pub fn batch(self, seed: u64, ids: &[u64], device: &Device) -> Tensor<2> {
+        Tensor::from_data(TensorData::new(self.points(seed, ids.iter().copied()), [ids.len(), 2]), device)
     }
 }

@@ -39,3 +39,7 @@ mod scale;
 pub use guided::Guided;
 pub use paired::Paired;
 pub use scale::{constant, interval};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -19,10 +19,16 @@ pub(crate) fn silu_backward<B: Backend>(x: FloatTensor<B>, gradient: FloatTensor
     narrow::<B>(B::float_mul(d, widen::<B>(gradient)), dtype)
 }
 
-pub(crate) fn group_norm<B: Backend>(x: FloatTensor<B>, gamma: FloatTensor<B>, beta: FloatTensor<B>, options: NormOptions) -> FloatTensor<B> {
+pub(crate) fn group_norm<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    options: NormOptions,
+) -> FloatTensor<B> {
     let (dtype, shape) = (x.dtype(), x.shape());
     if shape.num_elements() == 0 {
-        return x;
+        // Nothing to normalise, but autodiff must still find its way to the parameters.
+        return affine::<B>(x, gamma, beta, &shape);
     }
     let (h, _) = normalise::<B>(widen::<B>(x), options);
     let z = affine::<B>(h, widen::<B>(gamma), widen::<B>(beta), &shape);
@@ -50,7 +56,9 @@ pub(crate) fn group_norm_backward<B: Backend>(
         let z = affine::<B>(h.clone(), gamma.clone(), widen::<B>(beta), &shape);
         g = B::float_mul(g, silu_derivative::<B>(z));
     }
-    let over_images = |t: FloatTensor<B>| B::float_reshape(B::float_sum_dim(B::float_sum_dim(B::float_sum_dim(t, 3), 2), 0), channels.clone());
+    let over_images = |t: FloatTensor<B>| {
+        B::float_reshape(B::float_sum_dim(B::float_sum_dim(B::float_sum_dim(t, 3), 2), 0), channels.clone())
+    };
     let d_gamma = over_images(B::float_mul(g.clone(), h.clone()));
     let d_beta = over_images(g.clone());
     let gamma = B::float_reshape(gamma, Shape::new([1, shape[1], 1, 1]));
@@ -63,23 +71,43 @@ pub(crate) fn group_norm_backward<B: Backend>(
     (narrow::<B>(B::float_reshape(dx, shape), dtype), narrow::<B>(d_gamma, dtype), narrow::<B>(d_beta, dtype))
 }
 
-pub(crate) fn conv2d<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, bias: FloatTensor<B>, steps: ConvSteps) -> FloatTensor<B> {
+pub(crate) fn conv2d<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    steps: ConvSteps,
+) -> FloatTensor<B> {
     if x.shape()[0] == 0 {
         let (image, kernel) = (x.shape(), weight.shape());
-        let side = |i: usize| (image[i] + 2 * steps.padding[i - 2]).saturating_sub(kernel[i]) / steps.stride[i - 2].max(1) + 1;
-        return B::float_zeros(Shape::new([0, kernel[0], side(2), side(3)]), &x.device(), FloatDType::from(x.dtype()));
+        let side =
+            |i: usize| (image[i] + 2 * steps.padding[i - 2]).saturating_sub(kernel[i]) / steps.stride[i - 2].max(1) + 1;
+        let shape = Shape::new([0, kernel[0], side(2), side(3)]);
+        let empty = B::float_zeros(shape, &x.device(), FloatDType::from(x.dtype()));
+        // Autodiff must still find its way to the parameters.
+        let weight = B::float_reshape(B::float_sum(weight), Shape::new([1, 1, 1, 1]));
+        return B::float_add(B::float_add(empty, weight), B::float_reshape(bias, Shape::new([1, kernel[0], 1, 1])));
     }
     B::conv2d(x, weight, Some(bias), options(steps))
 }
 
-pub(crate) fn conv2d_input_gradient<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, gradient: FloatTensor<B>, steps: ConvSteps) -> FloatTensor<B> {
+pub(crate) fn conv2d_input_gradient<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    steps: ConvSteps,
+) -> FloatTensor<B> {
     if x.shape()[0] == 0 {
         return x;
     }
     B::conv2d_x_backward(x, weight, gradient, options(steps))
 }
 
-pub(crate) fn conv2d_weight_gradient<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, gradient: FloatTensor<B>, steps: ConvSteps) -> FloatTensor<B> {
+pub(crate) fn conv2d_weight_gradient<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    steps: ConvSteps,
+) -> FloatTensor<B> {
     if x.shape()[0] == 0 {
         return B::float_zeros(weight.shape(), &weight.device(), FloatDType::from(weight.dtype()));
     }

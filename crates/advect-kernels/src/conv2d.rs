@@ -20,7 +20,13 @@ use burn::tensor::Tensor;
 /// # Panics
 ///
 /// If the channels of `x` and `weight` differ, `bias` has another length than `channels_out`, a stride is zero, or the kernel is larger than the padded image.
-pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: [usize; 2], padding: [usize; 2]) -> Tensor<4> {
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Tensor<4> {
     let ([_, channels, height, width], [outputs, inputs, kernel_height, kernel_width]) = (x.dims(), weight.dims());
     assert!(channels == inputs, "an image of {channels} channels does not fit a weight for {inputs}");
     assert!(stride[0] > 0 && stride[1] > 0, "a stride of zero");
@@ -30,7 +36,8 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
     );
     let bias = bias.unwrap_or_else(|| Tensor::zeros([outputs], (&weight.device(), weight.dtype())));
     assert!(bias.dims() == [outputs], "a bias {:?} does not fit {outputs} channels", bias.dims());
-    let (x, weight, bias, steps) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch(), ConvSteps { stride, padding });
+    let (x, weight, bias, steps) =
+        (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch(), ConvSteps { stride, padding });
     Tensor::from_dispatch(if route::listed(&x) {
         <Dispatch as Kernels>::convolution(x, weight, bias, steps)
     } else {

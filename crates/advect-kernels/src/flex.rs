@@ -25,7 +25,8 @@ impl Kernels for Flex {
             silu::silu_backward_in_place(x, values);
             return gradient;
         }
-        let fast = || Some(tensor(silu::silu_backward(dense(&x)?.as_slice()?, dense(&gradient)?.as_slice()?), x.shape()));
+        let fast =
+            || Some(tensor(silu::silu_backward(dense(&x)?.as_slice()?, dense(&gradient)?.as_slice()?), x.shape()));
         fast().unwrap_or_else(|| composed::silu_backward::<Self>(x.clone(), gradient.clone()))
     }
 
@@ -51,7 +52,9 @@ impl Kernels for Flex {
             let d = norm.backward(values.as_slice()?, gradient.as_slice()?);
             Some((tensor(d.x, x.shape()), tensor(d.gamma, gamma.shape()), tensor(d.beta, beta.shape())))
         };
-        fast().unwrap_or_else(|| composed::group_norm_backward::<Self>(x.clone(), gamma.clone(), beta.clone(), gradient.clone(), options))
+        fast().unwrap_or_else(|| {
+            composed::group_norm_backward::<Self>(x.clone(), gamma.clone(), beta.clone(), gradient.clone(), options)
+        })
     }
 
     fn convolution(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, steps: ConvSteps) -> FlexTensor {
@@ -64,24 +67,38 @@ impl Kernels for Flex {
         fast().unwrap_or_else(|| composed::conv2d::<Self>(x.clone(), weight.clone(), bias.clone(), steps))
     }
 
-    fn convolution_input_gradient(x: FlexTensor, weight: FlexTensor, gradient: FlexTensor, steps: ConvSteps) -> FlexTensor {
+    fn convolution_input_gradient(
+        x: FlexTensor,
+        weight: FlexTensor,
+        gradient: FlexTensor,
+        steps: ConvSteps,
+    ) -> FlexTensor {
         let fast = || {
             let shape = conv_shape(&x, &weight, steps)?;
             let [weight, gradient] = [dense(&weight)?, dense(&gradient)?];
             let dx = conv2d::input_gradient(&shape, weight.as_slice()?, gradient.as_slice()?);
             Some(tensor(dx, x.shape()))
         };
-        fast().unwrap_or_else(|| composed::conv2d_input_gradient::<Self>(x.clone(), weight.clone(), gradient.clone(), steps))
+        fast().unwrap_or_else(|| {
+            composed::conv2d_input_gradient::<Self>(x.clone(), weight.clone(), gradient.clone(), steps)
+        })
     }
 
-    fn convolution_weight_gradient(x: FlexTensor, weight: FlexTensor, gradient: FlexTensor, steps: ConvSteps) -> FlexTensor {
+    fn convolution_weight_gradient(
+        x: FlexTensor,
+        weight: FlexTensor,
+        gradient: FlexTensor,
+        steps: ConvSteps,
+    ) -> FlexTensor {
         let fast = || {
             let shape = conv_shape(&x, &weight, steps)?;
             let [values, gradient] = [dense(&x)?, dense(&gradient)?];
             let dw = conv2d::weight_gradient(&shape, values.as_slice()?, gradient.as_slice()?);
             Some(tensor(dw, weight.shape()))
         };
-        fast().unwrap_or_else(|| composed::conv2d_weight_gradient::<Self>(x.clone(), weight.clone(), gradient.clone(), steps))
+        fast().unwrap_or_else(|| {
+            composed::conv2d_weight_gradient::<Self>(x.clone(), weight.clone(), gradient.clone(), steps)
+        })
     }
 
     fn convolution_bias_gradient(gradient: FlexTensor) -> FlexTensor {

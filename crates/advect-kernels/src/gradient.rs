@@ -54,7 +54,10 @@ impl<B: Kernels> Backward<B, 3> for Conv2d {
         let [x, weight] = ops.state;
         let [node_x, node_weight, node_bias] = ops.parents;
         if let Some(node) = node_x {
-            gradients.register::<B>(node.id, B::convolution_input_gradient(x.clone(), weight.clone(), gradient.clone(), self.0));
+            gradients.register::<B>(
+                node.id,
+                B::convolution_input_gradient(x.clone(), weight.clone(), gradient.clone(), self.0),
+            );
         }
         if let Some(node) = node_weight {
             gradients.register::<B>(node.id, B::convolution_weight_gradient(x, weight, gradient.clone(), self.0));
@@ -76,7 +79,12 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         }
     }
 
-    fn group_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, beta: FloatTensor<Self>, options: NormOptions) -> FloatTensor<Self> {
+    fn group_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> FloatTensor<Self> {
         let nodes = [x.node(), gamma.node(), beta.node()];
         let [x, gamma, beta] = [x, gamma, beta].map(|t| t.into_primitive());
         match GroupNorm(options).prepare::<C>(nodes).compute_bound().stateful() {
@@ -88,7 +96,12 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         }
     }
 
-    fn convolution(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, steps: ConvSteps) -> FloatTensor<Self> {
+    fn convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        steps: ConvSteps,
+    ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
         match Conv2d(steps).prepare::<C>(nodes).compute_bound().stateful() {

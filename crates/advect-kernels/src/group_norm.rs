@@ -38,8 +38,17 @@ pub fn group_norm_silu(x: Tensor<4>, groups: usize, gamma: Tensor<1>, beta: Tens
 
 fn run(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, options: NormOptions) -> Tensor<4> {
     let channels = x.dims()[1];
-    assert!(options.groups > 0 && channels % options.groups == 0, "{} groups do not divide {channels} channels", options.groups);
-    assert!(gamma.dims() == [channels] && beta.dims() == [channels], "gamma {:?} and beta {:?} do not fit {channels} channels", gamma.dims(), beta.dims());
+    assert!(
+        options.groups > 0 && channels.is_multiple_of(options.groups),
+        "{} groups do not divide {channels} channels",
+        options.groups
+    );
+    assert!(
+        gamma.dims() == [channels] && beta.dims() == [channels],
+        "gamma {:?} and beta {:?} do not fit {channels} channels",
+        gamma.dims(),
+        beta.dims()
+    );
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
     Tensor::from_dispatch(if route::listed(&x) {
         <Dispatch as Kernels>::group_norm(x, gamma, beta, options)

@@ -1,4 +1,5 @@
 //! The operators as an extension of Burn's backends.
+#![allow(unused_variables)] // Without any backend the generated dispatch has no arm to pass its arguments to.
 use crate::composed;
 use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
 
@@ -32,7 +33,12 @@ pub(crate) trait Kernels: Backend {
     }
 
     /// Group normalisation of `[batch, channels, height, width]`.
-    fn group_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, beta: FloatTensor<Self>, options: NormOptions) -> FloatTensor<Self> {
+    fn group_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> FloatTensor<Self> {
         composed::group_norm::<Self>(x, gamma, beta, options)
     }
 
@@ -48,17 +54,32 @@ pub(crate) trait Kernels: Backend {
     }
 
     /// Convolution of `[batch, channels_in, height, width]` with `[channels_out, channels_in, kernel, kernel]`, plus `bias`.
-    fn convolution(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, steps: ConvSteps) -> FloatTensor<Self> {
+    fn convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        steps: ConvSteps,
+    ) -> FloatTensor<Self> {
         composed::conv2d::<Self>(x, weight, bias, steps)
     }
 
     /// The gradient of `x`, of which only the shape counts.
-    fn convolution_input_gradient(x: FloatTensor<Self>, weight: FloatTensor<Self>, gradient: FloatTensor<Self>, steps: ConvSteps) -> FloatTensor<Self> {
+    fn convolution_input_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        steps: ConvSteps,
+    ) -> FloatTensor<Self> {
         composed::conv2d_input_gradient::<Self>(x, weight, gradient, steps)
     }
 
     /// The gradient of `weight`, of which only the shape counts.
-    fn convolution_weight_gradient(x: FloatTensor<Self>, weight: FloatTensor<Self>, gradient: FloatTensor<Self>, steps: ConvSteps) -> FloatTensor<Self> {
+    fn convolution_weight_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        steps: ConvSteps,
+    ) -> FloatTensor<Self> {
         composed::conv2d_weight_gradient::<Self>(x, weight, gradient, steps)
     }
 

@@ -40,12 +40,13 @@
 
 mod composed;
 mod conv2d;
+#[cfg(feature = "flex")]
+mod flex;
 mod gradient;
 mod group_norm;
 #[cfg(feature = "flex")]
-mod flex;
-#[cfg(feature = "flex")]
-#[allow(unsafe_code)] // Vector loads and stores, and buffers written before they are read; each block says why it is sound.
+#[allow(unsafe_code)]
+// Vector loads and stores, and buffers written before they are read; each block says why it is sound.
 mod host;
 mod kernels;
 mod route;

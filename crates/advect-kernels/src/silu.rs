@@ -13,5 +13,9 @@ use burn::tensor::Tensor;
 /// Any shape; the output has the shape of `x`.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let x = x.into_dispatch();
-    Tensor::from_dispatch(if route::listed(&x) { <Dispatch as Kernels>::silu(x) } else { composed::silu::<Dispatch>(x) })
+    Tensor::from_dispatch(if route::listed(&x) {
+        <Dispatch as Kernels>::silu(x)
+    } else {
+        composed::silu::<Dispatch>(x)
+    })
 }

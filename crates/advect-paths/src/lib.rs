@@ -55,3 +55,7 @@ pub use prediction::{Prediction, SourceLaw, convert, convert_output};
 pub use predictor::{Converted, Drift, Predictor};
 pub use schedule::{Coefficients, Cosine, Linear, LinearVp, Polynomial, Schedule, Vp};
 pub use time_sampler::{LogitNormalTime, TimeSampler, UniformTime};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

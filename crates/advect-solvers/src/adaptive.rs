@@ -132,7 +132,7 @@ impl<S: Embedded, G: Field<S::State> + ?Sized> Stepper<G, S::State> for Adaptive
             let attempt = self.inner.attempt(field, &x, slope, from, &at);
             let Attempt { x: next, error, slope: start_slope, end_slope } = attempt;
             let norm = error.scaled_norm(&x, &next, self.control.tolerance);
-            if pace.judge(norm, clock, target, &self.control, self.inner.error_order())? {
+            if pace.judge(norm, (clock, target, end), &self.control, self.inner.error_order())? {
                 self.accepted += 1;
                 self.slope = end_slope;
                 self.pace = Some(pace);

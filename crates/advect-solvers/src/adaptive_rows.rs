@@ -171,7 +171,7 @@ where
             let order = self.inner.error_order();
             let mut accepted = Vec::with_capacity(active.len());
             for (i, pace) in paces.iter_mut().enumerate() {
-                let verdict = pace.judge(norms[i], begins[i], aim.at(i), &self.control, order);
+                let verdict = pace.judge(norms[i], (begins[i], aim.at(i), ends[i]), &self.control, order);
                 if verdict.map_err(|error| of_row(active[i], error))? {
                     accepted.push(i);
                 }

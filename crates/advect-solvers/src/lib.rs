@@ -73,3 +73,8 @@ pub use solve::solve;
 pub use stepper::{Step, Stepper};
 pub use tableau::Tableau;
 pub use trajectory::{Skeleton, Trajectory, skeleton, trajectory};
+
+/// Runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;

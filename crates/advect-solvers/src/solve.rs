@@ -43,6 +43,10 @@ pub(crate) fn advance<G: ?Sized, X, S: Stepper<G, X>>(
     to: &Times,
 ) -> Result<Step<X>, SolveError> {
     let step = stepper.step(generator, x, from, to)?;
-    // `reached` compares Shared with Each, which `==` does not.
-    if step.at.reached(from) { Err(SolveError::NoProgress { time: from.range().0 }) } else { Ok(step) }
+    // `reached` compares Shared with Each, which `==` does not. A batch without rows is everywhere at once.
+    if step.at.reached(from) && !step.at.reached(to) {
+        Err(SolveError::NoProgress { time: from.range().0 })
+    } else {
+        Ok(step)
+    }
 }

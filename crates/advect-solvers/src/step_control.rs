@@ -97,12 +97,11 @@ impl Pace {
         Ok(())
     }
 
-    /// Whether an attempt from `from` to `target` with this error is accepted, and the size of the next.
+    /// Whether an attempt from `from` to `target`, on the way to `to`, is accepted with this error; plans the next.
     pub(crate) fn judge(
         &mut self,
         norm: f64,
-        from: f64,
-        target: f64,
+        (from, target, to): (f64, f64, f64),
         control: &StepControl,
         error_order: u32,
     ) -> Result<bool, SolveError> {
@@ -110,14 +109,17 @@ impl Pace {
         if norm <= 1.0 {
             let factor = control.controller.grow(norm, self.previous, error_order);
             let next = used * if self.after_rejection { factor.min(1.0) } else { factor };
-            // A step cut short by a grid point says nothing against the step that was planned.
-            self.step = if used < self.step { next.max(self.step) } else { next };
+            // A step cut short by a grid point says nothing against the step that was planned. (Asked of `to`: by
+            // round-off alone `used` is as often below the plan as above.)
+            let cut = target == to && used < self.step;
+            self.step = if cut { next.max(self.step) } else { next };
             self.previous = norm;
             self.after_rejection = false;
             return Ok(true);
         }
         let limit = control.limit(from);
-        if used <= limit {
+        // Asked of the plan too: by round-off a step of the limit may be a little longer than the limit.
+        if used <= limit || self.step <= limit {
             let (time, step) = (from, target - from);
             return Err(if norm.is_finite() {
                 SolveError::StepTooSmall { time, step, norm, limit }

@@ -20,6 +20,16 @@ pub enum TrainError {
     /// The path refuses what the objective asks of it.
     #[error(transparent)]
     Path(#[from] advect_paths::PathError),
+    /// The parts of a batch differ in length.
+    #[error("the batch has {rows} rows of data, but {count} {what}: it needs one for each row")]
+    Batch {
+        /// `ids` or `classes`.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// Rows of the data.
+        rows: usize,
+    },
     /// A number could not be read back from the device.
     #[error("cannot read {what} back from the device")]
     Read {
@@ -101,7 +111,10 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// The folder holds no run.
-    #[error("{path} is not a run folder: it has no state.json")]
+    #[error(
+        "{path} is not a run folder: it has no state.json \
+         (a run that stopped before its first checkpoint is started again without `--resume`)"
+    )]
     NoRun {
         /// The folder.
         path: PathBuf,

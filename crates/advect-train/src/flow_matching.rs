@@ -41,6 +41,35 @@ pub struct FlowMatching<F, S, T> {
     pub seed: u64,
 }
 
+impl<F, S, T> FlowMatching<F, S, T> {
+    /// The objective of a network without classes; for a conditional one set `label_drop` and `null_class` too.
+    #[must_use]
+    pub fn new<M, const D: usize>(
+        forward: F,
+        path: AffinePath<S>,
+        times: T,
+        prediction: Prediction,
+        seed: u64,
+    ) -> Self
+    where
+        F: Fn(&M, Tensor<D>, Tensor<1>, Option<Tensor<1, Int>>) -> Tensor<D>,
+    {
+        Self { forward, path, times, prediction, label_drop: 0.0, null_class: 0, seed }
+    }
+}
+
+impl<const D: usize> Batch<D> {
+    /// A batch without classes.
+    ///
+    /// # Shapes
+    /// - `data`: `[batch, ...]`
+    /// - `ids`: `batch` entries
+    #[must_use]
+    pub fn new(data: Tensor<D>, ids: Vec<u64>) -> Self {
+        Self { data, classes: None, ids }
+    }
+}
+
 impl<M, F, S, T, const D: usize> Objective<M, Batch<D>> for FlowMatching<F, S, T>
 where
     F: Fn(&M, Tensor<D>, Tensor<1>, Option<Tensor<1, Int>>) -> Tensor<D>,
@@ -48,6 +77,15 @@ where
     T: TimeSampler,
 {
     fn loss(&self, model: &M, batch: &Batch<D>) -> Result<Tensor<1>, TrainError> {
+        let rows = batch.data.dims()[0];
+        for (what, count) in [("ids", Some(batch.ids.len())), ("classes", batch.classes.as_ref().map(Vec::len))] {
+            if let Some(count) = count.filter(|&count| count != rows) {
+                return Err(TrainError::Batch { what, count, rows });
+            }
+        }
+        if !(0.0..=1.0).contains(&self.label_drop) {
+            return Err(TrainError::Range { name: "label drop", value: self.label_drop, range: "0 to 1" });
+        }
         let device = batch.data.device();
         let key = |purpose| NoiseKey::new(self.seed, purpose);
         let noise = key(Purpose::Source).normal(&batch.ids, 0, batch.data.dims(), &device);
@@ -59,10 +97,9 @@ where
                 if dropped { self.null_class as i64 } else { class as i64 }
             };
             let values: Vec<i64> = classes.iter().zip(&batch.ids).map(kept).collect();
-            let count = values.len();
-            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
+            Tensor::<1, Int>::from_data(TensorData::new(values, [rows]), &device)
         });
-        let output = (self.forward)(model, sample.x.clone(), times.tensor(batch.ids.len(), &device), class);
+        let output = (self.forward)(model, sample.x.clone(), times.tensor(rows, &device), class);
         Ok(flow_matching_loss(output, &sample, self.prediction)?)
     }
 }

@@ -9,7 +9,7 @@ pub struct AdamW {
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Added to the root of the second moment; positive.
     pub epsilon: f64,
     /// Weights shrink by `rate * weight_decay` a step.
     pub weight_decay: f64,
@@ -20,6 +20,22 @@ impl AdamW {
     #[must_use]
     pub fn standard() -> Self {
         Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+
+    /// Wrong numbers here would turn weights into NaN after the step's own check for it.
+    pub(crate) fn validate(self) -> Result<(), TrainError> {
+        for (name, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(TrainError::Range { name, value, range: "0 <= beta < 1" });
+            }
+        }
+        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
+            return Err(TrainError::Range { name: "epsilon", value: self.epsilon, range: "finite and > 0" });
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return Err(TrainError::Range { name: "weight decay", value: self.weight_decay, range: "finite and >= 0" });
+        }
+        Ok(())
     }
 }
 
@@ -124,6 +140,8 @@ impl ModuleMapper for Update<'_> {
         self.index += 1;
         let (id, tensor, mapper) = param.consume();
         let Some(gradient) = tensor.grad(self.gradients) else {
+            // No part in this loss: it stays as it is, and its average goes on to follow it.
+            self.average(i, tensor.clone().inner().flatten(0, D - 1));
             return Param::from_mapped_value(id, tensor, mapper);
         };
         let shape = tensor.shape();
@@ -138,10 +156,18 @@ impl ModuleMapper for Update<'_> {
         let direction = first.clone() / ((second.clone() / fix2).sqrt() + epsilon);
         let weights = weights * (1.0 - self.rate * weight_decay) - direction * (self.rate / fix1);
 
-        let decay = self.ema.decay(self.updates);
-        self.memory.ema[i] = self.memory.ema[i].clone() * decay + weights.clone() * (1.0 - decay);
+        self.average(i, weights.clone());
         self.memory.first[i] = first;
         self.memory.second[i] = second;
         Param::from_mapped_value(id, Tensor::from_inner(weights.reshape(shape)).require_grad(), mapper)
+    }
+}
+
+impl Update<'_> {
+    /// `ema <- d * ema + (1 - d) * weights`, in a form that leaves weights that do not move exactly where they are.
+    fn average(&mut self, i: usize, weights: Tensor<1>) {
+        let follow = 1.0 - self.ema.decay(self.updates);
+        let ema = self.memory.ema[i].clone();
+        self.memory.ema[i] = ema.clone() + (weights - ema) * follow;
     }
 }

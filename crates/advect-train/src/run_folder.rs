@@ -56,7 +56,10 @@ pub struct RunState {
 /// A checkpoint survives a crash at any moment. The weight files are written aside (`*.next`) and flushed; then
 /// `state.json` is replaced by an atomic rename, which is the moment the checkpoint becomes valid; then the files
 /// aside take their places. Each file names its step, so that a reader who finds `state.json` ahead of a file takes the
-/// one aside. Files are deterministic: equal tensors, equal bytes.
+/// one aside; the next save first puts it in its place, and never writes over the only copy. Files are deterministic:
+/// equal tensors, equal bytes.
+///
+/// The step names a checkpoint, so a folder belongs to one run, and to one process at a time.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
@@ -65,10 +68,15 @@ pub struct RunFolder {
 impl RunFolder {
     /// A new run with the given configuration. The folder may exist, but must hold no run.
     ///
+    /// A folder with this very configuration and no checkpoint is one whose run was stopped before its first: it may
+    /// be started again.
+    ///
     /// # Errors
     /// [`TrainError::Exists`], or [`TrainError::File`] if it cannot be written.
     pub fn create(path: &Path, config: &str) -> Result<Self, TrainError> {
-        if path.join(STATE).exists() || path.join(CONFIG).exists() {
+        let known = path.join(CONFIG);
+        let foreign = known.exists() && fs::read(&known).ok().as_deref() != Some(config.as_bytes());
+        if path.join(STATE).exists() || foreign {
             return Err(TrainError::Exists { path: path.to_owned() });
         }
         fs::create_dir_all(path).map_err(file("create the folder", path))?;
@@ -154,6 +162,7 @@ impl RunFolder {
             (EMA, named(Weights::of(&trainer.averaged()))?),
             (OPTIMIZER, named(moments(trainer, history))?),
         ];
+        self.finish_last_save()?;
         for (name, bytes) in &files {
             self.write(&aside(name), bytes)?;
         }
@@ -164,7 +173,24 @@ impl RunFolder {
         for (name, _) in &files {
             self.rename(&aside(name), name)?;
         }
-        Ok(())
+        self.flush()
+    }
+
+    /// Puts files of the present checkpoint in their places that a crash left aside: the next save writes there.
+    fn finish_last_save(&self) -> Result<(), TrainError> {
+        let left = |name: &&str| self.path.join(aside(name)).exists();
+        let names: Vec<&str> = [MODEL, EMA, OPTIMIZER].into_iter().filter(left).collect();
+        if names.is_empty() || !self.path.join(STATE).exists() {
+            return Ok(());
+        }
+        let step = self.state()?.step;
+        for name in names {
+            // What cannot be read cannot be saved from being overwritten either.
+            if self.weights(name, step).is_ok_and(|(_, path)| path != self.path.join(name)) {
+                self.rename(&aside(name), name)?;
+            }
+        }
+        self.flush()
     }
 
     /// Reads the last checkpoint into a model of the same configuration on an autodiff device.
@@ -223,7 +249,10 @@ impl RunFolder {
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
         self.write(&aside(name), bytes)?;
-        self.rename(&aside(name), name)
+        // Before the rename, so that it never reaches the disk ahead of the files it vouches for.
+        self.flush()?;
+        self.rename(&aside(name), name)?;
+        self.flush()
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
@@ -234,8 +263,11 @@ impl RunFolder {
 
     fn rename(&self, from: &str, to: &str) -> Result<(), TrainError> {
         let path = self.path.join(to);
-        fs::rename(self.path.join(from), &path).map_err(file("replace", &path))?;
-        // The rename itself is only on disk once the folder is.
+        fs::rename(self.path.join(from), &path).map_err(file("replace", &path))
+    }
+
+    /// New names and renames are only on disk once the folder is.
+    fn flush(&self) -> Result<(), TrainError> {
         #[cfg(unix)]
         File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(file("flush", &self.path))?;
         Ok(())

@@ -5,6 +5,8 @@ use burn::tensor::Tensor;
 use std::ops::ControlFlow;
 
 /// Maps (model, batch) to a loss of one number. Everything random comes keyed with the batch.
+///
+/// Closures `|model: &M, batch: &B| -> Result<Tensor<1>, TrainError>` are objectives.
 pub trait Objective<M, B> {
     /// The loss.
     ///
@@ -31,10 +33,22 @@ pub struct Plan {
     pub rate: LearningRate,
     /// The optimizer.
     pub optimizer: AdamW,
-    /// Gradients whose norm (of all parameters together) is larger are scaled down to it.
+    /// Gradients whose norm (of all parameters together) is larger are scaled down to it; infinite for no clipping.
     pub clip_norm: f64,
     /// The average of the weights.
     pub ema: Ema,
+}
+
+impl Plan {
+    /// What the parts with constructors of their own have not checked yet.
+    fn validate(&self) -> Result<(), TrainError> {
+        self.optimizer.validate()?;
+        if self.clip_norm > 0.0 {
+            Ok(())
+        } else {
+            Err(TrainError::Range { name: "clip norm", value: self.clip_norm, range: "> 0; infinite for no clipping" })
+        }
+    }
 }
 
 /// What happened in one step.
@@ -74,11 +88,18 @@ impl<M: Module> Trainer<M> {
         self.memory.averaged(&self.model)
     }
 
-    /// One step: loss, gradient, clip, AdamW, EMA.
+    /// One step: loss, gradient, clip, AdamW, EMA. After an error everything is as it was before.
     ///
     /// # Errors
-    /// [`TrainError::NotFinite`] before anything changed, or the objective's error.
-    pub fn step<B>(mut self, objective: &impl Objective<M, B>, batch: &B, plan: &Plan) -> Result<(Self, Report), TrainError> {
+    /// [`TrainError::NotFinite`] for a loss or gradient that is not a number, [`TrainError::Range`] for a plan out of
+    /// range, or the objective's error.
+    pub fn step<B>(
+        &mut self,
+        objective: &impl Objective<M, B>,
+        batch: &B,
+        plan: &Plan,
+    ) -> Result<Report, TrainError> {
+        plan.validate()?;
         let step = self.step;
         let loss = objective.loss(&self.model, batch)?;
         let gradients = loss.backward();
@@ -101,9 +122,10 @@ impl<M: Module> Trainer<M> {
             memory: &mut self.memory,
             index: 0,
         };
-        self.model = self.model.map(&mut update);
+        // A clone shares its tensors: it costs nothing.
+        self.model = self.model.clone().map(&mut update);
         self.step += 1;
-        Ok((self, Report { step, loss: value, gradient_norm: norm, rate }))
+        Ok(Report { step, loss: value, gradient_norm: norm, rate })
     }
 }
 
@@ -123,8 +145,7 @@ pub fn train<M: Module, B, E: From<TrainError>>(
 ) -> Result<Trainer<M>, E> {
     while trainer.step < plan.steps {
         let batch = source(trainer.step);
-        let (next, report) = trainer.step(objective, &batch, plan)?;
-        trainer = next;
+        let report = trainer.step(objective, &batch, plan)?;
         if observe(&trainer, report)?.is_break() {
             break;
         }

@@ -27,6 +27,9 @@ impl Weights {
 
     /// The module with these weights. Nothing may be missing, left over or of another shape.
     ///
+    /// The module keeps its own float type: numbers of a file in `f16` or `bf16` widen to `f32` without loss, those in
+    /// `f64` are rounded to the nearest.
+    ///
     /// `source` is the file named in the message.
     ///
     /// # Errors
@@ -73,7 +76,16 @@ impl Weights {
         safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))
     }
 
-    /// Reads a safetensors file.
+    /// Writes a safetensors file.
+    ///
+    /// # Errors
+    /// [`TrainError::File`] if it cannot be written, [`TrainError::Weights`] as for [`Weights::to_bytes`].
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        let write = |source| TrainError::File { action: "write", path: path.to_owned(), source };
+        std::fs::write(path, self.to_bytes()?).map_err(write)
+    }
+
+    /// Reads a safetensors file with tensors in `f64`, `f32`, `f16`, `bf16` or `i64`, as they are.
     ///
     /// # Errors
     /// [`TrainError::File`] or [`TrainError::Weights`] if it cannot be read, is truncated or foreign.

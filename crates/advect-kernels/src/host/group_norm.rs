@@ -1,6 +1,6 @@
 //! Group normalisation with an optional SiLU behind it.
 use super::buffer::filled_by;
-use super::lanes::{load, store};
+use super::lanes::{load, store, sum};
 use super::silu;
 use rayon::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
@@ -51,7 +51,9 @@ impl GroupNorm<'_> {
         }
         let piece = self.piece();
         let chunk = piece * self.unit().1;
-        let task = |(index, (out, x)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| Forward { norm: *self, first: index * piece, x, out }.dispatch();
+        let task = |(index, (out, x)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| {
+            Forward { norm: *self, first: index * piece, x, out }.dispatch()
+        };
         // SAFETY: `Forward` writes every element of its piece of the output, and the pieces cover it.
         unsafe {
             filled_by(x.len(), |out| {
@@ -99,31 +101,12 @@ impl GroupNorm<'_> {
                 total[1] += f64::from(sum[1]);
             }
         }
-        Gradients { x: dx, gamma: totals.iter().map(|t| t[0] as f32).collect(), beta: totals.iter().map(|t| t[1] as f32).collect() }
-    }
-}
-
-/// The sum of a slice, in sixteen or more lanes.
-#[inline(always)]
-fn sum<I: Isa>(isa: I, x: &[f32], term: impl Fn(I::F32) -> I::F32) -> f32 {
-    let ops = isa.f32();
-    let lanes = ops.len();
-    let mut sums = [ops.zero(); 4];
-    let mut blocks = x.chunks_exact(4 * lanes);
-    for block in &mut blocks {
-        for (i, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the block has four vectors.
-            *sum = ops.add(*sum, term(unsafe { ops.load_ptr(block.as_ptr().add(i * lanes)) }));
+        Gradients {
+            x: dx,
+            gamma: totals.iter().map(|t| t[0] as f32).collect(),
+            beta: totals.iter().map(|t| t[1] as f32).collect(),
         }
     }
-    for part in blocks.remainder().chunks(lanes) {
-        let mask = ops.first_n_mask(part.len());
-        // SAFETY: the mask covers the elements of the part.
-        let value = unsafe { ops.load_ptr_mask(part.as_ptr(), mask) };
-        // The lanes behind the end must add nothing, whatever `term` makes of a zero.
-        sums[0] = ops.add(sums[0], ops.select(term(value), ops.zero(), mask));
-    }
-    ops.sum(ops.add(ops.add(sums[0], sums[1]), ops.add(sums[2], sums[3])))
 }
 
 /// Mean and reciprocal standard deviation: in two passes over data that is in the cache, since one pass cancels when the mean is far from zero.
@@ -200,7 +183,11 @@ impl SimdOp for Backward<'_> {
         let lanes = ops.len();
         let Self { norm, first, x, gradient, out, sums } = self;
         let (channels, unit) = norm.unit();
-        let groups = x.chunks_exact(unit).zip(gradient.chunks_exact(unit)).zip(out.chunks_exact_mut(unit)).zip(sums.chunks_exact_mut(channels));
+        let groups = x
+            .chunks_exact(unit)
+            .zip(gradient.chunks_exact(unit))
+            .zip(out.chunks_exact_mut(unit))
+            .zip(sums.chunks_exact_mut(channels));
         for (index, (((x, gradient), out), sums)) in groups.enumerate() {
             let (mean, rstd) = moments(isa, x, norm.epsilon);
             let (shift, scale) = (ops.splat(mean), ops.splat(rstd));

@@ -56,8 +56,9 @@ pub(crate) fn silu_backward(x: &[f32], gradient: &[f32]) -> Vec<f32> {
 /// `gradient * silu'(x)` over `gradient` itself.
 pub(crate) fn silu_backward_in_place(x: &[f32], gradient: &mut [f32]) {
     let piece = |(x, gradient): (&[f32], &mut [f32])| {
-        let len = x.len().min(gradient.len());
-        Backward { x: x.as_ptr(), gradient: gradient.as_ptr(), out: gradient.as_mut_ptr(), len }.dispatch();
+        // One pointer for reading and writing: a second borrow would end the first.
+        let (len, out) = (x.len().min(gradient.len()), gradient.as_mut_ptr());
+        Backward { x: x.as_ptr(), gradient: out.cast_const(), out, len }.dispatch();
     };
     if x.len() < PARALLEL {
         piece((x, gradient));

@@ -43,13 +43,18 @@ pub(crate) fn laid_out(values: &[f64], shape: [usize; 4], dtype: DType, layout: 
         Layout::Sliced => {
             let [a, b, c, d] = shape;
             let room = Tensor::<4>::full([a + 2, b + 1, c + 3, d + 2], 7.0, (device, dtype));
-            room.slice_assign([1..a + 1, 1..b + 1, 2..c + 2, 1..d + 1], dense).slice([1..a + 1, 1..b + 1, 2..c + 2, 1..d + 1])
+            room.slice_assign([1..a + 1, 1..b + 1, 2..c + 2, 1..d + 1], dense).slice([
+                1..a + 1,
+                1..b + 1,
+                2..c + 2,
+                1..d + 1,
+            ])
         }
     }
 }
 
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
-    tensor.into_data().convert::<f64>().to_vec().unwrap()
+    tensor.into_data().convert::<f64>().try_to_vec().unwrap()
 }
 
 pub(crate) fn gradient<const D: usize>(tensor: &Tensor<D>, gradients: &Gradients) -> Vec<f64> {

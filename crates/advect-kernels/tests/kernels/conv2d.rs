@@ -1,4 +1,7 @@
-use crate::check::{LAYOUTS, Layout, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise, on_one_and_three_threads, tensor, values};
+use crate::check::{
+    LAYOUTS, Layout, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise,
+    on_one_and_three_threads, tensor, values,
+};
 use advect_kernels::conv2d;
 use burn::tensor::{DType, Device, Tensor, module, ops::ConvOptions};
 
@@ -21,7 +24,8 @@ impl Case {
     }
 
     fn reference(&self, x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
-        let ([_, inputs, height, width], [_, _, taps_y, taps_x], [batch, outputs, out_height, out_width]) = (self.x, self.weight, self.output());
+        let ([_, inputs, height, width], [_, _, taps_y, taps_x], [batch, outputs, out_height, out_width]) =
+            (self.x, self.weight, self.output());
         let mut y = Vec::new();
         for n in 0..batch {
             for m in 0..outputs {
@@ -34,7 +38,8 @@ impl Case {
                                     let iy = (oy * self.stride[0] + ky).wrapping_sub(self.padding[0]);
                                     let ix = (ox * self.stride[1] + kx).wrapping_sub(self.padding[1]);
                                     if iy < height && ix < width {
-                                        sum += x[((n * inputs + c) * height + iy) * width + ix] * weight[((m * inputs + c) * taps_y + ky) * taps_x + kx];
+                                        sum += x[((n * inputs + c) * height + iy) * width + ix]
+                                            * weight[((m * inputs + c) * taps_y + ky) * taps_x + kx];
                                     }
                                 }
                             }
@@ -93,7 +98,12 @@ fn agrees_with_the_sums_for_every_size_and_layout() {
                     tensor(&bias, [case.weight[0]], dtype, &device),
                 );
                 assert_eq!((y.dims(), y.dtype()), (case.output(), dtype));
-                assert_close(&format!("{dtype:?} {layout:?} {case:?}"), &values(y), &case.reference(&x, &weight, &bias), tolerance);
+                assert_close(
+                    &format!("{dtype:?} {layout:?} {case:?}"),
+                    &values(y),
+                    &case.reference(&x, &weight, &bias),
+                    tolerance,
+                );
             }
         }
     }
@@ -148,7 +158,8 @@ fn agrees_with_burn_where_the_threads_share_the_work() {
     ] {
         let run = |f: &dyn Fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>| {
             let x = laid_out(&noise(len(case.x), 1), case.x, DType::F32, Layout::Dense, &device).require_grad();
-            let weight = laid_out(&noise(len(case.weight), 2), case.weight, DType::F32, Layout::Dense, &device).require_grad();
+            let weight =
+                laid_out(&noise(len(case.weight), 2), case.weight, DType::F32, Layout::Dense, &device).require_grad();
             let bias = tensor(&noise(case.weight[0], 3), [case.weight[0]], DType::F32, &device).require_grad();
             let y = f(x.clone(), weight.clone(), bias.clone());
             let weights = laid_out(&noise(len(case.output()), 4), case.output(), DType::F32, Layout::Dense, &device);

@@ -1,15 +1,26 @@
-use crate::check::{LAYOUTS, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise, on_one_and_three_threads, tensor, values};
+use crate::check::{
+    LAYOUTS, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise, on_one_and_three_threads,
+    tensor, values,
+};
 use advect_kernels::{group_norm, group_norm_silu};
 use burn::tensor::{DType, Device, Tensor, activation};
 
 const EPSILON: f64 = 1e-5;
 
-fn reference(x: &[f64], [batch, channels, height, width]: [usize; 4], groups: usize, gamma: &[f64], beta: &[f64], silu: bool) -> Vec<f64> {
+fn reference(
+    x: &[f64],
+    [batch, channels, height, width]: [usize; 4],
+    groups: usize,
+    gamma: &[f64],
+    beta: &[f64],
+    silu: bool,
+) -> Vec<f64> {
     let (pixels, per_group) = (height * width, channels / groups);
     let mut y = vec![0.0; x.len()];
     for n in 0..batch {
         for g in 0..groups {
-            let members: Vec<usize> = (0..per_group * pixels).map(|i| ((n * channels) + g * per_group) * pixels + i).collect();
+            let members: Vec<usize> =
+                (0..per_group * pixels).map(|i| ((n * channels) + g * per_group) * pixels + i).collect();
             let mean = members.iter().map(|&i| x[i]).sum::<f64>() / members.len() as f64;
             let variance = members.iter().map(|&i| (x[i] - mean).powi(2)).sum::<f64>() / members.len() as f64;
             for i in members {
@@ -37,19 +48,34 @@ fn ours(x: Tensor<4>, groups: usize, gamma: Tensor<1>, beta: Tensor<1>, silu: bo
 }
 
 /// Shapes and groups: one group, one channel a group, odd sizes, single pixels, many elements.
-const CASES: [([usize; 4], usize); 7] =
-    [([2, 6, 3, 5], 2), ([1, 4, 4, 4], 1), ([3, 5, 7, 1], 5), ([2, 8, 1, 1], 2), ([0, 4, 3, 3], 2), ([2, 32, 33, 31], 4), ([9, 64, 8, 8], 8)];
+const CASES: [([usize; 4], usize); 7] = [
+    ([2, 6, 3, 5], 2),
+    ([1, 4, 4, 4], 1),
+    ([3, 5, 7, 1], 5),
+    ([2, 8, 1, 1], 2),
+    ([0, 4, 3, 3], 2),
+    ([2, 32, 33, 31], 4),
+    ([9, 64, 8, 8], 8),
+];
 
 #[test]
 fn agrees_with_the_formula_for_every_size_and_layout() {
     for (dtype, tolerance) in [(DType::F32, 4e-6), (DType::F64, 1e-12)] {
         for (shape, groups) in CASES {
-            for (layout, silu) in LAYOUTS.into_iter().take(if shape[0] == 0 { 1 } else { 3 }).flat_map(|l| [(l, false), (l, true)]) {
+            for (layout, silu) in
+                LAYOUTS.into_iter().take(if shape[0] == 0 { 1 } else { 3 }).flat_map(|l| [(l, false), (l, true)])
+            {
                 let device = Device::flex();
                 let x = laid_out(&noise(shape.iter().product(), 1), shape, dtype, layout, &device);
                 let (gamma, beta) = (noise(shape[1], 2), noise(shape[1], 3));
                 let expected = reference(&values(x.clone()), shape, groups, &gamma, &beta, silu);
-                let y = ours(x, groups, tensor(&gamma, [shape[1]], dtype, &device), tensor(&beta, [shape[1]], dtype, &device), silu);
+                let y = ours(
+                    x,
+                    groups,
+                    tensor(&gamma, [shape[1]], dtype, &device),
+                    tensor(&beta, [shape[1]], dtype, &device),
+                    silu,
+                );
                 assert_eq!((y.dims(), y.dtype()), (shape, dtype));
                 assert_close(&format!("{dtype:?} {shape:?} {layout:?} {silu}"), &values(y), &expected, tolerance);
             }
@@ -88,7 +114,9 @@ fn gradients_agree_with_differences_and_with_burn() {
                 };
                 let ours = run(&|x, gamma, beta| ours(x, groups, gamma, beta, silu));
                 let burn = run(&|x, gamma, beta| with_burn(x, groups, gamma, beta, silu));
-                let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| dot(&reference(x, shape, groups, gamma, beta, silu), &weights);
+                let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| {
+                    dot(&reference(x, shape, groups, gamma, beta, silu), &weights)
+                };
                 let slopes = [
                     differences(&x, 1 + len / 30, |x| loss(x, &gamma, &beta)),
                     differences(&gamma, 1 + channels / 8, |gamma| loss(&x, gamma, &beta)),
@@ -125,7 +153,8 @@ fn gives_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
         let x = tensor(&x[..len], [images, 16, 12, 12], DType::F32, &device).require_grad();
         let gamma = Tensor::<1>::ones([16], &device).require_grad();
         let y = group_norm_silu(x.clone(), 4, gamma.clone(), Tensor::zeros([16], &device), EPSILON);
-        let gradients = (y.clone() * tensor(&weights[..len], [images, 16, 12, 12], DType::F32, &device)).sum().backward();
+        let gradients =
+            (y.clone() * tensor(&weights[..len], [images, 16, 12, 12], DType::F32, &device)).sum().backward();
         (values(y), gradient(&x, &gradients), gradient(&gamma, &gradients))
     };
     let [one, three] = on_one_and_three_threads(|| run(40));
@@ -140,5 +169,11 @@ fn gives_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
 #[should_panic(expected = "3 groups do not divide 4 channels")]
 fn refuses_groups_that_do_not_divide_the_channels() {
     let device = Device::flex();
-    let _ = group_norm(Tensor::zeros([1, 4, 2, 2], &device), 3, Tensor::ones([4], &device), Tensor::zeros([4], &device), EPSILON);
+    let _ = group_norm(
+        Tensor::zeros([1, 4, 2, 2], &device),
+        3,
+        Tensor::ones([4], &device),
+        Tensor::zeros([4], &device),
+        EPSILON,
+    );
 }

@@ -76,9 +76,12 @@ impl Schedule for Vp {
     fn time_at_log_snr(&self, log_snr: f64) -> f64 {
         // T = ln(1 + e^-l), written so that neither side overflows.
         let integral = (-log_snr).max(0.0) + (-log_snr.abs()).exp().ln_1p();
-        let slope = self.beta_max - self.beta_min;
-        let root = (self.beta_min * self.beta_min + 2.0 * slope * integral).sqrt();
-        let s = if integral > 0.0 { 2.0 * integral / (self.beta_min + root) } else { 0.0 };
+        if integral == 0.0 {
+            return 1.0;
+        }
+        // The root of slope s^2 / 2 + beta_min s = T, in the form that neither cancels nor overflows.
+        let (slope, linear) = (2.0 * (self.beta_max - self.beta_min) / integral, self.beta_min / integral);
+        let s = 2.0 / (linear + (linear * linear + slope).sqrt());
         (1.0 - s).clamp(0.0, 1.0)
     }
 

@@ -34,13 +34,14 @@ fn work<S: Embedded<State = [f64; 2]>>(inner: S, tol: f64) -> (u64, f64, u64, u6
 
 #[test]
 fn the_error_is_proportional_to_the_tolerance() {
-    let tolerances = [1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10];
+    let tolerances: [f64; 7] = [1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10];
     let check = |name: &str, errors: Vec<f64>| {
         let points: Vec<(f64, f64)> = tolerances.iter().zip(&errors).map(|(t, e)| (t.log10(), e.log10())).collect();
         let slope = Fit::line(&points).slope;
-        assert!((slope - 1.0).abs() < 0.1, "{name}: slope {slope}");
+        println!("{name}: slope {slope:.3} {errors:?}");
+        assert!((slope - 1.0).abs() < 0.15, "{name}: slope {slope}");
         for (tol, error) in tolerances.iter().zip(errors) {
-            assert!((0.02..50.0).contains(&(error / tol)), "{name} at {tol:e}: {error:e}");
+            assert!((0.2..5.0).contains(&(error / tol)), "{name} at {tol:e}: {error:e}");
         }
     };
     check("Bosh3", tolerances.iter().map(|&t| work(BOSH3.stepper(), t).1).collect());
@@ -162,7 +163,7 @@ fn a_jump_below_the_least_step_is_a_structured_error() {
     let error = solve(&field, stepper, 0.0, &once(0.0, 1.0)).unwrap_err();
     assert!(
         matches!(error, SolveError::StepTooSmall { time, step, norm, limit }
-            if (time - 0.5).abs() < 1e-3 && step <= 1e-4 && norm > 1.0 && limit == 1e-4),
+            if (time - 0.5).abs() < 1e-3 && step < 1.000_001e-4 && norm > 1.0 && limit == 1e-4),
         "{error}"
     );
     assert!(error.to_string().contains("loosen"), "{error}");
@@ -251,8 +252,8 @@ fn rows_at_different_times_move_together() {
         (x, at) = (step.x, step.at);
     }
     for row in 0..4 {
-        // 1/x - (t/2 - sin t) is conserved.
-        let invariant = |x: f64, t: f64| 1.0 / x - 0.5 * t + t.sin();
+        // 1/x - t^2 is conserved.
+        let invariant = |x: f64, t: f64| 1.0 / x - t * t;
         let drift = invariant(x[row], to.at(row)) - invariant(x0[row], from.at(row));
         assert!(drift.abs() < 1e-8, "row {row}: {drift:e}");
     }

@@ -3,8 +3,8 @@
 use crate::adaptive::HEUN_EULER;
 use crate::problems::lotka_volterra;
 use advect_solvers::{
-    Adaptive, AdaptiveRows, BOSH3, Batched, Counted, DOPRI5, Field, PiController, RowField, SolveError, State, TimeGrid,
-    Times, Tolerance, skeleton, solve, trajectory, unconditional,
+    Adaptive, AdaptiveRows, BOSH3, Batched, Counted, DOPRI5, Field, PiController, RowField, SolveError, State,
+    TimeGrid, Times, Tolerance, skeleton, solve, trajectory, unconditional,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -58,7 +58,12 @@ fn tolerance(tol: f64) -> Tolerance {
 
 /// Populations from the fixed point to far off: steps differ by more than ten times.
 fn mixed(count: usize) -> Rows {
-    (0..count).map(|i| { let far = (i % 7) as f64; [1.0 + far * 1.5, 1.0 + 0.3 * far * far] }).collect()
+    (0..count)
+        .map(|i| {
+            let far = (i % 7) as f64;
+            [1.0 + far * 1.5, 1.0 + 0.3 * far * far]
+        })
+        .collect()
 }
 
 fn run(x0: Rows, grid: &TimeGrid) -> Rows {
@@ -102,7 +107,10 @@ fn easy_rows_do_not_pay_for_hard_ones() {
     let adaptive = Adaptive::new(DOPRI5.stepper(), tolerance(1e-7), PiController::standard());
     solve(&together, adaptive, mixed(70), &grid).unwrap();
     let rows = Rc::new(Counted::new(lotka_volterra));
-    let counted = { let rows = rows.clone(); unconditional(move |x: Rows, t: &Times| rows.eval(x, t)) };
+    let counted = {
+        let rows = rows.clone();
+        unconditional(move |x: Rows, t: &Times| rows.eval(x, t))
+    };
     let mut stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance(1e-7), PiController::standard());
     solve(&counted, &mut stepper, mixed(70), &grid).unwrap();
     assert!(rows.rows() * 10 < together.rows() * 8, "{} against {}", rows.rows(), together.rows());
@@ -171,9 +179,9 @@ fn the_row_that_fails_is_named() {
     assert!(error.to_string().starts_with("row 2: at t = 0.5") || error.to_string().starts_with("row 2: the state"));
     let error = solve(&field, stepper(), vec![0.1, f64::INFINITY], &grid).unwrap_err();
     assert!(matches!(error, SolveError::Row { row: 1, .. }), "{error}");
-    let error = solve(&field, stepper().max_steps(3), vec![0.1, 0.9], &grid).unwrap_err();
+    let error = solve(&field, stepper().first_step(0.3).unwrap().max_steps(4), vec![0.01, 0.9], &grid).unwrap_err();
     let SolveError::Row { row: 1, source } = &error else { panic!("{error}") };
-    assert!(matches!(**source, SolveError::TooManySteps { limit: 3, .. }), "{source}");
+    assert!(matches!(**source, SolveError::TooManySteps { limit: 4, .. }), "{source}");
 }
 
 #[test]

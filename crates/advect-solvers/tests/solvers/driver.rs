@@ -1,6 +1,8 @@
 //! The driver: progress, errors, trajectories.
 
-use advect_solvers::{CoreError, EULER, RK4, SolveError, Step, Stepper, TimeGrid, Times, shared, skeleton, solve, trajectory};
+use advect_solvers::{
+    CoreError, EULER, RK4, SolveError, Step, Stepper, TimeGrid, Times, shared, skeleton, solve, trajectory,
+};
 
 fn grid(from: f64, to: f64, steps: usize) -> TimeGrid {
     TimeGrid::uniform(from, to, steps).unwrap()
@@ -46,7 +48,13 @@ fn a_step_without_progress_is_an_error() {
     impl Stepper<(), f64> for Stuck {
         fn step(&mut self, (): &(), x: f64, from: &Times, to: &Times) -> Result<Step<f64>, SolveError> {
             // It stands still at the second grid point, behind another kind of time.
-            let at = if from.at(0) < 0.5 { to.clone() } else if self.0 { from.clone() } else { Times::Each(vec![0.5]) };
+            let at = if from.at(0) < 0.5 {
+                to.clone()
+            } else if self.0 {
+                from.clone()
+            } else {
+                Times::Each(vec![0.5])
+            };
             Ok(Step { x, at })
         }
         fn restart(&mut self) {}

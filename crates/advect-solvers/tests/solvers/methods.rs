@@ -26,7 +26,11 @@ struct List<X> {
 
 impl<X: State + 'static> List<X> {
     fn add<const S: usize>(&mut self, name: String, tableau: Tableau<S>) {
-        self.methods.push(Method { name: name.clone(), order: tableau.order, stepper: Box::new(tableau.stepper::<X>()) });
+        self.methods.push(Method {
+            name: name.clone(),
+            order: tableau.order,
+            stepper: Box::new(tableau.stepper::<X>()),
+        });
         self.coefficients.push(Coefficients {
             name,
             a: tableau.a.iter().map(|row| row.to_vec()).collect(),

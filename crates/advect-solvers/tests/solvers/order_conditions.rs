@@ -116,7 +116,8 @@ fn first_same_as_last_is_read_off_the_coefficients() {
 
 #[test]
 fn the_embedded_weights_are_the_published_ones() {
-    let published = [5179.0 / 57600.0, 0.0, 7571.0 / 16695.0, 393.0 / 640.0, -92097.0 / 339_200.0, 187.0 / 2100.0, 1.0 / 40.0];
+    let published =
+        [5179.0 / 57600.0, 0.0, 7571.0 / 16695.0, 393.0 / 640.0, -92097.0 / 339_200.0, 187.0 / 2100.0, 1.0 / 40.0];
     for (ours, theirs) in DOPRI5.embedded().b.iter().zip(published) {
         assert!((ours - theirs).abs() < 1e-15);
     }

@@ -61,7 +61,10 @@ fn the_strong_order_is_one_for_additive_noise() {
     // The same 400 Brownian paths on grids of 8, 16, 32, 64 steps against 2048. The slope of log2 rms error is
     // estimated in 20 groups of 20 paths, so that it has a confidence interval.
     let grid = |steps| TimeGrid::uniform(0.0, 1.0, steps).unwrap();
-    let sde = Sde { drift: |x: Vec<f64>, t: &Times| x.iter().map(|x| (t.at(0) - x).sin()).collect(), diffusion: |t: f64| 1.0 + t };
+    let sde = Sde {
+        drift: |x: Vec<f64>, t: &Times| x.iter().map(|x| (t.at(0) - x).sin()).collect(),
+        diffusion: |t: f64| 1.0 + t,
+    };
     let run = |ids: Vec<u64>, steps| {
         let rows = ids.len();
         let path = BrownianPath::new(SEED, ids, 0.0, 1.0, 11).unwrap();
@@ -141,7 +144,10 @@ fn diffusion_is_taken_at_the_start_of_the_step() {
 
 #[test]
 fn rows_at_their_own_times_equal_rows_on_their_own() {
-    let sde = Sde { drift: |x: Vec<f64>, t: &Times| x.iter().enumerate().map(|(r, x)| -x * t.at(r)).collect(), diffusion: |t: f64| 1.0 + t };
+    let sde = Sde {
+        drift: |x: Vec<f64>, t: &Times| x.iter().enumerate().map(|(r, x)| -x * t.at(r)).collect(),
+        diffusion: |t: f64| 1.0 + t,
+    };
     let one = Sde { drift: |x: f64, t: &Times| -x * t.at(0), diffusion: |t: f64| 1.0 + t };
     let (from, to) = ([0.0, 0.5, 1.0], [0.25, 1.0, 0.75]);
     let path = |ids| BrownianPath::new(SEED, ids, 0.0, 1.0, 16).unwrap();

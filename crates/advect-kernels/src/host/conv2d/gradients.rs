@@ -1,7 +1,7 @@
 //! The gradients of a convolution.
 use super::super::lanes;
 use super::product::{BLOCK, PARALLEL, PackedRows, VECTORS, correlate, multiply_add};
-use super::rows::{Correlation, Rows};
+use super::rows::{Correlation, Tiles};
 use super::shape::Conv2dShape;
 use rayon::prelude::*;
 use rten_simd::ops::BitOps;
@@ -9,20 +9,41 @@ use rten_simd::{Isa, SimdOp};
 
 /// Groups of images whose weight gradients are summed apart, at most: more share the work among more threads, and cost more additions at the end.
 const GROUPS: usize = 16;
+/// Pixels of a group at least: its sums are written and added up once, which must be little beside the products.
+const GROUP_PIXELS: usize = 1 << 10;
+/// Tasks to share among the threads, if there are so many channels.
+const TASKS: usize = 8;
 /// Sums that stay in the second-level cache: half a megabyte.
 const BLOCK_SUMS: usize = 1 << 17;
 /// Sums of the groups that one task adds up.
 const PIECE: usize = 1 << 12;
 
 /// The gradient of the bias, from that of the output as `[batch, channels, pixels]`: the sum over images and pixels.
-pub(crate) fn bias_gradient([batch, channels, pixels]: [usize; 3], gradient: &[f32]) -> Vec<f32> {
-    let mut totals = vec![0.0f64; channels];
-    for image in 0..batch {
-        for (channel, total) in totals.iter_mut().enumerate() {
-            *total += f64::from(rten_vecmath::Sum::new(&gradient[(image * channels + channel) * pixels..][..pixels]).dispatch());
+pub(crate) fn bias_gradient(sizes: [usize; 3], gradient: &[f32]) -> Vec<f32> {
+    BiasSums { sizes, gradient }.dispatch()
+}
+
+struct BiasSums<'a> {
+    sizes: [usize; 3],
+    gradient: &'a [f32],
+}
+
+impl SimdOp for BiasSums<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) -> Vec<f32> {
+        let [_, channels, pixels] = self.sizes;
+        let mut totals = vec![0.0f64; channels];
+        if channels * pixels > 0 {
+            for image in self.gradient.chunks_exact(channels * pixels) {
+                for (total, channel) in totals.iter_mut().zip(image.chunks_exact(pixels)) {
+                    *total += f64::from(lanes::sum(isa, channel, |v| v));
+                }
+            }
         }
+        totals.into_iter().map(|t| t as f32).collect()
     }
-    totals.into_iter().map(|t| t as f32).collect()
 }
 
 /// The gradient of the input: for each phase of the stride, the correlation of the output's gradient with the taps that reach that phase, turned round.
@@ -82,7 +103,14 @@ impl Phase {
     }
 }
 
-fn phase_gradient(shape: &Conv2dShape, weight: &[f32], gradient: &[f32], bias: &[f32], y: &Phase, x: &Phase) -> Vec<f32> {
+fn phase_gradient(
+    shape: &Conv2dShape,
+    weight: &[f32],
+    gradient: &[f32],
+    bias: &[f32],
+    y: &Phase,
+    x: &Phase,
+) -> Vec<f32> {
     let ([stride_y, stride_x], [taps_y, taps_x]) = (shape.stride, shape.kernel);
     let taps = [y.taps(taps_y, stride_y), x.taps(taps_x, stride_x)];
     let correlation = Correlation {
@@ -114,14 +142,18 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
         return out;
     }
     let taps = shape.kernel[0] * shape.kernel[1];
-    // Input channels whose sums stay in the second-level cache.
-    let block = (BLOCK_SUMS / (taps * shape.channels_out)).clamp(1, shape.channels_in);
-    let group = shape.batch.div_ceil(GROUPS).max(all.tiling().images);
-    let (blocks, groups) = (shape.channels_in.div_ceil(block), shape.batch.div_ceil(group));
+    let group = shape.batch.div_ceil(GROUPS).max(GROUP_PIXELS.div_ceil(all.pixels()));
+    let groups = shape.batch.div_ceil(group);
+    // Input channels whose sums stay in the second-level cache; fewer where that gives the threads too few tasks.
+    let block =
+        (BLOCK_SUMS / (taps * shape.channels_out)).min(shape.channels_in * groups / TASKS).clamp(1, shape.channels_in);
+    let blocks = shape.channels_in.div_ceil(block);
+    let tiles = Correlation { channels: block, ..all }.tiles();
     let part = |task: usize| {
         let (first_channel, first_image) = (task / groups * block, task % groups * group);
         Part {
             correlation: &Correlation { channels: block.min(shape.channels_in - first_channel), ..all },
+            tiles: &tiles,
             channels: shape.channels_out,
             images: group.min(shape.batch - first_image),
             x_stride: all.input_len(),
@@ -131,8 +163,11 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
         .dispatch()
     };
     let serial = gradient.len() * all.depth() < PARALLEL;
-    let mut parts: Vec<Vec<f32>> =
-        if serial { (0..blocks * groups).map(part).collect() } else { (0..blocks * groups).into_par_iter().map(part).collect() };
+    let mut parts: Vec<Vec<f32>> = if serial {
+        (0..blocks * groups).map(part).collect()
+    } else {
+        (0..blocks * groups).into_par_iter().map(part).collect()
+    };
     for (index, parts) in parts.chunks_mut(groups).enumerate() {
         let Some((total, rest)) = parts.split_first_mut() else {
             continue;
@@ -168,6 +203,7 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
 /// Some images and some of their channels, whose contributions are summed in one buffer: `[row, output channel]`, the output channels rounded up to whole vectors.
 struct Part<'a> {
     correlation: &'a Correlation,
+    tiles: &'a Tiles,
     channels: usize,
     images: usize,
     /// Floats from one image of `x` to the next: `x` begins at the first channel of the first image.
@@ -182,27 +218,32 @@ impl SimdOp for Part<'_> {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) -> Vec<f32> {
         let vector = isa.f32().len();
-        let [height, width] = self.correlation.output;
-        let tiling = self.correlation.tiling();
         let padded = self.channels.next_multiple_of(vector);
         let mut sums = vec![0.0f32; self.correlation.depth() * padded];
         let (mut buffer, mut turned) = (Vec::new(), Vec::new());
-        let (x_len, gradient_len) = (self.correlation.input_len(), self.channels * self.correlation.pixels());
-        for first_image in (0..self.images).step_by(tiling.images) {
-            let images = tiling.images.min(self.images - first_image);
-            for first in (0..height).step_by(tiling.lines) {
-                let lines = tiling.lines.min(height - first);
-                let rows = Rows::new(self.correlation, lines);
-                let pixels = lines * width;
+        let (x_len, plane) = (self.correlation.input_len(), self.correlation.pixels());
+        let gradient_len = self.channels * plane;
+        for first_image in (0..self.images).step_by(self.tiles.images) {
+            let images = self.tiles.images.min(self.images - first_image);
+            for rows in &self.tiles.strips {
+                let pixels = rows.pixels();
                 buffer.resize(images * rows.len(), 0.0);
                 turned.resize(images * pixels * padded, 0.0);
                 for image in 0..images {
                     let x = &self.x[(first_image + image) * self.x_stride..][..x_len];
-                    rows.fill(x, first, &mut buffer[image * rows.len()..][..rows.len()]);
+                    rows.fill(x, &mut buffer[image * rows.len()..][..rows.len()]);
                     let gradient = &self.gradient[(first_image + image) * gradient_len..][..gradient_len];
-                    turn(gradient, height * width, first * width, padded, &mut turned[image * pixels * padded..][..pixels * padded]);
+                    turn(
+                        gradient,
+                        plane,
+                        rows.first_pixel(),
+                        padded,
+                        &mut turned[image * pixels * padded..][..pixels * padded],
+                    );
                 }
-                let strip = Strip { images, pixels, padded, rows_len: rows.len(), rows: &buffer, starts: &rows.starts(), gradient: &turned };
+                let starts = &rows.starts[..self.correlation.depth()];
+                let strip =
+                    Strip { images, pixels, padded, rows_len: rows.len(), rows: &buffer, starts, gradient: &turned };
                 let mut channel = 0;
                 while channel + VECTORS * vector <= padded {
                     strip.blocks::<I, VECTORS>(isa, &mut sums, channel);
@@ -220,20 +261,29 @@ impl SimdOp for Part<'_> {
 
 /// Copies a strip of an image `[channel, pixel]` to `[pixel, padded channel]`; what is behind the last channel stays as it is, and nothing reads sums made of it.
 fn turn(image: &[f32], plane: usize, first: usize, padded: usize, turned: &mut [f32]) {
-    /// Channels that are written next to each other: a cache line of them.
-    const LINE: usize = 16;
-    for (c, channels) in image.chunks(LINE * plane).enumerate() {
-        let mut sources = [&[][..]; LINE];
-        let mut count = 0;
-        for (source, channel) in sources.iter_mut().zip(channels.chunks_exact(plane)) {
-            *source = &channel[first..];
-            count += 1;
-        }
-        for (p, pixel) in turned.chunks_exact_mut(padded).enumerate() {
-            for (value, source) in pixel[c * LINE..].iter_mut().zip(&sources[..count]) {
-                *value = source[p];
+    let pixels = turned.len() / padded;
+    let mut quads = image.chunks_exact(4 * plane);
+    let mut channel = 0;
+    for quad in &mut quads {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| &quad[i * plane + first..][..pixels]);
+        // Four pixels of four channels at a time: the compiler makes shuffles of this.
+        let lines =
+            a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0).zip(c.as_chunks::<4>().0).zip(d.as_chunks::<4>().0);
+        for ((((a, b), c), d), out) in lines.zip(turned.chunks_exact_mut(4 * padded)) {
+            for (i, out) in out.chunks_exact_mut(padded).enumerate() {
+                out[channel..channel + 4].copy_from_slice(&[a[i], b[i], c[i], d[i]]);
             }
         }
+        for p in pixels / 4 * 4..pixels {
+            turned[p * padded + channel..][..4].copy_from_slice(&[a[p], b[p], c[p], d[p]]);
+        }
+        channel += 4;
+    }
+    for source in quads.remainder().chunks_exact(plane) {
+        for (pixel, value) in turned.chunks_exact_mut(padded).zip(&source[first..]) {
+            pixel[channel] = *value;
+        }
+        channel += 1;
     }
 }
 
@@ -293,7 +343,9 @@ impl Strip<'_> {
         for (i, local) in local.iter().enumerate() {
             for (j, local) in local.iter().enumerate() {
                 // SAFETY: as for the loads.
-                unsafe { lanes::store(ops, *local, sums.as_mut_ptr().add(i * self.padded + channel + j * vector), vector) };
+                unsafe {
+                    lanes::store(ops, *local, sums.as_mut_ptr().add(i * self.padded + channel + j * vector), vector)
+                };
             }
         }
     }

@@ -5,6 +5,7 @@ use super::rows::{Correlation, Rows};
 use rayon::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
+use std::mem::MaybeUninit;
 
 /// Rows of the left matrix that are multiplied at once.
 pub(super) const BLOCK: usize = 8;
@@ -36,10 +37,10 @@ pub(super) unsafe fn multiply_add<I: Isa, const M: usize, const N: usize>(
             for (j, right) in right.iter_mut().enumerate() {
                 *right = ops.load_ptr(b(j, d));
             }
-            for i in 0..M {
+            for (i, sums) in local.iter_mut().enumerate() {
                 let left = ops.splat(*a(i, d));
-                for j in 0..N {
-                    local[i][j] = ops.mul_add(left, right[j], local[i][j]);
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = ops.mul_add(left, right, *sum);
                 }
             }
         }
@@ -71,24 +72,31 @@ impl PackedRows {
 }
 
 /// `out[image, m, pixel] = bias[m] + sum over k of weight[m, k] * row_k[pixel]` for each image of a batch.
-pub(super) fn correlate(correlation: &Correlation, batch: usize, x: &[f32], weight: &PackedRows, bias: &[f32]) -> Vec<f32> {
-    let (pixels, tiling) = (correlation.pixels(), correlation.tiling());
-    let image = weight.rows * pixels;
+pub(super) fn correlate(
+    correlation: &Correlation,
+    batch: usize,
+    x: &[f32],
+    weight: &PackedRows,
+    bias: &[f32],
+) -> Vec<f32> {
+    let (tiles, image) = (correlation.tiles(), weight.rows * correlation.pixels());
     // SAFETY: the tiles cover all images, lines and rows of the weight, and each writes all of its pixels.
     unsafe {
         filled_by(batch * image, |out| {
             if out.is_empty() {
                 return;
             }
-            let tile = |(index, out): (usize, &mut [std::mem::MaybeUninit<f32>])| {
+            let chunk = tiles.images * image;
+            let tile = |(index, out): (usize, &mut [MaybeUninit<f32>])| {
                 let images = out.len() / image;
-                let x = &x[index * tiling.images * correlation.input_len()..][..images * correlation.input_len()];
-                Tile { correlation, lines: tiling.lines, images, x, weight, bias, out: out.as_mut_ptr().cast() }.dispatch();
+                let x = &x[index * tiles.images * correlation.input_len()..][..images * correlation.input_len()];
+                Tile { correlation, strips: &tiles.strips, images, x, weight, bias, out: out.as_mut_ptr().cast() }
+                    .dispatch();
             };
             if batch * image * weight.depth < PARALLEL {
-                out.chunks_mut(tiling.images * image).enumerate().for_each(tile);
+                out.chunks_mut(chunk).enumerate().for_each(tile);
             } else {
-                out.par_chunks_mut(tiling.images * image).enumerate().for_each(tile);
+                out.par_chunks_mut(chunk).enumerate().for_each(tile);
             }
         })
     }
@@ -97,7 +105,7 @@ pub(super) fn correlate(correlation: &Correlation, batch: usize, x: &[f32], weig
 /// A few images, one strip of lines after the other.
 struct Tile<'a> {
     correlation: &'a Correlation,
-    lines: usize,
+    strips: &'a [Rows],
     images: usize,
     x: &'a [f32],
     weight: &'a PackedRows,
@@ -120,33 +128,49 @@ impl SimdOp for Tile<'_> {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let vector = isa.f32().len();
-        let [height, width] = self.correlation.output;
-        let image_out = self.weight.rows * height * width;
+        let image_out = self.weight.rows * self.correlation.pixels();
         let mut buffer = Vec::new();
-        for first in (0..height).step_by(self.lines) {
-            let count = self.lines.min(height - first);
-            let rows = Rows::new(self.correlation, count);
-            let starts = rows.starts();
+        let mut pixels = Vec::new();
+        for rows in self.strips {
             // A vector that begins inside a row may end behind the last one.
             buffer.resize(self.images * rows.len() + vector, 0.0);
-            for (image, rows_of) in self.x.chunks_exact(self.correlation.input_len()).zip(buffer.chunks_exact_mut(rows.len())) {
-                rows.fill(image, first, rows_of);
+            for (image, rows_of) in
+                self.x.chunks_exact(self.correlation.input_len()).zip(buffer.chunks_exact_mut(rows.len()))
+            {
+                rows.fill(image, rows_of);
             }
-            let mut pixels = Vec::new();
+            pixels.clear();
             for image in 0..self.images {
-                for at in (0..count * width).step_by(vector) {
-                    pixels.push(Pixels { rows: image * rows.len() + at, out: image * image_out + first * width + at, count: count * width - at });
+                for at in (0..rows.pixels()).step_by(vector) {
+                    let out = image * image_out + rows.first_pixel() + at;
+                    pixels.push(Pixels { rows: image * rows.len() + at, out, count: rows.pixels() - at });
                 }
             }
-            for part in pixels.chunks(VECTORS) {
-                match part {
-                    [a, b] => self.blocks(isa, &buffer, &starts, [*a, *b]),
-                    rest => {
-                        for pixels in rest {
-                            self.blocks(isa, &buffer, &starts, [*pixels]);
-                        }
+            // One output channel, or a few, need more vectors for as many accumulators. (Loops and no closures here: a closure may be compiled without
+            // the vector instructions of its caller.)
+            let rest = match self.weight.rows {
+                1 => {
+                    let (parts, rest) = pixels.as_chunks();
+                    for part in parts {
+                        self.block::<I, 1, 8>(isa, &buffer, &rows.starts, 0, *part);
                     }
+                    rest
                 }
+                2..=4 => {
+                    let (parts, rest) = pixels.as_chunks();
+                    for part in parts {
+                        self.block::<I, 4, 4>(isa, &buffer, &rows.starts, 0, *part);
+                    }
+                    rest
+                }
+                _ => &pixels,
+            };
+            let (parts, rest) = rest.as_chunks::<VECTORS>();
+            for part in parts {
+                self.blocks(isa, &buffer, &rows.starts, *part);
+            }
+            for pixels in rest {
+                self.blocks(isa, &buffer, &rows.starts, [*pixels]);
             }
         }
     }
@@ -158,17 +182,23 @@ impl Tile<'_> {
         let mut row = 0;
         while row < self.weight.rows {
             match self.weight.rows - row {
-                BLOCK.. => self.block::<I, BLOCK, N>(isa, buffer, starts, row, pixels),
-                4..BLOCK => self.block::<I, BLOCK, N>(isa, buffer, starts, row, pixels),
-                2..4 => self.block::<I, 4, N>(isa, buffer, starts, row, pixels),
-                _ => self.block::<I, 1, N>(isa, buffer, starts, row, pixels),
+                1 => self.block::<I, 1, N>(isa, buffer, starts, row, pixels),
+                2..=4 => self.block::<I, 4, N>(isa, buffer, starts, row, pixels),
+                _ => self.block::<I, BLOCK, N>(isa, buffer, starts, row, pixels),
             }
             row += BLOCK;
         }
     }
 
     #[inline(always)]
-    fn block<I: Isa, const M: usize, const N: usize>(&self, isa: I, buffer: &[f32], starts: &[usize], row: usize, pixels: [Pixels; N]) {
+    fn block<I: Isa, const M: usize, const N: usize>(
+        &self,
+        isa: I,
+        buffer: &[f32],
+        starts: &[usize],
+        row: usize,
+        pixels: [Pixels; N],
+    ) {
         let ops = isa.f32();
         let count = M.min(self.weight.rows - row);
         let mut sums = [[ops.zero(); N]; M];
@@ -179,7 +209,13 @@ impl Tile<'_> {
         let (factors, base, starts) = (factors.as_ptr(), buffer.as_ptr(), &starts[..self.weight.depth]);
         // SAFETY: a block has `BLOCK` factors for each of `depth` steps, M <= BLOCK; each row is followed by a vector's length of the buffer at least.
         unsafe {
-            multiply_add(isa, &mut sums, self.weight.depth, |i, d| factors.add(d * BLOCK + i), |j, d| base.add(*starts.get_unchecked(d) + pixels[j].rows));
+            multiply_add(
+                isa,
+                &mut sums,
+                self.weight.depth,
+                |i, d| factors.add(d * BLOCK + i),
+                |j, d| base.add(*starts.get_unchecked(d) + pixels[j].rows),
+            );
         }
         let plane = self.correlation.pixels();
         for (i, sums) in sums.iter().enumerate().take(count) {

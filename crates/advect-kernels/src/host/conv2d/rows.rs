@@ -39,35 +39,70 @@ impl Correlation {
         self.channels * self.input[0] * self.input[1]
     }
 
-    /// Cuts a batch into tiles that fit the second-level cache and give the product a few hundred pixels.
-    pub(super) fn tiling(&self) -> Tiling {
+    /// Cuts a batch into tiles that fit the second-level cache and give the product a few hundred pixels: some images, or strips of lines of one.
+    pub(super) fn tiles(&self) -> Tiles {
         /// Pixels of a tile: with 64 channels of 3x3 taps its rows take about 60 KiB for each 64 pixels.
         const PIXELS: usize = 128;
-        let lines = if self.pixels() <= 2 * PIXELS { self.output[0] } else { (PIXELS / self.output[1]).clamp(1, self.output[0]) };
-        let images = (PIXELS / self.pixels().max(1)).max(1);
-        Tiling { images: if lines < self.output[0] { 1 } else { images }, lines }
+        let [height, width] = self.output;
+        let lines = if self.pixels() <= 2 * PIXELS { height } else { (PIXELS / width).clamp(1, height) };
+        let strips =
+            (0..height).step_by(lines.max(1)).map(|first| Rows::new(self, first..height.min(first + lines))).collect();
+        Tiles { images: (PIXELS / self.pixels().max(1)).max(1), strips }
     }
 }
 
-/// Images of a tile, and output lines of each.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tiling {
+/// How a batch is cut.
+pub(super) struct Tiles {
+    /// Images taken together.
     pub images: usize,
-    pub lines: usize,
+    pub strips: Vec<Rows>,
 }
 
-/// The rows of a range of output lines of one image: `[channels, kx, phase, line, x]`, where input line `phase + stride * line` of the range
+/// The rows of a strip of output lines of one image: `[channels, kx, phase, line, x]`, where input line `phase + stride * line` of the strip
 /// is kept as `(phase, line)`, so that each tap sees consecutive lines whatever the stride.
-pub(super) struct Rows<'a> {
-    of: &'a Correlation,
+pub(super) struct Rows {
+    of: Correlation,
+    /// The output lines of the strip.
+    strip: Range<usize>,
     phases: usize,
+    /// Input lines of each phase.
     lines: usize,
+    /// Where each row begins, in the order (channel, ky, kx) of a weight.
+    pub starts: Vec<usize>,
+    /// For each kx, where lines follow each other without gaps.
+    shifted: Vec<Shifted>,
 }
 
-impl<'a> Rows<'a> {
-    pub(super) fn new(of: &'a Correlation, output_lines: usize) -> Self {
-        let stride = of.stride[0];
-        Self { of, phases: stride.min(of.taps[0]), lines: ((output_lines.max(1) - 1) * stride + of.taps[0]).div_ceil(stride) }
+impl Rows {
+    fn new(of: &Correlation, strip: Range<usize>) -> Self {
+        let ([taps_y, taps_x], [stride, _], [_, width]) = (of.taps, of.stride, of.output);
+        let (phases, lines) = (stride.min(taps_y), ((strip.len().max(1) - 1) * stride + taps_y).div_ceil(stride));
+        let mut starts = Vec::with_capacity(of.depth());
+        for channel in 0..of.channels {
+            for ky in 0..taps_y {
+                for kx in 0..taps_x {
+                    starts.push(((channel * taps_x + kx) * phases * lines + ky % stride * lines + ky / stride) * width);
+                }
+            }
+        }
+        let mut shifted = Vec::new();
+        if of.stride == [1, 1] && width == of.input[1] {
+            let top = strip.start as isize + of.offset[0];
+            shifted.extend(
+                (0..taps_x)
+                    .map(|kx| Shifted::new(kx as isize + of.offset[1], width, clip(top, 1, lines, of.input[0]), top)),
+            );
+        }
+        Self { of: *of, strip, phases, lines, starts, shifted }
+    }
+
+    pub(super) fn pixels(&self) -> usize {
+        self.strip.len() * self.of.output[1]
+    }
+
+    /// Output pixels of an image before the strip.
+    pub(super) fn first_pixel(&self) -> usize {
+        self.strip.start * self.of.output[1]
     }
 
     /// Floats of one channel and kx.
@@ -75,56 +110,37 @@ impl<'a> Rows<'a> {
         self.phases * self.lines * self.of.output[1]
     }
 
+    /// Floats of one channel.
+    fn channel(&self) -> usize {
+        self.of.taps[1] * self.plane()
+    }
+
     /// Floats of one image.
     pub(super) fn len(&self) -> usize {
-        self.of.channels * self.of.taps[1] * self.plane()
+        self.of.channels * self.channel()
     }
 
-    /// Where each row begins, in the order (channel, ky, kx) of a weight.
-    pub(super) fn starts(&self) -> Vec<usize> {
-        let [taps_y, taps_x] = self.of.taps;
-        let (width, stride) = (self.of.output[1], self.of.stride[0]);
-        let mut starts = Vec::with_capacity(self.of.depth());
-        for channel in 0..self.of.channels {
-            for ky in 0..taps_y {
-                for kx in 0..taps_x {
-                    starts.push((channel * taps_x + kx) * self.plane() + (ky % stride * self.lines + ky / stride) * width);
+    /// Fills `rows` for as many channels as `image` has.
+    pub(super) fn fill(&self, image: &[f32], rows: &mut [f32]) {
+        let plane = self.of.input[0] * self.of.input[1];
+        for (channel, rows) in image.chunks_exact(plane).zip(rows.chunks_exact_mut(self.channel())) {
+            for (kx, rows) in rows.chunks_exact_mut(self.plane()).enumerate() {
+                match self.shifted.get(kx) {
+                    Some(shifted) => shifted.copy(channel, rows),
+                    None => self.fill_plane(channel, kx, rows),
                 }
             }
         }
-        starts
     }
 
-    /// Fills `rows` for the output lines from `first` on of one image.
-    pub(super) fn fill(&self, image: &[f32], first: usize, rows: &mut [f32]) {
-        let [height, width] = self.of.input;
-        let taps = self.of.taps[1];
-        if self.of.stride == [1, 1] && self.of.output[1] == width {
-            let top = first as isize + self.of.offset[0];
-            let inside = clip(top, 1, self.lines, height);
-            for kx in 0..taps {
-                let shifted = Shifted::new(kx as isize + self.of.offset[1], width, inside.clone(), top);
-                for (channel, planes) in image.chunks_exact(height * width).zip(rows.chunks_exact_mut(taps * self.plane())) {
-                    shifted.copy(channel, &mut planes[kx * self.plane()..][..self.plane()]);
-                }
-            }
-            return;
-        }
-        for (channel, planes) in image.chunks_exact(height * width).zip(rows.chunks_exact_mut(taps * self.plane())) {
-            for (kx, plane) in planes.chunks_exact_mut(self.plane()).enumerate() {
-                self.fill_plane(channel, kx, first, plane);
-            }
-        }
-    }
-
-    fn fill_plane(&self, channel: &[f32], kx: usize, first: usize, plane: &mut [f32]) {
+    fn fill_plane(&self, channel: &[f32], kx: usize, plane: &mut [f32]) {
         let [height, width] = self.of.input;
         let out_width = self.of.output[1];
         let [stride_y, stride_x] = self.of.stride;
         let shift = kx as isize + self.of.offset[1];
         let seen = clip(shift, stride_x, out_width, width);
         for (phase, lines) in plane.chunks_exact_mut(self.lines * out_width).enumerate() {
-            let top = (first * stride_y + phase) as isize + self.of.offset[0];
+            let top = (self.strip.start * stride_y + phase) as isize + self.of.offset[0];
             let inside = clip(top, stride_y, self.lines, height);
             lines[..inside.start * out_width].fill(0.0);
             lines[inside.end * out_width..].fill(0.0);
@@ -170,7 +186,9 @@ impl Shifted {
         if len == 0 {
             return;
         }
-        for ((value, source), mask) in plane[begin..begin + len].iter_mut().zip(&image[self.source..self.source + len]).zip(&self.mask) {
+        for ((value, source), mask) in
+            plane[begin..begin + len].iter_mut().zip(&image[self.source..self.source + len]).zip(&self.mask)
+        {
             // Not a product with 0 or 1: the other end of the line may hold an infinity.
             *value = f32::from_bits(source.to_bits() & mask);
         }

@@ -1,0 +1,56 @@
+//! The claims of advect-paths, each against a closed form, a published number or a difference quotient.
+
+mod conversions;
+mod losses;
+mod predictors;
+mod samples;
+mod schedules;
+mod times;
+
+use advect_analytic::gaussian::Affine;
+use advect_core::Times;
+use advect_paths::{Cosine, Linear, LinearVp, Polynomial, Schedule, Vp};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use std::sync::Arc;
+
+/// Every schedule of the crate. A new one joins all tests by a line here.
+fn schedules() -> Vec<(&'static str, Arc<dyn Schedule>)> {
+    vec![
+        ("linear", Arc::new(Linear)),
+        ("cosine", Arc::new(Cosine)),
+        ("vp", Arc::new(Vp::default())),
+        ("vp beta_min = 0", Arc::new(Vp::new(0.0, 12.0).unwrap())),
+        ("polynomial 1", Arc::new(Polynomial::new(1.0).unwrap())),
+        ("polynomial 2.5", Arc::new(Polynomial::new(2.5).unwrap())),
+        ("polynomial 3", Arc::new(Polynomial::new(3.0).unwrap())),
+        ("linear vp", Arc::new(LinearVp)),
+    ]
+}
+
+/// The schedule's coefficients in the form that advect-analytic takes.
+fn affine(schedule: &dyn Schedule, t: f64) -> Affine {
+    let c = schedule.at(t);
+    Affine::new(c.alpha, c.sigma, c.d_alpha, c.d_sigma)
+}
+
+fn close(a: f64, b: f64, tolerance: f64) -> bool {
+    (a - b).abs() <= tolerance * (1.0 + a.abs().max(b.abs()))
+}
+
+/// A column of f64 numbers, `[n, 1]`.
+fn column(values: &[f64]) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len(), 1]), (&Device::flex(), DType::F64))
+}
+
+fn numbers<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.clone().into_data().try_to_vec::<f64>().unwrap()
+}
+
+fn number(tensor: Tensor<1>) -> f64 {
+    tensor.into_scalar::<f64>()
+}
+
+/// One time a row.
+fn each(times: &[f64]) -> Times {
+    Times::Each(times.to_vec())
+}
