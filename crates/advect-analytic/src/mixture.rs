@@ -12,7 +12,9 @@ pub use crate::gaussian::Affine;
 #[non_exhaustive]
 pub enum MixtureError {
     /// The lists of parameters do not fit each other, or are empty.
-    #[error("weights, means and covariances must be equal in number (at least one), and of one dimension (at least one)")]
+    #[error(
+        "weights, means and covariances must be equal in number (at least one), and of one dimension (at least one)"
+    )]
     Sizes,
     /// A weight is not positive.
     #[error("the weight of component {component} must be positive and finite")]
@@ -146,7 +148,8 @@ impl Mixture {
         let total = |(k, r): (usize, f64)| {
             // Within a component: (d_alpha sigma - alpha d_sigma)^2 S C^-1, the matrix form of the Gaussian's.
             let within: f64 = (0..d).map(|j| fits[k].root.solve(&self.covariances[k].column(j))[j]).sum();
-            let off: f64 = self.component_velocity(at, k, &fits[k]).iter().zip(&mean).map(|(v, m)| (v - m).powi(2)).sum();
+            let off: f64 =
+                self.component_velocity(at, k, &fits[k]).iter().zip(&mean).map(|(v, m)| (v - m).powi(2)).sum();
             r * (rate * within + off)
         };
         self.posterior(&fits).into_iter().enumerate().map(total).sum()
@@ -204,8 +207,7 @@ impl Mixture {
             let off: Vec<f64> = x.iter().zip(&self.means[k]).map(|(x, m)| x - at.alpha * m).collect();
             let pull = root.solve(&off);
             let distance: f64 = off.iter().zip(&pull).map(|(o, p)| o * p).sum();
-            let log_density =
-                -0.5 * (distance + root.d as f64 * std::f64::consts::TAU.ln()) - root.log_diagonal();
+            let log_density = -0.5 * (distance + root.d as f64 * std::f64::consts::TAU.ln()) - root.log_diagonal();
             Fit { root, pull, log_density }
         };
         (0..self.weights.len()).map(component).collect()
@@ -280,11 +282,8 @@ impl Matrix {
             for j in 0..=i {
                 let dot: f64 = (0..j).map(|k| l[i * d + k] * l[j * d + k]).sum();
                 let rest = self.a[i * d + j] - dot;
-                l[i * d + j] = if i == j {
-                    if rest > 0.0 { rest.sqrt() } else { f64::NAN }
-                } else {
-                    rest / l[j * d + j]
-                };
+                l[i * d + j] =
+                    if i == j { if rest > 0.0 { rest.sqrt() } else { f64::NAN } } else { rest / l[j * d + j] };
             }
         }
         Self { d, a: l }
@@ -319,4 +318,77 @@ impl Matrix {
 fn log_sum_exp(values: &[f64]) -> f64 {
     let top = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     top + values.iter().map(|v| (v - top).exp()).sum::<f64>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tilted() -> Mixture {
+        let covariances = [vec![vec![0.5, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.8]]];
+        Mixture::new(&[1.0, 3.0], &[vec![2.0, 0.5], vec![-1.5, 1.0]], &covariances).unwrap()
+    }
+
+    #[test]
+    fn the_score_is_the_gradient_of_the_log_density() {
+        let mixture = tilted();
+        let h = 1e-5;
+        for (t, x) in [(0.0, [0.3, -1.0]), (0.5, [0.2, 0.4]), (1.0, [0.7, 0.9])] {
+            let at = Affine::linear(t);
+            let gradient = [
+                (mixture.log_density(at, &[x[0] + h, x[1]]) - mixture.log_density(at, &[x[0] - h, x[1]])) / (2.0 * h),
+                (mixture.log_density(at, &[x[0], x[1] + h]) - mixture.log_density(at, &[x[0], x[1] - h])) / (2.0 * h),
+            ];
+            for (score, gradient) in mixture.score(at, &x).into_iter().zip(gradient) {
+                assert!((score - gradient).abs() < 1e-7, "{score} vs {gradient}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_density_integrates_to_one_and_the_denoiser_is_a_posterior_mean() {
+        // By quadrature over the data in one dimension: no closed form of ours but the normal density.
+        let mixture = Mixture::isotropic(&[0.3, 0.7], &[vec![-1.0], vec![1.5]], &[0.4, 0.7]).unwrap();
+        let normal = |x: f64, m: f64, s: f64| (-((x - m) / s).powi(2) / 2.0).exp() / (s * std::f64::consts::TAU.sqrt());
+        let at = Affine::linear(0.6);
+        let h = 0.001;
+        for x in [-0.5, 0.2, 1.1] {
+            let (mut density, mut data, mut noise, mut velocity) = (0.0, 0.0, 0.0, 0.0);
+            for i in -8000..8000 {
+                let z = f64::from(i) * h;
+                let prior = 0.3 * normal(z, -1.0, 0.4) + 0.7 * normal(z, 1.5, 0.7);
+                let weight = h * prior * normal(x, 0.6 * z, 0.4);
+                let e = (x - 0.6 * z) / 0.4;
+                density += weight;
+                data += weight * z;
+                noise += weight * e;
+                velocity += weight * (z - e);
+            }
+            assert!((mixture.log_density(at, &[x]) - density.ln()).abs() < 1e-9);
+            assert!((mixture.data(at, &[x])[0] - data / density).abs() < 1e-9);
+            assert!((mixture.noise(at, &[x])[0] - noise / density).abs() < 1e-9);
+            assert!((mixture.velocity(at, &[x])[0] - velocity / density).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn sampling_picks_the_component_and_stretches_the_noise() {
+        let mixture = tilted();
+        assert_eq!(mixture.sample(0.1, &[0.0, 0.0]), (0, vec![2.0, 0.5]));
+        assert_eq!(mixture.sample(0.25, &[0.0, 0.0]), (1, vec![-1.5, 1.0]));
+        // L [1, 0] is the first column of the Cholesky factor: (sqrt(a), c / sqrt(a)).
+        let (_, x) = mixture.sample(0.0, &[1.0, 0.0]);
+        assert!((x[0] - 2.0 - 0.5_f64.sqrt()).abs() < 1e-12 && (x[1] - 0.5 - 0.2 / 0.5_f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn bad_parameters_are_errors() {
+        let one = |weight: f64, covariance: Vec<Vec<f64>>| Mixture::new(&[weight], &[vec![0.0, 0.0]], &[covariance]);
+        let round = || vec![vec![1.0, 0.0], vec![0.0, 1.0]];
+        assert_eq!(one(0.0, round()), Err(MixtureError::Weight { component: 0 }));
+        assert_eq!(one(1.0, vec![vec![1.0]]), Err(MixtureError::Sizes));
+        assert_eq!(one(1.0, vec![vec![1.0, 2.0], vec![2.0, 1.0]]), Err(MixtureError::Covariance { component: 0 }));
+        assert_eq!(one(1.0, vec![vec![1.0, 0.5], vec![0.4, 1.0]]), Err(MixtureError::Covariance { component: 0 }));
+        assert_eq!(one(1.0, round()).unwrap().subset(&[1]), Err(MixtureError::Sizes));
+    }
 }

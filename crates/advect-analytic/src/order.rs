@@ -38,3 +38,23 @@ pub fn observed(first: usize, halvings: u32, mut error: impl FnMut(usize) -> f64
     };
     Fit::line(&(0..=halvings).map(point).collect::<Vec<_>>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Fit, observed};
+
+    #[test]
+    fn a_line_is_found_with_its_uncertainty() {
+        let fit = Fit::line(&[(0.0, 1.0), (1.0, 3.0), (3.0, 7.0)]);
+        assert!((fit.slope - 2.0).abs() < 1e-14 && (fit.intercept - 1.0).abs() < 1e-14 && fit.standard_error < 1e-14);
+        // By hand: slope 1/2, residuals 1/6, -1/3, 1/6; variance (1/6) / 1 / 2.
+        let fit = Fit::line(&[(0.0, 0.0), (1.0, 0.0), (2.0, 1.0)]);
+        assert!((fit.slope - 0.5).abs() < 1e-14 && (fit.standard_error - (1.0_f64 / 12.0).sqrt()).abs() < 1e-14);
+    }
+
+    #[test]
+    fn the_order_is_positive_for_an_error_that_falls() {
+        let fit = observed(3, 3, |n| 5.0 * (n as f64).powi(-4));
+        assert!((fit.slope - 4.0).abs() < 1e-12 && fit.standard_error < 1e-12);
+    }
+}

@@ -46,3 +46,26 @@ impl OrnsteinUhlenbeck {
         self.sigma * self.sigma / (2.0 * self.theta - self.theta * self.theta * h)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::OrnsteinUhlenbeck;
+
+    #[test]
+    fn the_discretised_process_by_its_recursion_and_in_the_limit() {
+        let ou = OrnsteinUhlenbeck { theta: 1.5, sigma: 0.8 };
+        let (mut mean, mut variance) = (2.0, 0.0);
+        for _ in 0..10 {
+            mean *= 1.0 - 0.15;
+            variance = variance * (1.0_f64 - 0.15).powi(2) + 0.64 * 0.1;
+        }
+        assert!((ou.euler_mean(2.0, 0.1, 10) - mean).abs() < 1e-14);
+        assert!((ou.euler_variance(0.1, 10) - variance).abs() < 1e-14);
+        assert!((ou.euler_variance(1e-6, 1_000_000) - ou.variance(1.0)).abs() < 1e-6);
+        assert!((ou.euler_mean(2.0, 1e-6, 1_000_000) - ou.mean(2.0, 1.0)).abs() < 1e-5);
+        // dV/dt = sigma^2 - 2 theta V.
+        let slope = (ou.variance(0.3 + 1e-5) - ou.variance(0.3 - 1e-5)) / 2e-5;
+        assert!((slope - (0.64 - 3.0 * ou.variance(0.3))).abs() < 1e-9);
+        assert!((ou.variance(50.0) - ou.stationary_variance()).abs() < 1e-15);
+    }
+}

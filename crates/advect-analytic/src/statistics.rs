@@ -28,11 +28,7 @@ impl Estimate {
         let mean = values.iter().sum::<f64>() / n;
         let m2 = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
         let m4 = values.iter().map(|v| (v - mean).powi(4)).sum::<f64>() / n;
-        Self {
-            value: m2 * n / (n - 1.0),
-            standard_error: ((m4 - m2 * m2) / n).sqrt(),
-            count: values.len(),
-        }
+        Self { value: m2 * n / (n - 1.0), standard_error: ((m4 - m2 * m2) / n).sqrt(), count: values.len() }
     }
 
     /// How many standard errors lie between the estimate and the exact value. A test bounds it by 4.
@@ -47,9 +43,8 @@ impl Estimate {
 pub fn correlation(a: &[f64], b: &[f64]) -> f64 {
     let n = a.len() as f64;
     let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
-    let product = |x: &[f64], mx: f64, y: &[f64], my: f64| -> f64 {
-        x.iter().zip(y).map(|(x, y)| (x - mx) * (y - my)).sum()
-    };
+    let product =
+        |x: &[f64], mx: f64, y: &[f64], my: f64| -> f64 { x.iter().zip(y).map(|(x, y)| (x - mx) * (y - my)).sum() };
     product(a, mean_a, b, mean_b) / (product(a, mean_a, a, mean_a) * product(b, mean_b, b, mean_b)).sqrt()
 }
 
@@ -58,9 +53,8 @@ pub fn correlation(a: &[f64], b: &[f64]) -> f64 {
 /// Szekely & Rizzo (2004). Costs n^2.
 #[must_use]
 pub fn energy_distance<P: AsRef<[f64]>>(a: &[P], b: &[P]) -> f64 {
-    let distance = |x: &P, y: &P| -> f64 {
-        x.as_ref().iter().zip(y.as_ref()).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt()
-    };
+    let distance =
+        |x: &P, y: &P| -> f64 { x.as_ref().iter().zip(y.as_ref()).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt() };
     let total = |x: &[P], y: &[P]| -> f64 { x.iter().map(|x| y.iter().map(|y| distance(x, y)).sum::<f64>()).sum() };
     let (n, m) = (a.len() as f64, b.len() as f64);
     2.0 * total(a, b) / (n * m) - total(a, a) / (n * (n - 1.0)) - total(b, b) / (m * (m - 1.0))
@@ -84,4 +78,36 @@ pub fn sliced_wasserstein<P: AsRef<[f64]>>(a: &[P], b: &[P], directions: &[P]) -
     };
     let squares = directions.iter().map(|d| wasserstein(&project(a, d), &project(b, d)).powi(2));
     (squares.sum::<f64>() / directions.len() as f64).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Estimate, correlation, energy_distance, sliced_wasserstein, wasserstein};
+
+    #[test]
+    fn estimates_by_hand() {
+        // 1, 2, 3, 6: mean 3, variance 14 / 3, m2 = 3.5, m4 = (16 + 1 + 0 + 81) / 4 = 24.5.
+        let values = [1.0, 2.0, 3.0, 6.0];
+        let mean = Estimate::mean(&values);
+        assert_eq!((mean.value, mean.count), (3.0, 4));
+        assert!((mean.standard_error - (14.0_f64 / 12.0).sqrt()).abs() < 1e-14);
+        assert!((mean.deviation(1.0) - 2.0 / mean.standard_error).abs() < 1e-14);
+        let variance = Estimate::variance(&values);
+        assert!((variance.value - 14.0 / 3.0).abs() < 1e-14);
+        assert!((variance.standard_error - ((24.5_f64 - 12.25) / 4.0).sqrt()).abs() < 1e-14);
+        assert!((correlation(&values, &values.map(|v| 1.0 - 2.0 * v)) + 1.0).abs() < 1e-14);
+        assert!(correlation(&[1.0, -1.0, 1.0, -1.0], &[1.0, 1.0, -1.0, -1.0]).abs() < 1e-14);
+    }
+
+    #[test]
+    fn distances_by_hand() {
+        // Two points each: 2 * mean cross distance - the two inner distances.
+        let (a, b) = ([[0.0, 0.0], [0.0, 2.0]], [[3.0, 0.0], [3.0, 2.0]]);
+        let cross = (3.0 + 13.0_f64.sqrt() + 13.0_f64.sqrt() + 3.0) / 4.0;
+        assert!((energy_distance(&a, &b) - (2.0 * cross - 2.0 - 2.0)).abs() < 1e-14);
+        assert!((wasserstein(&[3.0, 0.0], &[1.0, 4.0]) - 1.0).abs() < 1e-14);
+        // Along x the samples are 3 apart, along y equal: sqrt(9 / 2).
+        let sliced = sliced_wasserstein(&a, &b, &[[1.0, 0.0], [0.0, 1.0]]);
+        assert!((sliced - 4.5_f64.sqrt()).abs() < 1e-14);
+    }
 }

@@ -37,7 +37,9 @@ pub fn save_gif(frames: &[GrayImage], path: impl AsRef<Path>) -> Result<(), Data
     let path = path.as_ref();
     let size = same_size(frames.iter().map(GrayImage::dimensions), path)?;
     let grays: Vec<u8> = (0..=255).flat_map(|v| [v; 3]).collect();
-    let frames = frames.iter().map(|f| gif::Frame::from_indexed_pixels(size.0 as u16, size.1 as u16, f.as_raw().as_slice(), None));
+    let frames = frames
+        .iter()
+        .map(|f| gif::Frame::from_indexed_pixels(size.0 as u16, size.1 as u16, f.as_raw().as_slice(), None));
     encode(path, size, frames, &grays)
 }
 

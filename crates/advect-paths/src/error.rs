@@ -86,7 +86,9 @@ pub enum PathError {
         times: usize,
     },
     /// The noise rates of a VP schedule are out of range.
-    #[error("beta_min = {beta_min}, beta_max = {beta_max}: they must be finite with 0 <= beta_min <= beta_max, beta_max > 0")]
+    #[error(
+        "beta_min = {beta_min}, beta_max = {beta_max}: they must be finite with 0 <= beta_min <= beta_max, beta_max > 0"
+    )]
     Betas {
         /// The rate at the data end.
         beta_min: f64,
@@ -94,7 +96,9 @@ pub enum PathError {
         beta_max: f64,
     },
     /// The power of a polynomial schedule is out of range.
-    #[error("power = {power}: a polynomial schedule needs a finite power >= 1 (below 1 its velocity is infinite at t = 0)")]
+    #[error(
+        "power = {power}: a polynomial schedule needs a finite power >= 1 (below 1 its velocity is infinite at t = 0)"
+    )]
     Power {
         /// The power given.
         power: f64,

@@ -48,8 +48,7 @@ impl<S: Schedule, const D: usize> Path<D> for AffinePath<S> {
             return Err(PathError::Time { t });
         }
         let rates = given.iter().map(|&t| Rates::at(&self.schedule, t)).collect();
-        let mut sample =
-            PathSample { x: data.clone(), noise, data, times: times.clone(), source: self.source, rates };
+        let mut sample = PathSample { x: data.clone(), noise, data, times: times.clone(), source: self.source, rates };
         sample.x = sample.linear(|c| (c.alpha, c.sigma));
         Ok(sample)
     }

@@ -3,6 +3,8 @@
 //! Steppers and generators are defined here, in plain f64, and each is held against its closed form. Every statistical
 //! test states its number of values and its seed; its bound is 4 standard errors.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
+
 use advect_analytic::statistics::Estimate;
 use advect_solvers::{NoiseKey, Purpose, SolveError, Step, Stepper, TimeGrid, Times, Weighted, normal, solve};
 use rand::RngExt;

@@ -65,7 +65,12 @@ pub enum TrainError {
         reason: String,
     },
     /// Weights belong to another model.
-    #[error("{path} does not fit this model.{}{}{}", list(" Missing", missing), list(" Unexpected", unexpected), list(" Of another shape", misshapen))]
+    #[error(
+        "{path} does not fit this model.{}{}{}",
+        list(" Missing", missing),
+        list(" Unexpected", unexpected),
+        list(" Of another shape", misshapen)
+    )]
     Mismatch {
         /// The file.
         path: PathBuf,

@@ -44,13 +44,7 @@ pub struct FlowMatching<F, S, T> {
 impl<F, S, T> FlowMatching<F, S, T> {
     /// The objective of a network without classes; for a conditional one set `label_drop` and `null_class` too.
     #[must_use]
-    pub fn new<M, const D: usize>(
-        forward: F,
-        path: AffinePath<S>,
-        times: T,
-        prediction: Prediction,
-        seed: u64,
-    ) -> Self
+    pub fn new<M, const D: usize>(forward: F, path: AffinePath<S>, times: T, prediction: Prediction, seed: u64) -> Self
     where
         F: Fn(&M, Tensor<D>, Tensor<1>, Option<Tensor<1, Int>>) -> Tensor<D>,
     {

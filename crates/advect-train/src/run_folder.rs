@@ -178,19 +178,20 @@ impl RunFolder {
 
     /// Puts files of the present checkpoint in their places that a crash left aside: the next save writes there.
     fn finish_last_save(&self) -> Result<(), TrainError> {
-        let left = |name: &&str| self.path.join(aside(name)).exists();
-        let names: Vec<&str> = [MODEL, EMA, OPTIMIZER].into_iter().filter(left).collect();
-        if names.is_empty() || !self.path.join(STATE).exists() {
-            return Ok(());
-        }
-        let step = self.state()?.step;
-        for name in names {
+        let step = match self.state() {
+            Ok(state) => state.step,
+            Err(newer @ TrainError::Newer { .. }) => return Err(newer),
+            // No checkpoint, or none that can be read: nothing to keep.
+            Err(_) => return Ok(()),
+        };
+        for name in [MODEL, EMA, OPTIMIZER].into_iter().filter(|name| self.path.join(aside(name)).exists()) {
             // What cannot be read cannot be saved from being overwritten either.
             if self.weights(name, step).is_ok_and(|(_, path)| path != self.path.join(name)) {
                 self.rename(&aside(name), name)?;
+                self.flush()?;
             }
         }
-        self.flush()
+        Ok(())
     }
 
     /// Reads the last checkpoint into a model of the same configuration on an autodiff device.

@@ -93,12 +93,7 @@ impl<M: Module> Trainer<M> {
     /// # Errors
     /// [`TrainError::NotFinite`] for a loss or gradient that is not a number, [`TrainError::Range`] for a plan out of
     /// range, or the objective's error.
-    pub fn step<B>(
-        &mut self,
-        objective: &impl Objective<M, B>,
-        batch: &B,
-        plan: &Plan,
-    ) -> Result<Report, TrainError> {
+    pub fn step<B>(&mut self, objective: &impl Objective<M, B>, batch: &B, plan: &Plan) -> Result<Report, TrainError> {
         plan.validate()?;
         let step = self.step;
         let loss = objective.loss(&self.model, batch)?;

@@ -44,7 +44,7 @@ impl Weights {
             .iter()
             .filter_map(|(name, want)| Some((name, want.shape(), self.tensors.get(name)?.shape())))
             .filter(|(_, want, have)| want != have)
-            .map(|(name, want, have)| format!("{name} (model {want:?}, file {have:?})"))
+            .map(|(name, want, have)| format!("{name} (model {:?}, file {:?})", want.to_vec(), have.to_vec()))
             .collect();
         if missing.is_empty() && unexpected.is_empty() && misshapen.is_empty() {
             Ok(module.map(&mut Replace { path: Vec::new(), tensors: &self.tensors }))
@@ -90,7 +90,8 @@ impl Weights {
     /// # Errors
     /// [`TrainError::File`] or [`TrainError::Weights`] if it cannot be read, is truncated or foreign.
     pub fn load(path: &Path) -> Result<Self, TrainError> {
-        let bytes = std::fs::read(path).map_err(|source| TrainError::File { action: "read", path: path.to_owned(), source })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| TrainError::File { action: "read", path: path.to_owned(), source })?;
         let failed = |reason: String| TrainError::Weights { path: path.to_owned(), reason };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| failed(e.to_string()))?;
         let metadata = header.metadata().as_ref().and_then(|m| m.get(KEY)).cloned().unwrap_or_default();
@@ -156,7 +157,11 @@ impl ModuleMapper for Replace<'_> {
         let Some(data) = self.tensors.get(&self.path.join(".")) else { return param };
         param.map(|old| {
             let new = Tensor::from_data(data.clone(), (&old.device().inner(), old.dtype()));
-            if old.device().is_autodiff() { Tensor::from_inner(new).set_require_grad(old.is_require_grad()) } else { new }
+            if old.device().is_autodiff() {
+                Tensor::from_inner(new).set_require_grad(old.is_require_grad())
+            } else {
+                new
+            }
         })
     }
 }

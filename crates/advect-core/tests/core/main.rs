@@ -1,5 +1,7 @@
 //! The tests of the nouns.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
+
 mod brownian;
 mod fields;
 mod noise;

@@ -109,7 +109,10 @@ fn weight_one_samples_the_label_and_weight_zero_all() {
         for i in 0..2 {
             let values: Vec<f64> = points.iter().map(|p| p[i]).collect();
             assert!(Estimate::mean(&values).deviation(law.mean(at)[i]) < 4.0, "w = {weight}, mean {i}");
-            assert!(Estimate::variance(&values).deviation(law.covariance(at)[i][i]) < 4.0, "w = {weight}, variance {i}");
+            assert!(
+                Estimate::variance(&values).deviation(law.covariance(at)[i][i]) < 4.0,
+                "w = {weight}, variance {i}"
+            );
         }
     }
 }

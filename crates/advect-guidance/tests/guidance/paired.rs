@@ -101,7 +101,8 @@ impl RowField<Tensor<2>> for Network {
 fn tensors_too() {
     let device = Device::flex();
     let tensor = |rows: [[f32; 2]; 2]| Tensor::<2>::from_data(rows, &device);
-    let (labels, null, x) = (tensor([[1.0, 2.0], [3.0, 4.0]]), tensor([[0.0; 2]; 2]), tensor([[0.5, 0.5], [1.0, -1.0]]));
+    let (labels, null, x) =
+        (tensor([[1.0, 2.0], [3.0, 4.0]]), tensor([[0.0; 2]; 2]), tensor([[0.5, 0.5], [1.0, -1.0]]));
     let scale = |t: f64| 4.0 * t;
     let both = Network { labels: Tensor::cat(vec![labels.clone(), null.clone()], 0) };
     let paired = Paired::new(both, 2, scale);

@@ -111,7 +111,8 @@ fn all_pairs_at_both_ends_are_finite_limits_or_errors() {
 fn known_coefficients() {
     use Prediction::{Data, Noise, Score, Velocity};
     let vp = Vp::default();
-    let cases: Vec<(&dyn Schedule, f64, Prediction, Prediction, (f64, f64))> = vec![
+    type Case<'a> = (&'a dyn Schedule, f64, Prediction, Prediction, (f64, f64));
+    let cases: Vec<Case<'_>> = vec![
         // x_1 = x + (1 - t) u and x_0 = x - t u (rectified flow).
         (&Linear, 0.25, Velocity, Data, (1.0, 0.75)),
         (&Linear, 0.25, Velocity, Noise, (1.0, -0.25)),

@@ -62,7 +62,8 @@ fn the_least_losses_are_their_closed_forms() {
 fn the_gradient_vanishes_at_the_optimum_and_only_there() {
     let (noise, data) = four_pairs();
     let device = Device::flex().autodiff();
-    let scalar = |value: f64| -> Tensor<1> { Tensor::from_data(TensorData::new(vec![value], [1]), (&device, DType::F64)) };
+    let scalar =
+        |value: f64| -> Tensor<1> { Tensor::from_data(TensorData::new(vec![value], [1]), (&device, DType::F64)) };
     let on_tape = |x: Tensor<2>| -> Tensor<2> { Tensor::from_data(x.into_data(), (&device, DType::F64)) };
     for (name, schedule) in schedules() {
         let at = affine(&schedule, 0.4);

@@ -178,7 +178,13 @@ fn same_marginal(name: &str, values: &[f64], mixture: &Mixture, at: Affine) {
     assert!(deviation < 4.0, "{name}: P(x > 0) is off by {deviation} standard errors");
 }
 
-fn simulate<F: Field<Vec<f64>>, G: Fn(f64) -> f64>(sde: &Sde<F, G>, x: Vec<f64>, from: f64, to: f64, seed: u64) -> Vec<f64> {
+fn simulate<F: Field<Vec<f64>>, G: Fn(f64) -> f64>(
+    sde: &Sde<F, G>,
+    x: Vec<f64>,
+    from: f64,
+    to: f64,
+    seed: u64,
+) -> Vec<f64> {
     let noise = WhiteNoise::new(seed, (0..x.len() as u64).collect());
     solve(sde, EulerMaruyama::new(noise), x, &TimeGrid::uniform(from, to, 250).unwrap()).unwrap()
 }
@@ -263,12 +269,8 @@ fn ends_are_checked_before_the_solve() {
     let singular = Some(PathError::SingularDrift { have: Velocity, t: 1.0, g: 0.5 });
     assert_eq!(constant(Velocity).sde(|_| 0.5, 0.0, 1.0).err(), singular);
     assert_eq!(constant(Velocity).sde(|t| 0.5 * (1.0 - t), 0.0, 1.0).err(), None);
-    let smooth = Predictor {
-        field: shared(|x: f64, _t: f64| x),
-        prediction: Velocity,
-        schedule: LinearVp,
-        source: GAUSSIAN,
-    };
+    let smooth =
+        Predictor { field: shared(|x: f64, _t: f64| x), prediction: Velocity, schedule: LinearVp, source: GAUSSIAN };
     assert!(smooth.sde(|_| 0.5, 0.0, 1.0).is_ok());
     let negative = constant(Velocity).sde(|_| -1.0, 0.0, 0.9).err();
     assert_eq!(negative, Some(PathError::Diffusion { t: 0.0, g: -1.0 }));
@@ -277,8 +279,7 @@ fn ends_are_checked_before_the_solve() {
 #[test]
 fn an_evaluation_costs_one_and_none_where_nothing_is_asked() {
     let counted = Counted::new(shared(|x: f64, _t: f64| 2.0 * x));
-    let predictor =
-        Predictor { field: counted, prediction: Prediction::Velocity, schedule: Linear, source: GAUSSIAN };
+    let predictor = Predictor { field: counted, prediction: Prediction::Velocity, schedule: Linear, source: GAUSSIAN };
     let at = Times::Shared;
     let velocity = predictor.field(Prediction::Velocity, 0.0, 1.0).unwrap();
     assert_eq!(velocity.eval(3.0, &at(0.5)), 6.0);

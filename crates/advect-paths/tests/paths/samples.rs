@@ -11,9 +11,7 @@ fn x_is_the_affine_path_and_its_velocity_target_the_derivative() {
     let (noise, data, times) = ([1.0, -0.5, 0.2], [3.0, 2.0, -1.0], [0.1, 0.5, 0.9]);
     for (name, schedule) in schedules() {
         let path = AffinePath::new(schedule.clone(), GAUSSIAN);
-        let at = |shift: f64| {
-            path.sample(column(&noise), column(&data), &each(&times).map(|t| t + shift)).unwrap()
-        };
+        let at = |shift: f64| path.sample(column(&noise), column(&data), &each(&times).map(|t| t + shift)).unwrap();
         let sample = at(0.0);
         for i in 0..3 {
             let c = schedule.at(times[i]);

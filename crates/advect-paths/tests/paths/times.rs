@@ -38,8 +38,7 @@ fn logit_normal_times_have_a_normal_logit() {
         assert!(Estimate::mean(&logits).deviation(mean) < 4.0);
         assert!(Estimate::variance(&logits).deviation(std * std) < 4.0);
         // A probability of the law itself: within one standard deviation of the logit, 0.682689.
-        let within: Vec<f64> =
-            logits.iter().map(|l| if (l - mean).abs() < std { 1.0 } else { 0.0 }).collect();
+        let within: Vec<f64> = logits.iter().map(|l| if (l - mean).abs() < std { 1.0 } else { 0.0 }).collect();
         assert!(Estimate::mean(&within).deviation(0.682_689_492_137) < 4.0);
     }
 }

@@ -150,6 +150,22 @@ fn methods_without_first_same_as_last_agree_with_adaptive() {
 }
 
 #[test]
+fn restart_forgets_every_row() {
+    let grid = TimeGrid::uniform(0.0, 1.0, 2).unwrap();
+    let mut stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance(1e-6), PiController::standard());
+    let mut run = |frequency: Vec<f64>| {
+        let start = vec![[1.0, 0.0]; frequency.len()];
+        solve(&Oscillators::new(frequency), &mut stepper, start, &grid).unwrap()
+    };
+    let first = run(vec![1.0, 5.0, 2.0]);
+    // Another batch, of another size, then the first again.
+    run(vec![7.0, 0.5]);
+    assert_eq!(run(vec![1.0, 5.0, 2.0]), first);
+    run(vec![0.3, 0.2, 9.0]);
+    assert_eq!(run(vec![1.0, 5.0, 2.0]), first);
+}
+
+#[test]
 fn grid_points_are_shared_and_steps_between_them_are_not() {
     let field = Oscillators::new(vec![1.0, 4.0]);
     let stepper = || AdaptiveRows::new(BOSH3.stepper(), tolerance(1e-6), PiController::standard());

@@ -1,5 +1,7 @@
 //! The tests of the solvers, in f64 first: a method of order 5 cannot be verified in f32.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
+
 mod adaptive;
 mod adaptive_rows;
 mod driver;

@@ -3,20 +3,20 @@
 use advect_solvers::{BOSH3, DOPRI5, EULER, EmbeddedTableau, Field, HEUN, MIDPOINT, RK4, State, Stepper, Tableau};
 
 /// A method, its number of stages forgotten.
-pub struct Method<X> {
-    pub name: String,
-    pub order: u32,
-    pub stepper: Box<dyn Stepper<dyn Field<X>, X>>,
+pub(crate) struct Method<X> {
+    pub(crate) name: String,
+    pub(crate) order: u32,
+    pub(crate) stepper: Box<dyn Stepper<dyn Field<X>, X>>,
 }
 
 /// The coefficients of a method, its number of stages forgotten.
 #[derive(Clone)]
-pub struct Coefficients {
-    pub name: String,
-    pub a: Vec<Vec<f64>>,
-    pub b: Vec<f64>,
-    pub c: Vec<f64>,
-    pub order: u32,
+pub(crate) struct Coefficients {
+    pub(crate) name: String,
+    pub(crate) a: Vec<Vec<f64>>,
+    pub(crate) b: Vec<f64>,
+    pub(crate) c: Vec<f64>,
+    pub(crate) order: u32,
 }
 
 struct List<X> {
@@ -65,11 +65,11 @@ fn list<X: State + 'static>() -> List<X> {
 }
 
 /// All methods as steppers.
-pub fn all<X: State + 'static>() -> Vec<Method<X>> {
+pub(crate) fn all<X: State + 'static>() -> Vec<Method<X>> {
     list().methods
 }
 
 /// All methods as coefficients.
-pub fn coefficients() -> Vec<Coefficients> {
+pub(crate) fn coefficients() -> Vec<Coefficients> {
     list::<f64>().coefficients
 }

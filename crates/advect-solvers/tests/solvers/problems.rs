@@ -3,44 +3,44 @@
 use advect_solvers::Times;
 
 /// x' = -2 t x^2, solved by 1 / (1/x0 + t^2).
-pub mod scalar {
+pub(crate) mod scalar {
     /// Several, so that the leading term of the error cannot vanish by chance for all.
-    pub const STARTS: [f64; 3] = [0.5, 1.0, 1.5];
+    pub(crate) const STARTS: [f64; 3] = [0.5, 1.0, 1.5];
 
-    pub fn slope(x: f64, t: f64) -> f64 {
+    pub(crate) fn slope(x: f64, t: f64) -> f64 {
         -2.0 * t * x * x
     }
 
-    pub fn solution(x0: f64, t: f64) -> f64 {
+    pub(crate) fn solution(x0: f64, t: f64) -> f64 {
         1.0 / (1.0 / x0 + t * t)
     }
 }
 
 /// x' = x ln(y) s', y' = -y ln(x) s' with s = t + t^2 / 2, solved by x = exp(r sin(s + p)), y = exp(r cos(s + p)).
-pub mod system {
-    pub fn slope([x, y]: [f64; 2], t: f64) -> [f64; 2] {
+pub(crate) mod system {
+    pub(crate) fn slope([x, y]: [f64; 2], t: f64) -> [f64; 2] {
         let rate = 1.0 + t;
         [x * y.ln() * rate, -y * x.ln() * rate]
     }
 
     /// With r = 1 and phase p = 0.3.
-    pub fn solution(t: f64) -> [f64; 2] {
+    pub(crate) fn solution(t: f64) -> [f64; 2] {
         let s = t + 0.5 * t * t + 0.3;
         [s.sin().exp(), s.cos().exp()]
     }
 }
 
 /// The scalar problem for a batch whose rows may stand at different times.
-pub fn scalar_rows(x: Vec<f64>, t: &Times) -> Vec<f64> {
+pub(crate) fn scalar_rows(x: Vec<f64>, t: &Times) -> Vec<f64> {
     x.into_iter().enumerate().map(|(row, x)| scalar::slope(x, t.at(row))).collect()
 }
 
 /// The system for a batch whose rows may stand at different times.
-pub fn system_rows(x: Vec<[f64; 2]>, t: &Times) -> Vec<[f64; 2]> {
+pub(crate) fn system_rows(x: Vec<[f64; 2]>, t: &Times) -> Vec<[f64; 2]> {
     x.into_iter().enumerate().map(|(row, x)| system::slope(x, t.at(row))).collect()
 }
 
 /// Lotka-Volterra with hares and foxes of one kind: hard for populations far from the fixed point (1, 1).
-pub fn lotka_volterra(x: Vec<[f64; 2]>, _t: &Times) -> Vec<[f64; 2]> {
+pub(crate) fn lotka_volterra(x: Vec<[f64; 2]>, _t: &Times) -> Vec<[f64; 2]> {
     x.into_iter().map(|[hares, foxes]| [hares * (1.0 - foxes), foxes * (hares - 1.0)]).collect()
 }

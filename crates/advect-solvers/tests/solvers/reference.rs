@@ -39,8 +39,8 @@ fn dopri5_with_the_elementary_controller_is_scipys_rk45() {
 fn the_arenstorf_orbit_closes() {
     // Hairer, Norsett & Wanner I, II.0, eq. 0.1 and 0.2: the restricted three-body problem, its start and its period.
     const MU: f64 = 0.012277471;
-    const PERIOD: f64 = 17.0652165601579625588917206249;
-    let start = [0.994, 0.0, 0.0, -2.00158510637908252240537862224];
+    const PERIOD: f64 = 17.065_216_560_157_964;
+    let start = [0.994, 0.0, 0.0, -2.001_585_106_379_082_4];
     let field = shared(|[x, y, u, v]: [f64; 4], _t: f64| {
         let earth = ((x + MU).powi(2) + y * y).powf(1.5);
         let moon = ((x - (1.0 - MU)).powi(2) + y * y).powf(1.5);

@@ -110,7 +110,7 @@ fn increments_on_refined_grids_add_up() {
     let coarse = path.increment(&like, &0.3.into(), &1.7.into());
     for steps in [2, 7, 64] {
         let grid = TimeGrid::uniform(0.3, 1.7, steps).unwrap();
-        let mut sum = vec![0.0; 5];
+        let mut sum = [0.0; 5];
         for pair in grid.points().windows(2) {
             let part = path.increment(&like, &pair[0].into(), &pair[1].into());
             sum.iter_mut().zip(part).for_each(|(s, p)| *s += p);

@@ -28,7 +28,10 @@ fn leaves_no_trace(bad: impl Fn(&Mlp, &Batch<2>) -> Result<Tensor<1>, TrainError
 #[test]
 fn a_loss_that_is_not_a_number() {
     for value in [f32::NAN, f32::INFINITY] {
-        leaves_no_trace(|m, b| Ok(m.forward(b.data.clone(), b.data.clone().narrow(1, 1, 1).flatten(0, 1), None).mean() * value), "loss");
+        leaves_no_trace(
+            |m, b| Ok(m.forward(b.data.clone(), b.data.clone().narrow(1, 1, 1).flatten(0, 1), None).mean() * value),
+            "loss",
+        );
     }
 }
 
