@@ -6,7 +6,12 @@ use std::path::PathBuf;
 
 /// Train generative models that move noise into data, sample them, look at them.
 #[derive(Debug, Parser)]
-#[command(name = "advect", version, arg_required_else_help = true, after_help = "Example: advect train --preset digits")]
+#[command(
+    name = "advect",
+    version,
+    arg_required_else_help = true,
+    after_help = "Example: advect train --preset digits"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -31,10 +36,14 @@ pub(crate) struct Common {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a model into a run folder: weights, configuration, pictures.
-    #[command(after_help = "Examples:\n  advect train --preset digits\n  advect train --preset moons --set train.learning_rate=1e-3 --run runs/try\n  advect train --run runs/digits --resume")]
+    #[command(
+        after_help = "Examples:\n  advect train --preset digits\n  advect train --preset moons --set train.learning_rate=1e-3 --run runs/try\n  advect train --run runs/digits --resume"
+    )]
     Train(TrainArgs),
     /// Draw samples from a trained run.
-    #[command(after_help = "Examples:\n  advect sample runs/digits --class 3 --count 16 --out threes.png\n  advect sample runs/digits --count 1000 --classes all --out digits.npz\n  advect sample runs/moons --solver dopri5 --rtol 1e-5 --atol 1e-5 --out moons.npy")]
+    #[command(
+        after_help = "Examples:\n  advect sample runs/digits --class 3 --count 16 --out threes.png\n  advect sample runs/digits --count 1000 --classes all --out digits.npz\n  advect sample runs/moons --solver dopri5 --rtol 1e-5 --atol 1e-5 --out moons.npy"
+    )]
     Sample(SampleArgs),
     /// Say what a run folder or a weights file holds.
     #[command(after_help = "Examples:\n  advect info runs/digits\n  advect info runs/digits/ema.safetensors")]

@@ -3,7 +3,9 @@
 use crate::{error::CliError, presets};
 use advect::{
     nn::{MlpConfig, UNetConfig},
-    paths::{Cosine, Linear, LinearVp, LogitNormalTime, Polynomial, Prediction, Schedule, TimeSampler, UniformTime, Vp},
+    paths::{
+        Cosine, Linear, LinearVp, LogitNormalTime, Polynomial, Prediction, Schedule, TimeSampler, UniformTime, Vp,
+    },
     prelude::NoiseKey,
 };
 use serde::{Deserialize, Serialize};
@@ -121,9 +123,9 @@ impl PathConfig {
     pub(crate) fn times(&self) -> Result<AnyTimes, CliError> {
         Ok(match self.times {
             TimesName::Uniform => AnyTimes::Uniform(UniformTime::clipped(self.times_clip).map_err(CliError::usage)?),
-            TimesName::LogitNormal => AnyTimes::LogitNormal(
-                LogitNormalTime::new(self.times_mean, self.times_std).map_err(CliError::usage)?,
-            ),
+            TimesName::LogitNormal => {
+                AnyTimes::LogitNormal(LogitNormalTime::new(self.times_mean, self.times_std).map_err(CliError::usage)?)
+            }
         })
     }
 }
@@ -274,7 +276,9 @@ impl RunConfig {
         let described = match (&self.model, self.data.name) {
             (ModelConfig::Unet(unet), DataName::Digits) => {
                 if unet.in_channels != 1 || unet.out_channels != 1 {
-                    return Err(CliError::usage("digits have one channel: model.in_channels and out_channels must be 1"));
+                    return Err(CliError::usage(
+                        "digits have one channel: model.in_channels and out_channels must be 1",
+                    ));
                 }
                 unet.validate()
             }

@@ -102,7 +102,8 @@ impl Output {
         writer.extend(values.iter().copied())?;
         writer.finish()?;
         if let Some(labels) = labels {
-            let mut writer = archive.array("labels", options)?.default_dtype().shape(&[labels.len() as u64]).begin_nd()?;
+            let mut writer =
+                archive.array("labels", options)?.default_dtype().shape(&[labels.len() as u64]).begin_nd()?;
             writer.extend(labels.iter().copied())?;
             writer.finish()?;
         }

@@ -74,7 +74,7 @@ fn digits() -> RunConfig {
             steps: 25,
             rtol: 1e-4,
             atol: 1e-4,
-            guidance: 2.0,
+            guidance: 1.25,
             batch: 256,
             start: 0.0,
             end: 1.0,

@@ -54,7 +54,12 @@ fn draw<N: Backbone<D>, const D: usize>(network: &N, request: &Request<'_>, say:
     samples
 }
 
-fn request<'a>(args: &SampleArgs, config: &'a RunConfig, chosen: &Chosen, frames: bool) -> Result<Request<'a>, CliError> {
+fn request<'a>(
+    args: &SampleArgs,
+    config: &'a RunConfig,
+    chosen: &Chosen,
+    frames: bool,
+) -> Result<Request<'a>, CliError> {
     let known = config.model.classes();
     let count = args.count.unwrap_or(100);
     let classes = match (known, args.class, args.classes) {
@@ -70,7 +75,9 @@ fn request<'a>(args: &SampleArgs, config: &'a RunConfig, chosen: &Chosen, frames
     };
     if let Some(guidance) = args.guidance {
         if classes.is_none() {
-            return Err(CliError::usage("this model has no classes, so there is nothing to guide: leave out --guidance"));
+            return Err(CliError::usage(
+                "this model has no classes, so there is nothing to guide: leave out --guidance",
+            ));
         }
         if !guidance.is_finite() {
             return Err(CliError::usage(format!("--guidance {guidance} is out of range: finite")));

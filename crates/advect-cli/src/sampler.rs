@@ -15,9 +15,14 @@ const FRAMES: usize = 48;
 /// How to solve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Method {
-    Fixed { solver: SolverName, steps: usize },
+    Fixed {
+        solver: SolverName,
+        steps: usize,
+    },
     /// Every sample with its own steps, so that results do not depend on the batch.
-    Adaptive { tolerance: Tolerance },
+    Adaptive {
+        tolerance: Tolerance,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -87,7 +87,8 @@ fn images<const D: usize>(
 fn points<const D: usize>(toy: Toy, seed: u64, which: Vec<u64>, ids: Vec<u64>, device: &Device) -> Batch<D> {
     let count = which.len();
     let values = toy.points(seed, which.into_iter());
-    let data: Tensor<D> = Tensor::<2>::from_data(TensorData::new(values, [count, 2]), device).reshape(plane::<D>(count));
+    let data: Tensor<D> =
+        Tensor::<2>::from_data(TensorData::new(values, [count, 2]), device).reshape(plane::<D>(count));
     Batch { data, classes: None, ids }
 }
 
@@ -108,6 +109,11 @@ pub(crate) fn toy(name: DataName) -> Option<Toy> {
 /// The shape of one sample, without the batch.
 pub(crate) fn shape(name: DataName) -> Vec<usize> {
     if toy(name).is_some() { vec![2] } else { vec![1, 8, 8] }
+}
+
+/// What a sample is called.
+pub(crate) fn noun(name: DataName) -> &'static str {
+    if toy(name).is_some() { "points" } else { "images" }
 }
 
 /// The units of samples.

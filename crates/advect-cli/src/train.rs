@@ -4,9 +4,9 @@ use crate::args::TrainArgs;
 use crate::config::{ModelConfig, RunConfig};
 use crate::error::CliError;
 use crate::pictures;
+use crate::sample::method;
 use crate::sampler::{Method, Request, Samples, sample};
 use crate::say::{Say, duration};
-use crate::sample::method;
 use crate::task::{self, Task};
 use advect::device::Chosen;
 use advect::prelude::*;
@@ -73,7 +73,10 @@ fn resume(args: &TrainArgs) -> Result<Session, CliError> {
     let mut config = RunConfig::read(&folder.config()?, &path.join("config.toml"))?;
     if let Some(steps) = args.steps {
         if steps < state.step {
-            return Err(CliError::usage(format!("the run stands at step {} already: --steps {steps} is behind it", state.step)));
+            return Err(CliError::usage(format!(
+                "the run stands at step {} already: --steps {steps} is behind it",
+                state.step
+            )));
         }
         if steps != config.train.steps {
             config.train.steps = steps;
@@ -122,10 +125,15 @@ impl Session {
         }));
 
         let name = &config.preset;
+        let noun = task::noun(config.data.name);
         let (first, parameters) = (trainer.step, trainer.model.num_params());
         let verb = if first == 0 { "training" } else { "resuming" };
         say.event(
-            &format!("{verb} {name}: {parameters} parameters, step {first} of {}, into {}", plan.steps, self.path.display()),
+            &format!(
+                "{verb} {name}: {parameters} parameters, step {first} of {}, into {}",
+                plan.steps,
+                self.path.display()
+            ),
             json!({"event": "start", "preset": name, "parameters": parameters, "step": first, "steps": plan.steps,
                    "run": self.path}),
         );
@@ -134,33 +142,43 @@ impl Session {
         bar.reset_eta();
         let started = Instant::now();
         let mut reported = 0;
-        trainer = train(trainer, &objective, |step| task.batch(step), &plan, |trainer, report| {
-            history.training.push(Record { step: report.step, loss: report.loss });
-            let done = trainer.step;
-            let seconds = started.elapsed().as_secs_f64();
-            let rate = (done - first) as f64 * config.train.batch as f64 / seconds;
-            let recent = recent(&history);
-            bar.set_position(done);
-            bar.set_message(format!("loss {recent:.4}  {rate:.0} samples/s"));
-            let stop = interrupted.load(Ordering::SeqCst);
-            if done % config.train.checkpoint_every == 0 || done == plan.steps || stop {
-                let loss = validation(&objective, &trainer.averaged(), &held_out)?;
-                history.validation.push(Record { step: done, loss });
-                folder.save(trainer, &history)?;
-            }
-            // Without a terminal, ten lines say the same as the bar.
-            let tenth = done * 10 / plan.steps;
-            if bar.is_hidden() && tenth > reported {
-                reported = tenth;
-                let left = seconds / (done - first) as f64 * (plan.steps - done) as f64;
-                say.event(
-                    &format!("step {done}/{}  loss {recent:.4}  {rate:.0} samples/s  time left {}", plan.steps, duration(left)),
-                    json!({"event": "step", "step": done, "loss": report.loss, "mean_loss": recent,
+        trainer = train(
+            trainer,
+            &objective,
+            |step| task.batch(step),
+            &plan,
+            |trainer, report| {
+                history.training.push(Record { step: report.step, loss: report.loss });
+                let done = trainer.step;
+                let seconds = started.elapsed().as_secs_f64();
+                let rate = (done - first) as f64 * config.train.batch as f64 / seconds;
+                let recent = recent(&history);
+                bar.set_position(done);
+                bar.set_message(format!("loss {recent:.4}  {rate:.0} {noun}/s"));
+                let stop = interrupted.load(Ordering::SeqCst);
+                if done % config.train.checkpoint_every == 0 || done == plan.steps || stop {
+                    let loss = validation(&objective, &trainer.averaged(), &held_out)?;
+                    history.validation.push(Record { step: done, loss });
+                    folder.save(trainer, &history)?;
+                }
+                // Without a terminal, ten lines say the same as the bar.
+                let tenth = done * 10 / plan.steps;
+                if bar.is_hidden() && tenth > reported {
+                    reported = tenth;
+                    let left = seconds / (done - first) as f64 * (plan.steps - done) as f64;
+                    say.event(
+                        &format!(
+                            "step {done}/{}  loss {recent:.4}  {rate:.0} {noun}/s  time left {}",
+                            plan.steps,
+                            duration(left)
+                        ),
+                        json!({"event": "step", "step": done, "loss": report.loss, "mean_loss": recent,
                            "samples_per_second": rate, "seconds_left": left}),
-                );
-            }
-            Ok::<_, CliError>(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })
+                    );
+                }
+                Ok::<_, CliError>(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            },
+        )
         .inspect_err(|_| bar.abandon())
         .map_err(|e| CliError::failure(format!("{e}. The last good checkpoint is in {}", self.path.display())))?;
         bar.finish_and_clear();
@@ -208,10 +226,11 @@ fn finish<N: Backbone<D>, const D: usize>(
     };
     say.event(
         &format!(
-            "trained {steps} steps in {} ({rate:.0} samples/s), loss on held-out data {held_out:.4}\n\
+            "trained {steps} steps in {} ({rate:.0} {}/s), loss on held-out data {held_out:.4}\n\
              wrote {}/: {}\n\
              look at {}, then try:\n  {example}",
             duration(seconds),
+            task::noun(data),
             path.display(),
             written.join(", "),
             path.join("samples.png").display(),
@@ -227,7 +246,9 @@ fn show<N: Backbone<D>, const D: usize>(config: &RunConfig, network: &N, device:
     let classes = config.model.classes();
     let count = classes.map_or(POINTS, |classes| classes * PER_CLASS);
     let method = match config.sample.solver {
-        crate::config::SolverName::Dopri5 => Method::Adaptive { tolerance: Tolerance::new(config.sample.rtol, config.sample.atol)? },
+        crate::config::SolverName::Dopri5 => {
+            Method::Adaptive { tolerance: Tolerance::new(config.sample.rtol, config.sample.atol)? }
+        }
         solver => method(solver, config.sample.steps),
     };
     let request = Request {

@@ -32,31 +32,24 @@ where
         let n = self.rows;
         assert_eq!(x.rows(), n, "Paired was made for {n} rows and evaluated on {}", x.rows());
         let weight = t.map(&self.scale);
-        match weight.range() {
-            (1.0, 1.0) => self.call(&(0..n).collect::<Vec<_>>(), x, t),
-            (0.0, 0.0) => self.call(&(n..2 * n).collect::<Vec<_>>(), x, t),
-            _ => {
-                let mut called = Vec::with_capacity(2 * n);
-                // Where the parts of each row stand in the output. A part that was not called for has the weight 0; the
-                // row takes its own other part there, so that no row touches a neighbour's number, finite or not.
-                let mut strong: Vec<usize> = vec![0; n];
-                let mut weak: Vec<usize> = vec![0; n];
-                for r in (0..n).filter(|&r| weight.at(r) != 0.0) {
-                    (strong[r], weak[r]) = (called.len(), called.len());
-                    called.push(r);
-                }
-                for r in (0..n).filter(|&r| weight.at(r) != 1.0) {
-                    weak[r] = called.len();
-                    if weight.at(r) == 0.0 {
-                        strong[r] = called.len();
-                    }
-                    called.push(n + r);
-                }
-                let rows: Vec<usize> = called.iter().map(|r| r % n).collect();
-                let output = self.call(&called, x.gather(&rows), &t.select(&rows));
-                mix(&weight, output.gather(&strong), output.gather(&weak))
-            }
+        let mut called = Vec::with_capacity(2 * n);
+        // Where the parts of each row stand in the output. A part that is not called for has the weight 0; the row
+        // takes its own other part there, so that no row touches a neighbour's number, finite or not.
+        let (mut strong, mut weak) = (vec![0; n], vec![0; n]);
+        for r in (0..n).filter(|&r| weight.at(r) != 0.0) {
+            (strong[r], weak[r]) = (called.len(), called.len());
+            called.push(r);
         }
+        for r in (0..n).filter(|&r| weight.at(r) != 1.0) {
+            weak[r] = called.len();
+            if weight.at(r) == 0.0 {
+                strong[r] = called.len();
+            }
+            called.push(n + r);
+        }
+        let rows: Vec<usize> = called.iter().map(|r| r % n).collect();
+        let output = self.call(&called, x.gather(&rows), &t.select(&rows));
+        mix(&weight, output.gather(&strong), output.gather(&weak))
     }
 }
 

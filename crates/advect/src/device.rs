@@ -31,7 +31,9 @@ pub enum DeviceError {
         name: &'static str,
     },
     /// The backend is compiled in, but this machine has no such card or driver.
-    #[error("device `{name}` is compiled in, but this machine has no card or driver for it; leave out the choice, or take `--device flex`")]
+    #[error(
+        "device `{name}` is compiled in, but this machine has no card or driver for it; leave out the choice, or take `--device flex`"
+    )]
     Absent {
         /// The device.
         name: &'static str,
@@ -41,13 +43,18 @@ pub enum DeviceError {
     None,
 }
 
-/// Burn's order: cards before the processor.
-const NAMES: [&str; 4] = ["cuda", "vulkan", "wgpu", "flex"];
+/// Burn's order, cards before the processor, and whether each is part of this build.
+const NAMES: [(&str, bool); 4] = [
+    ("cuda", cfg!(feature = "cuda")),
+    ("vulkan", cfg!(feature = "vulkan")),
+    ("wgpu", cfg!(feature = "wgpu")),
+    ("flex", cfg!(feature = "flex")),
+];
 
 /// The devices of this build, in the order in which they are tried.
 #[must_use]
 pub fn compiled() -> Vec<&'static str> {
-    NAMES.into_iter().filter(|name| is_compiled(name)).collect()
+    NAMES.into_iter().filter(|(_, compiled)| *compiled).map(|(name, _)| name).collect()
 }
 
 /// The device of a name, or without a name the first that this machine really has.
@@ -62,9 +69,9 @@ pub fn choose(name: Option<&str>) -> Result<Chosen, DeviceError> {
     match name {
         Some(name) => {
             let lower = name.to_ascii_lowercase();
-            let known = NAMES.into_iter().find(|n| *n == lower);
-            let name = known.ok_or_else(|| DeviceError::Unknown { name: name.to_owned() })?;
-            if !is_compiled(name) {
+            let known = NAMES.into_iter().find(|(name, _)| *name == lower);
+            let (name, compiled) = known.ok_or_else(|| DeviceError::Unknown { name: name.to_owned() })?;
+            if !compiled {
                 return Err(DeviceError::NotCompiled { name });
             }
             let device = find(name, true).ok_or(DeviceError::Absent { name })?;
@@ -74,15 +81,6 @@ pub fn choose(name: Option<&str>) -> Result<Chosen, DeviceError> {
             let present = |name| find(name, false).map(|device| Chosen { device, name });
             compiled().into_iter().find_map(present).ok_or(DeviceError::None)
         }
-    }
-}
-
-fn is_compiled(name: &str) -> bool {
-    match name {
-        "cuda" => cfg!(feature = "cuda"),
-        "vulkan" => cfg!(feature = "vulkan"),
-        "wgpu" => cfg!(feature = "wgpu"),
-        _ => cfg!(feature = "flex"),
     }
 }
 

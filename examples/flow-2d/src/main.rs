@@ -10,9 +10,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let forward = |network: &Mlp, x, t, class| network.forward(x, t, class);
     let path = AffinePath::new(Linear, SourceLaw::GaussianIndependent);
     let objective = FlowMatching::new(forward, path, UniformTime::new(), Prediction::Velocity, 0);
-    let rate = LearningRate::new(1e-2, 50, 1000, 0.0)?;
-    let plan = Plan { steps: 1000, rate, optimizer: AdamW::standard(), clip_norm: 1.0, ema: Ema::new(0.99)? };
-    let mut trainer = Trainer::new(MlpConfig::new(2, 64, 3).init(&training)?);
+    let rate = LearningRate::new(5e-3, 100, 3000, 0.0)?;
+    let plan = Plan { steps: 3000, rate, optimizer: AdamW::standard(), clip_norm: 1.0, ema: Ema::new(0.995)? };
+    let mut trainer = Trainer::new(MlpConfig::new(2, 64, 4).init(&training)?);
     for step in 0..plan.steps {
         let ids: Vec<u64> = (step * 256..(step + 1) * 256).collect();
         trainer.step(&objective, &Batch::new(Toy::Moons.batch(0, &ids, &training), ids), &plan)?;

@@ -23,8 +23,9 @@ fn it_learns_the_moons_and_draws_them() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let distance: f64 = text.trim().rsplit(' ').next().unwrap().parse().unwrap();
-    println!("{text}");
-    assert!(distance.abs() < 0.02, "{text}");
+    // Two fresh sets of 2,000 points differ by 0 +- 0.0016. For scale, by a simulation in NumPy: moons blurred by 0.5 are
+    // 0.012 away, a Gaussian of their mean and covariance 0.040, the noise that the flow starts from 0.167.
+    assert!(distance < 0.012, "{text}");
 
     // 75 screen pixels a unit; samples are blue, data gray, paper white.
     let picture = image::open(&path).unwrap().into_rgb8();
@@ -36,14 +37,12 @@ fn it_learns_the_moons_and_draws_them() {
         .collect();
     assert!(blue.len() > 5000, "{}", blue.len());
     let near = blue.iter().filter(|(_, distance, _)| *distance < 0.4).count() as f64 / blue.len() as f64;
-    println!("{near}");
     assert!(near > 0.95, "{near}");
-    // Every tenth of both moons has its share of them.
+    // Every tenth of both moons has its share of them: 0.05 if all were alike.
     for moon in 0..2 {
         for part in 0..10 {
             let here = |(m, _, along): &&(usize, f64, f64)| *m == moon && ((along * 10.0) as usize).min(9) == part;
             let share = blue.iter().filter(here).count() as f64 / blue.len() as f64;
-            println!("{moon} {part} {share:.3}");
             assert!(share > 0.02, "moon {moon}, part {part}: {share}");
         }
     }

@@ -33,12 +33,14 @@ fn main() -> Result<(), SolveError> {
         let error = end.iter().zip(start).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
         let (accepted, rejected) = (stepper.accepted(), stepper.rejected());
 
-        let clock = Instant::now();
+        // The best of many: what else the machine does only adds.
+        let mut best = f64::INFINITY;
         for _ in 0..REPEATS {
+            let clock = Instant::now();
             black_box(solve(&field, &mut stepper, black_box(start), &period)?);
+            best = best.min(clock.elapsed().as_secs_f64() * 1e6);
         }
-        let micros = clock.elapsed().as_secs_f64() * 1e6 / f64::from(REPEATS);
-        println!("{tolerance:>9.0e}  {accepted:>8}  {rejected:>8}  {evaluations:>11}  {error:>10.2e}  {micros:>10.1}");
+        println!("{tolerance:>9.0e}  {accepted:>8}  {rejected:>8}  {evaluations:>11}  {error:>10.2e}  {best:>10.1}");
     }
     Ok(())
 }

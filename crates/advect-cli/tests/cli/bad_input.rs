@@ -113,7 +113,10 @@ fn a_class_beyond_the_model_is_named() {
 #[test]
 fn a_loss_that_becomes_nan_stops_the_run_and_keeps_the_last_checkpoint() {
     let bench = Bench::new();
-    let said = bench.fails(1, &format!("{MOONS} --set train.learning_rate=1e30 --set train.warmup=0 --set train.checkpoint_every=1"));
+    let said = bench.fails(
+        1,
+        &format!("{MOONS} --set train.learning_rate=1e30 --set train.warmup=0 --set train.checkpoint_every=1"),
+    );
     says(&said, &["became", "at step", "last good checkpoint is in run"]);
     let state: serde_json::Value = serde_json::from_str(&bench.text("run/state.json")).unwrap();
     let step = state["step"].as_u64().unwrap();

@@ -9,8 +9,7 @@ use std::time::Duration;
 /// Checkpoints so often that most kills fall into a save.
 const RUN: &str = "--preset moons --steps 60 --set train.batch=64 --set model.hidden=64 --set train.checkpoint_every=2 \
      --set sample.steps=2 --quiet";
-const FILES: [&str; 5] =
-    ["model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json", "config.toml"];
+const FILES: [&str; 5] = ["model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json", "config.toml"];
 
 #[test]
 fn kill_minus_nine_and_resume_ends_bit_for_bit_where_an_uninterrupted_run_does() {

@@ -71,7 +71,8 @@ pub(crate) fn npy(path: &Path) -> (Vec<f32>, String) {
 }
 
 /// Enough of a moons run to sample from: a second.
-pub(crate) const MOONS: &str = "train --preset moons --run run --steps 20 --set train.batch=64 --set train.checkpoint_every=10";
+pub(crate) const MOONS: &str =
+    "train --preset moons --run run --steps 20 --set train.batch=64 --set train.checkpoint_every=10";
 /// A digits run of a few steps of a small network.
 pub(crate) const DIGITS: &str = "train --preset digits --run run --steps 4 --set train.batch=16 \
      --set model.channels=16 --set model.blocks=1 --set model.head_channels=16 --set sample.steps=3";

@@ -5,8 +5,14 @@ fn a_run_holds_what_it_promises_and_says_so() {
     let bench = Bench::new();
     let said = bench.ok(DIGITS);
     let files = [
-        "samples.png", "flow.gif", "loss.svg", "model.safetensors", "ema.safetensors", "optimizer.safetensors",
-        "config.toml", "state.json",
+        "samples.png",
+        "flow.gif",
+        "loss.svg",
+        "model.safetensors",
+        "ema.safetensors",
+        "optimizer.safetensors",
+        "config.toml",
+        "state.json",
     ];
     for file in files {
         assert!(bench.path("run").join(file).exists(), "{file} is missing");
@@ -20,7 +26,9 @@ fn a_run_holds_what_it_promises_and_says_so() {
     // Ten rows of ten digits, eight pixels each, enlarged.
     let picture = image::open(bench.path("run/samples.png")).unwrap().to_luma8();
     assert_eq!((picture.width(), picture.height()), (10 * (8 * 8 + 4) + 4, 10 * (8 * 8 + 4) + 4));
-    let nothing_left = std::fs::read_dir(bench.path("run")).unwrap().all(|f| !f.unwrap().file_name().to_string_lossy().ends_with(".next"));
+    let nothing_left = std::fs::read_dir(bench.path("run"))
+        .unwrap()
+        .all(|f| !f.unwrap().file_name().to_string_lossy().ends_with(".next"));
     assert!(nothing_left);
 }
 
@@ -28,7 +36,9 @@ fn a_run_holds_what_it_promises_and_says_so() {
 fn toys_draw_a_scatter_and_trajectories() {
     let bench = Bench::new();
     for (preset, run) in [("moons", "a"), ("checkerboard", "b"), ("eight-gaussians", "c")] {
-        bench.ok(&format!("train --preset {preset} --run {run} --steps 3 --set train.batch=32 --set model.hidden=16 --quiet"));
+        bench.ok(&format!(
+            "train --preset {preset} --run {run} --steps 3 --set train.batch=32 --set model.hidden=16 --quiet"
+        ));
         for file in ["samples.png", "trajectories.png", "flow.gif", "loss.svg"] {
             assert!(bench.path(run).join(file).exists(), "{preset}: {file} is missing");
         }
@@ -45,7 +55,9 @@ fn a_config_file_changes_some_keys_and_set_has_the_last_word() {
     .unwrap();
     bench.ok("train --config my.toml --run run --set train.batch=32 --set seed=9 --quiet");
     let config = bench.text("run/config.toml");
-    for line in ["steps = 5", "batch = 32", "schedule = \"cosine\"", "times = \"logit-normal\"", "seed = 9", "hidden = 128"] {
+    for line in
+        ["steps = 5", "batch = 32", "schedule = \"cosine\"", "times = \"logit-normal\"", "seed = 9", "hidden = 128"]
+    {
         assert!(config.contains(line), "{line} is missing in {config}");
     }
 }
@@ -59,7 +71,8 @@ fn every_prediction_trains_and_samples() {
         ("noise", "--set sample.start=0.001"),
         ("score", "--set sample.start=0.001 --set sample.end=0.999 --set path.times_clip=0.01"),
     ] {
-        let run = format!("{MOONS} --quiet --set path.prediction={prediction} {more}").replace("--run run", &format!("--run {prediction}"));
+        let run = format!("{MOONS} --quiet --set path.prediction={prediction} {more}")
+            .replace("--run run", &format!("--run {prediction}"));
         bench.ok(&run);
         bench.ok(&format!("sample {prediction} --count 4 --out {prediction}.npy"));
         let (values, _) = crate::npy(&bench.path(&format!("{prediction}.npy")));
@@ -103,7 +116,15 @@ fn one_seed_gives_one_run() {
         bench.ok(&format!("{MOONS} --quiet").replace("--run run", &format!("--run {run}")));
     }
     bench.ok(&format!("{MOONS} --seed 1 --quiet").replace("--run run", "--run c"));
-    for file in ["model.safetensors", "ema.safetensors", "optimizer.safetensors", "loss.svg", "samples.png", "flow.gif", "state.json"] {
+    for file in [
+        "model.safetensors",
+        "ema.safetensors",
+        "optimizer.safetensors",
+        "loss.svg",
+        "samples.png",
+        "flow.gif",
+        "state.json",
+    ] {
         assert_eq!(bench.bytes(&format!("a/{file}")), bench.bytes(&format!("b/{file}")), "{file} differs");
     }
     assert_ne!(bench.bytes("a/model.safetensors"), bench.bytes("c/model.safetensors"));

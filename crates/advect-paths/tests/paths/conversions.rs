@@ -106,12 +106,14 @@ fn all_pairs_at_both_ends_are_finite_limits_or_errors() {
     }
 }
 
+/// A schedule and a time, the pair, and the coefficients on x and on the output.
+type Case<'a> = (&'a dyn Schedule, f64, Prediction, Prediction, (f64, f64));
+
 /// Formulas by hand, from papers: a table that no solve of ours has made.
 #[test]
 fn known_coefficients() {
     use Prediction::{Data, Noise, Score, Velocity};
     let vp = Vp::default();
-    type Case<'a> = (&'a dyn Schedule, f64, Prediction, Prediction, (f64, f64));
     let cases: Vec<Case<'_>> = vec![
         // x_1 = x + (1 - t) u and x_0 = x - t u (rectified flow).
         (&Linear, 0.25, Velocity, Data, (1.0, 0.75)),

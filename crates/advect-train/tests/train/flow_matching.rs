@@ -54,6 +54,12 @@ fn labels_drop_at_their_rate_and_by_id() {
     assert_eq!(seen(drop, SEED, &ids[500..600], &classes[500..600]), all[500..600]);
     assert_ne!(seen(drop, SEED + 1, &ids[500..600], &classes[500..600]), all[500..600]);
 
+    // And of nothing else: rows without a label are not those of certain times. n = 4,000 of variance 1/12.
+    let times = UniformTime::new().sample(NoiseKey::new(SEED, Purpose::Time), &ids, 0);
+    let dropped: Vec<f64> = times.iter().zip(&all).filter(|(_, class)| **class == NULL).map(|(t, _)| *t).collect();
+    let count = dropped.len() as f64;
+    assert!((dropped.iter().sum::<f64>() / count - 0.5).abs() < 4.0 * (1.0 / 12.0 / count).sqrt());
+
     assert_eq!(seen(0.0, SEED, &ids[..500], &classes[..500]), classes[..500]);
     assert_eq!(seen(1.0, SEED, &ids[..500], &classes[..500]), [NULL; 500]);
 }
