@@ -46,6 +46,11 @@ impl Say {
     }
 }
 
+/// How the user calls this program: through cargo from a checkout, or by its name.
+pub(crate) fn program() -> &'static str {
+    if std::env::var_os("CARGO").is_some() { "cargo run --release --" } else { "advect" }
+}
+
 /// `1 min 5 s`.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;

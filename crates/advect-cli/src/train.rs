@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::pictures;
 use crate::sample::method;
 use crate::sampler::{Method, Request, Samples, sample};
-use crate::say::{Say, duration};
+use crate::say::{Say, duration, program};
 use crate::task::{self, Task};
 use advect::device::Chosen;
 use advect::prelude::*;
@@ -185,8 +185,9 @@ impl Session {
         let seconds = started.elapsed().as_secs_f64();
         if trainer.step < plan.steps {
             return Err(CliError::failure(format!(
-                "interrupted at step {}; the checkpoint is saved. Continue with: advect train --run {} --resume",
+                "interrupted at step {}; the checkpoint is saved. Continue with: {} train --run {} --resume",
                 trainer.step,
+                program(),
                 self.path.display()
             )));
         }
@@ -220,9 +221,9 @@ fn finish<N: Backbone<D>, const D: usize>(
     let steps = trainer.step - first;
     let rate = steps as f64 * config.train.batch as f64 / seconds;
     let example = if task::toy(data).is_some() {
-        format!("advect sample {} --count 5000 --out points.npy", path.display())
+        format!("{} sample {} --count 5000 --out points.npy", program(), path.display())
     } else {
-        format!("advect sample {} --class 7 --count 25 --out sevens.png", path.display())
+        format!("{} sample {} --class 7 --count 25 --out sevens.png", program(), path.display())
     };
     say.event(
         &format!(

@@ -135,8 +135,8 @@ where
         let selected = if all { None } else { Some(field.select(&active)) };
         let field = selected.as_ref().unwrap_or(field);
         let start = if all { x.clone() } else { x.gather(&active) };
-        let begin = Times::Each(active.iter().map(|&r| from.at(r)).collect());
         let begins: Vec<f64> = active.iter().map(|&r| from.at(r)).collect();
+        let begin = Times::Each(begins.clone());
         let ends: Vec<f64> = active.iter().map(|&r| to.at(r)).collect();
 
         let mut slope = match &self.slopes {

@@ -26,7 +26,11 @@ impl Bench {
 
     pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_advect"));
-        command.args(arguments.split_whitespace()).current_dir(self.folder.path()).env_remove("BURN_DEVICE");
+        command
+            .args(arguments.split_whitespace())
+            .current_dir(self.folder.path())
+            .env_remove("BURN_DEVICE")
+            .env_remove("CARGO");
         command
     }
 

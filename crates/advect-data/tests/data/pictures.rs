@@ -188,4 +188,18 @@ fn axes_and_lines() {
     let blue = |x, y| picture.get_pixel(x, y).0[0] < 130 && picture.get_pixel(x, y).0[2] == 255;
     // On the diagonal (y up), then straight down at x = 1.
     assert!(blue(75, 124) && blue(125, 74) && blue(149, 120) && blue(150, 170) && !blue(50, 50) && !blue(150, 180));
+    // The line ends where its last point is, at y = 175.
+    assert_eq!(picture.get_pixel(150, 176).0, [255; 3]);
+
+    // Half transparent, it is as light at a joint as along the way; and twice over, it is darker.
+    let draw = |times: usize| {
+        let mut canvas = Canvas::new(2.0, 200);
+        let points: Vec<[f64; 2]> = (0..=16).map(|k| [-1.6 + 0.2 * f64::from(k), 0.505]).collect();
+        (0..times).for_each(|_| canvas.path(&points, [0, 0, 255], 0.5));
+        let picture = canvas.into_picture();
+        let row: Vec<u8> = (25..95).map(|x| picture.get_pixel(x, 74).0[0]).collect();
+        assert!(row.iter().all(|&v| v == row[0]), "{row:?}");
+        row[0]
+    };
+    assert!(draw(1) < 200 && draw(2) < draw(1));
 }

@@ -37,9 +37,14 @@ fn sets_that_are_none() {
         Dataset::new(shape.to_vec(), vec![0.0; count], labels.map(<[usize]>::to_vec), 2, UNITS).map(drop)
     };
     assert!(new(&[2], 4, Some(&[0, 1])).is_ok());
-    for bad in
-        [new(&[2], 5, None), new(&[2], 0, None), new(&[0], 1, None), new(&[2], 4, Some(&[0])), new(&[2], 4, Some(&[]))]
-    {
+    for bad in [
+        new(&[2], 5, None),
+        new(&[2], 0, None),
+        new(&[0], 1, None),
+        new(&[2], 4, Some(&[0])),
+        new(&[2], 4, Some(&[])),
+        new(&[0], 0, Some(&[0])),
+    ] {
         assert!(matches!(bad, Err(DataError::Shape { .. })), "{bad:?}");
     }
     let error = new(&[2], 4, Some(&[0, 2])).unwrap_err();

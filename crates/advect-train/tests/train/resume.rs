@@ -148,11 +148,15 @@ fn files_that_do_not_belong_together() {
         };
         let error = fails(&fs::read(old.join(name)).unwrap());
         assert!(matches!(&error, TrainError::Step { path, found: Some(1), wanted: 2 } if *path == place), "{error:?}");
+        // A file aside is only taken if it is of the right step.
+        let beside = new.join(format!("{name}.next"));
+        fs::copy(old.join(name), &beside).unwrap();
         let error = fails(&whole[..whole.len() - 1]);
         assert!(matches!(&error, TrainError::Weights { path, .. } if *path == place), "{error:?}");
         fs::remove_file(&place).unwrap();
         let error = run.resume(network(1)).map(drop).unwrap_err();
         assert!(matches!(&error, TrainError::File { path, .. } if *path == place), "{error:?}");
+        fs::remove_file(&beside).unwrap();
         fs::write(&place, whole).unwrap();
         run.resume(network(1)).unwrap();
     }
