@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::config::SolverName;
+use crate::config::{MOST, MOST_STEPS, SolverName};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -65,7 +65,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,
     /// Training steps in all.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_STEPS))]
     pub(crate) steps: Option<u64>,
     /// The seed of everything random.
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
@@ -125,6 +125,7 @@ pub(crate) struct SampleArgs {
 fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(n) if n > MOST => Err(format!("must be at most {MOST}")),
         Ok(n) => Ok(n),
         Err(_) => Err("is not a whole number".to_owned()),
     }

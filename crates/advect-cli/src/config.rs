@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use std::{path::Path, sync::Arc};
 use toml::{Table, Value};
 
+/// Counts and training steps beyond these are slips of the pen; arithmetic on them would overflow.
+pub(crate) const MOST: usize = 10_000_000;
+pub(crate) const MOST_STEPS: u64 = 1_000_000_000_000;
+
 /// The newest format of `config.toml` that this version reads, and the one it writes.
 const FORMAT: u64 = 1;
 
@@ -121,11 +125,11 @@ impl PathConfig {
     }
 
     pub(crate) fn times(&self) -> Result<AnyTimes, CliError> {
+        // Checked whichever is chosen.
+        let logit_normal = LogitNormalTime::new(self.times_mean, self.times_std).map_err(CliError::usage)?;
         Ok(match self.times {
             TimesName::Uniform => AnyTimes::Uniform(UniformTime::clipped(self.times_clip).map_err(CliError::usage)?),
-            TimesName::LogitNormal => {
-                AnyTimes::LogitNormal(LogitNormalTime::new(self.times_mean, self.times_std).map_err(CliError::usage)?)
-            }
+            TimesName::LogitNormal => AnyTimes::LogitNormal(logit_normal),
         })
     }
 }
@@ -190,13 +194,7 @@ pub(crate) enum SolverName {
 
 impl std::fmt::Display for SolverName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Euler => "euler",
-            Self::Midpoint => "midpoint",
-            Self::Heun => "heun",
-            Self::Rk4 => "rk4",
-            Self::Dopri5 => "dopri5",
-        })
+        clap::ValueEnum::to_possible_value(self).map_or(Ok(()), |value| f.write_str(value.get_name()))
     }
 }
 
@@ -245,9 +243,9 @@ impl RunConfig {
     fn validate(&self) -> Result<(), CliError> {
         let (train, sample) = (&self.train, &self.sample);
         let checks: [(&str, f64, bool, &str); 17] = [
-            ("data.held_out", self.data.held_out as f64, self.data.held_out >= 2, "at least 2"),
-            ("train.steps", train.steps as f64, train.steps >= 1, "at least 1"),
-            ("train.batch", train.batch as f64, train.batch >= 1, "at least 1"),
+            ("data.held_out", self.data.held_out as f64, (2..=100).contains(&self.data.held_out), "2 to 100"),
+            ("train.steps", train.steps as f64, (1..=MOST_STEPS).contains(&train.steps), "1 to 1000000000000"),
+            ("train.batch", train.batch as f64, (1..=MOST).contains(&train.batch), "at least 1, at most 10000000"),
             ("train.learning_rate", train.learning_rate, positive(train.learning_rate), "finite and > 0"),
             ("train.floor", train.floor, (0.0..=1.0).contains(&train.floor), "0 to 1"),
             ("train.weight_decay", train.weight_decay, (0.0..1.0).contains(&train.weight_decay), "0 to 1"),
@@ -256,8 +254,8 @@ impl RunConfig {
             ("train.ema", train.ema, (0.0..1.0).contains(&train.ema), "0 <= ema < 1"),
             ("train.label_drop", train.label_drop, (0.0..=1.0).contains(&train.label_drop), "0 to 1"),
             ("train.checkpoint_every", train.checkpoint_every as f64, train.checkpoint_every >= 1, "at least 1"),
-            ("sample.steps", sample.steps as f64, sample.steps >= 1, "at least 1"),
-            ("sample.batch", sample.batch as f64, sample.batch >= 1, "at least 1"),
+            ("sample.steps", sample.steps as f64, (1..=MOST).contains(&sample.steps), "at least 1, at most 10000000"),
+            ("sample.batch", sample.batch as f64, (1..=MOST).contains(&sample.batch), "at least 1, at most 10000000"),
             ("sample.rtol", sample.rtol, sample.rtol.is_finite() && sample.rtol >= 0.0, "finite and >= 0"),
             ("sample.atol", sample.atol, positive(sample.atol), "finite and > 0"),
             ("sample.guidance", sample.guidance, sample.guidance.is_finite(), "finite"),
@@ -377,6 +375,9 @@ fn assign(mut table: Table, assignment: &str) -> Result<Table, CliError> {
         return Err(CliError::usage(format!("--set {assignment}: write key=value, such as train.steps=200")));
     };
     let (key, text) = (key.trim(), text.trim());
+    if ["format", "preset"].contains(&key) {
+        return Err(CliError::usage(format!("`{key}` is not a setting: choose a preset with --preset")));
+    }
     let value = format!("v = {text}")
         .parse::<Table>()
         .ok()

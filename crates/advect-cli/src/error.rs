@@ -31,8 +31,8 @@ impl Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(message) => f.write_str(message),
-            // The causes too, on one line.
-            Self::Failure(error) => write!(f, "{error:#}"),
+            // The messages of our errors hold their causes.
+            Self::Failure(error) => write!(f, "{error}"),
         }
     }
 }

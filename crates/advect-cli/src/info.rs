@@ -24,7 +24,8 @@ fn folder(path: &Path, say: Say) -> Result<(), CliError> {
     let state = run.state()?;
     let text = run.config()?;
     let config = RunConfig::read(&text, &path.join("config.toml"))?;
-    // Proves that the files are whole and belong together.
+    // Read both: a damaged file should not look finished.
+    run.weights_of(Which::Model)?;
     let tensors = run.weights_of(Which::Ema)?.tensors.len();
     let done = if state.step >= config.train.steps { "finished" } else { "unfinished; --resume continues it" };
     say.event(

@@ -23,6 +23,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    advect::kernels::keep_freed_memory();
     // clap leaves with 2 on wrong usage, 0 after --help.
     let cli = Cli::parse();
     match run(&cli) {

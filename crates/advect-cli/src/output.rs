@@ -8,7 +8,7 @@ use advect::burn::tensor::TensorData;
 use advect::train::Weights;
 use npyz::WriterBuilder;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Cursor, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,9 @@ impl Output {
         };
         let output = Self { path: path.to_owned(), kind };
         // Try the place now; samples can take long.
+        if path.is_dir() {
+            return Err(CliError::usage(format!("--out {} is a folder: name a file", path.display())));
+        }
         let aside = output.aside();
         File::create(&aside).map_err(|e| output.failed(&e))?;
         fs::remove_file(&aside).map_err(|e| output.failed(&e))?;
@@ -77,8 +80,8 @@ impl Output {
             Kind::Png => pictures::still(data, config.seed, samples, path),
             Kind::Gif => pictures::moving(data, config.seed, samples, path),
             Kind::Npy => {
-                let file = BufWriter::new(self.create(path)?);
-                array(file, &shape, &samples.values).map_err(|e| self.failed(&e))
+                let mut file = BufWriter::new(self.create(path)?);
+                array(&mut file, &shape, &samples.values).and_then(|()| file.flush()).map_err(|e| self.failed(&e))
             }
             Kind::Npz => self.archive(path, &shape, &samples.values, labels.as_deref()).map_err(|e| self.failed(&e)),
             Kind::Safetensors => {
@@ -95,19 +98,23 @@ impl Output {
         }
     }
 
+    /// Into memory first: a zip writes its directory when it is dropped, where an error would go unheard.
     fn archive(&self, path: &Path, shape: &[u64], values: &[f32], labels: Option<&[i64]>) -> std::io::Result<()> {
-        let mut archive = npyz::npz::NpzWriter::new(BufWriter::new(File::create(path)?));
-        let options = Default::default();
-        let mut writer = archive.array("samples", options)?.default_dtype().shape(shape).begin_nd()?;
-        writer.extend(values.iter().copied())?;
-        writer.finish()?;
-        if let Some(labels) = labels {
-            let mut writer =
-                archive.array("labels", options)?.default_dtype().shape(&[labels.len() as u64]).begin_nd()?;
-            writer.extend(labels.iter().copied())?;
+        let mut bytes = Cursor::new(Vec::new());
+        {
+            let mut archive = npyz::npz::NpzWriter::new(&mut bytes);
+            let options = Default::default();
+            let mut writer = archive.array("samples", options)?.default_dtype().shape(shape).begin_nd()?;
+            writer.extend(values.iter().copied())?;
             writer.finish()?;
+            if let Some(labels) = labels {
+                let shape = [labels.len() as u64];
+                let mut writer = archive.array("labels", options)?.default_dtype().shape(&shape).begin_nd()?;
+                writer.extend(labels.iter().copied())?;
+                writer.finish()?;
+            }
         }
-        archive.zip_writer().flush()
+        fs::write(path, bytes.into_inner())
     }
 
     fn create(&self, path: &Path) -> Result<File, CliError> {

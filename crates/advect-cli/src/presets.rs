@@ -54,10 +54,10 @@ fn digits() -> RunConfig {
         preset: "digits".to_owned(),
         seed: 0,
         data: DataConfig { name: DataName::Digits, held_out: 10 },
-        model: ModelConfig::Unet(UNetConfig::digits()),
+        model: ModelConfig::Unet(UNetConfig::digits().with_blocks(1)),
         path: path(),
         train: TrainConfig {
-            steps: 450,
+            steps: 500,
             batch: 128,
             learning_rate: 2e-3,
             warmup: 50,

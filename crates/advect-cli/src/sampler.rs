@@ -99,6 +99,25 @@ pub(crate) fn sample<N: Backbone<D>, const D: usize>(
     })
 }
 
+/// Counts evaluated rows, those of rows that left the batch included. Guidance counts once.
+struct Counting<'a, F> {
+    field: F,
+    evaluated: &'a Cell<u64>,
+}
+
+impl<F: Field<Tensor<D>>, const D: usize> Field<Tensor<D>> for Counting<'_, F> {
+    fn eval(&self, x: Tensor<D>, t: &Times) -> Tensor<D> {
+        self.evaluated.set(self.evaluated.get() + x.dims()[0] as u64);
+        self.field.eval(x, t)
+    }
+}
+
+impl<F: RowField<Tensor<D>>, const D: usize> RowField<Tensor<D>> for Counting<'_, F> {
+    fn select(&self, rows: &[usize]) -> Self {
+        Self { field: self.field.select(rows), evaluated: self.evaluated }
+    }
+}
+
 /// Fixed steps stop at each of theirs; an adaptive solver only where a frame is wanted.
 fn grid(request: &Request<'_>) -> Result<TimeGrid, CliError> {
     let [from, to] = request.span;
@@ -119,13 +138,14 @@ fn transport<N: Backbone<D>, const D: usize>(
     evaluated: &Cell<u64>,
 ) -> Result<Vec<Tensor<D>>, CliError> {
     let rows = noise.dims()[0];
-    let strong = Conditioned::new(network, classes.clone()).counted(evaluated);
+    let strong = Conditioned::new(network, classes.clone());
     if classes.is_some() && request.guidance != 1.0 {
         let weak = Conditioned::new(network, Some(vec![request.null_class; rows]));
         let guidance = request.guidance;
-        integrate(Guided { strong, weak, scale: move |_t: f64| guidance }, request, noise, grid)
+        let field = Guided { strong, weak, scale: move |_t: f64| guidance };
+        integrate(Counting { field, evaluated }, request, noise, grid)
     } else {
-        integrate(strong, request, noise, grid)
+        integrate(Counting { field: strong, evaluated }, request, noise, grid)
     }
 }
 

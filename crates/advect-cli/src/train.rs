@@ -71,6 +71,13 @@ fn resume(args: &TrainArgs) -> Result<Session, CliError> {
     let folder = RunFolder::open(&path)?;
     let state = folder.state()?;
     let mut config = RunConfig::read(&folder.config()?, &path.join("config.toml"))?;
+    if let Some(preset) = args.preset.as_ref().filter(|preset| **preset != config.preset) {
+        let path = path.display();
+        return Err(CliError::usage(format!(
+            "{path} is a run of preset {}, not {preset}: leave out --preset",
+            config.preset
+        )));
+    }
     if let Some(steps) = args.steps {
         if steps < state.step {
             return Err(CliError::usage(format!(
@@ -78,10 +85,7 @@ fn resume(args: &TrainArgs) -> Result<Session, CliError> {
                 state.step
             )));
         }
-        if steps != config.train.steps {
-            config.train.steps = steps;
-            folder.write_config(&config.to_toml()?)?;
-        }
+        config.train.steps = steps;
     }
     Ok(Session { config, path, existing: Some(folder) })
 }
@@ -104,6 +108,8 @@ impl Session {
         let (folder, mut trainer, mut history) = match self.existing {
             Some(folder) => {
                 let (trainer, history) = folder.resume(network)?;
+                // Only now: a run that cannot be resumed keeps its configuration.
+                folder.write_config(&config.to_toml()?)?;
                 (folder, trainer, history)
             }
             None => {

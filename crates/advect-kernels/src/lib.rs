@@ -49,9 +49,11 @@ mod group_norm;
 // Vector loads and stores, and buffers written before they are read; each block says why it is sound.
 mod host;
 mod kernels;
+mod memory;
 mod route;
 mod silu;
 
 pub use conv2d::conv2d;
 pub use group_norm::{group_norm, group_norm_silu};
+pub use memory::keep_freed_memory;
 pub use silu::silu;

@@ -77,6 +77,9 @@ where
                 return Err(TrainError::Batch { what, count, rows });
             }
         }
+        if rows == 0 {
+            return Err(TrainError::Batch { what: "rows", count: 0, rows });
+        }
         if !(0.0..=1.0).contains(&self.label_drop) {
             return Err(TrainError::Range { name: "label drop", value: self.label_drop, range: "0 to 1" });
         }

@@ -35,7 +35,7 @@ pub struct History {
     pub validation: Vec<Record>,
 }
 
-/// `state.json`: where a run stands. It is the last file of a checkpoint to change.
+/// `state.json`: where a run stands. Its rename is what makes a checkpoint valid.
 ///
 /// There is no position of a random generator and no order of the data in it: all noise is keyed by seed and step,
 /// so `step` says it all.
@@ -76,7 +76,9 @@ impl RunFolder {
     pub fn create(path: &Path, config: &str) -> Result<Self, TrainError> {
         let known = path.join(CONFIG);
         let foreign = known.exists() && fs::read(&known).ok().as_deref() != Some(config.as_bytes());
-        if path.join(STATE).exists() || foreign {
+        // Weights without a state: somebody's run that lost its state, not one that never began.
+        let weights = [MODEL, EMA, OPTIMIZER].iter().any(|name| path.join(name).exists());
+        if path.join(STATE).exists() || foreign || weights {
             return Err(TrainError::Exists { path: path.to_owned() });
         }
         fs::create_dir_all(path).map_err(file("create the folder", path))?;

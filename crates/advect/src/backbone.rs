@@ -3,7 +3,6 @@
 use advect_core::{Field, RowField, Times};
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
-use std::cell::Cell;
 
 /// A network `(x, t, class) -> output` with an output shaped like `x`. Implement it for your own.
 pub trait Backbone<const D: usize>: Module {
@@ -33,30 +32,19 @@ impl Backbone<4> for advect_nn::UNet {
 pub struct Conditioned<'a, N> {
     network: &'a N,
     classes: Option<Vec<usize>>,
-    evaluated: Option<&'a Cell<u64>>,
 }
 
 impl<'a, N> Conditioned<'a, N> {
     /// The network at the given classes, one a row; `None` leaves the condition out.
     #[must_use]
     pub fn new(network: &'a N, classes: Option<Vec<usize>>) -> Self {
-        Self { network, classes, evaluated: None }
-    }
-
-    /// Adds every evaluated row to `count`.
-    #[must_use]
-    pub fn counted(mut self, count: &'a Cell<u64>) -> Self {
-        self.evaluated = Some(count);
-        self
+        Self { network, classes }
     }
 }
 
 impl<N: Backbone<D>, const D: usize> Field<Tensor<D>> for Conditioned<'_, N> {
     fn eval(&self, x: Tensor<D>, t: &Times) -> Tensor<D> {
         let (rows, device) = (x.dims()[0], x.device());
-        if let Some(count) = self.evaluated {
-            count.set(count.get() + rows as u64);
-        }
         let class = self.classes.as_ref().map(|classes| {
             let values: Vec<i64> = classes.iter().map(|&c| c as i64).collect();
             Tensor::from_data(TensorData::new(values, [rows]), &device)
@@ -68,6 +56,6 @@ impl<N: Backbone<D>, const D: usize> Field<Tensor<D>> for Conditioned<'_, N> {
 impl<N: Backbone<D>, const D: usize> RowField<Tensor<D>> for Conditioned<'_, N> {
     fn select(&self, rows: &[usize]) -> Self {
         let classes = self.classes.as_ref().map(|classes| rows.iter().map(|&r| classes[r]).collect());
-        Self { network: self.network, classes, evaluated: self.evaluated }
+        Self { network: self.network, classes }
     }
 }

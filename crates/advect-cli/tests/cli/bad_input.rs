@@ -23,7 +23,7 @@ fn wrong_usage_is_two_and_names_what_was_meant() {
     says(&bench.fails(2, "train --preset moons --set path.schedule=lineer"), &["lineer", "linear"]);
     says(&bench.fails(2, "train --preset moons --set model.input=3"), &["model.input must be 2"]);
     says(&bench.fails(2, "train --preset digits --set model.groups=7"), &["groups"]);
-    says(&bench.fails(2, "train --preset moons --steps 0"), &["--steps", "1.."]);
+    says(&bench.fails(2, "train --preset moons --steps 0"), &["--steps", "1..=1000000000000"]);
     says(&bench.fails(2, "train --resume --preset moons --set train.batch=3"), &["--resume"]);
     says(&bench.fails(2, "train --frobnicate"), &["--frobnicate"]);
     assert!(!bench.path("runs").exists(), "wrong usage leaves nothing behind");
@@ -135,4 +135,62 @@ fn a_device_that_is_not_there_is_named() {
     }
     let out = bench.command(&format!("{MOONS} --quiet")).env("BURN_DEVICE", "flex").output().unwrap();
     assert!(out.status.success());
+}
+
+#[test]
+fn slips_of_the_pen_do_not_overflow() {
+    let bench = Bench::new();
+    let huge = u64::MAX;
+    says(&bench.fails(2, &format!("train --preset moons --steps {huge}")), &["--steps"]);
+    says(&bench.fails(2, &format!("train --preset moons --set train.batch={}", i64::MAX)), &["train.batch", "at most"]);
+    says(&bench.fails(2, "train --preset digits --set data.held_out=1798"), &["data.held_out", "2 to 100"]);
+    says(&bench.fails(2, "train --preset moons --set format=99"), &["`format` is not a setting"]);
+    says(&bench.fails(2, "train --preset moons --set preset=digits"), &["`preset` is not a setting", "--preset"]);
+    bench.ok(&format!("{MOONS} --quiet"));
+    for count in ["--count", "--steps", "--batch"] {
+        says(&bench.fails(2, &format!("sample run {count} {huge} --out s.npy")), &[count]);
+    }
+    fs::create_dir(bench.path("d.png")).unwrap();
+    says(&bench.fails(2, "sample run --out d.png"), &["is a folder"]);
+    says(&bench.fails(2, "train --preset digits --run run --resume"), &["run of preset moons, not digits"]);
+}
+
+#[test]
+fn a_run_that_lost_its_state_is_not_started_over() {
+    let bench = Bench::new();
+    bench.ok(&format!("{MOONS} --quiet"));
+    fs::remove_file(bench.path("run/state.json")).unwrap();
+    let before = bench.bytes("run/model.safetensors");
+    says(&bench.fails(1, MOONS), &["already holds a run"]);
+    assert_eq!(bench.bytes("run/model.safetensors"), before);
+}
+
+#[test]
+fn a_resume_that_fails_changes_nothing() {
+    let bench = Bench::new();
+    bench.ok(&format!("{MOONS} --quiet"));
+    let (config, ema) = (bench.bytes("run/config.toml"), bench.bytes("run/ema.safetensors"));
+    fs::write(bench.path("run/ema.safetensors"), &ema[..100]).unwrap();
+    let said = bench.fails(1, "train --run run --resume --steps 40");
+    assert_eq!(bench.bytes("run/config.toml"), config);
+    assert_eq!(said.matches("ema.safetensors").count(), 1, "said once: {said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn samples_for_a_full_disk_are_an_error_and_spare_the_old_file() {
+    let bench = Bench::new();
+    bench.ok(&format!("{MOONS} --quiet"));
+    for name in ["s.npz", "s.npy", "s.png", "s.gif", "s.safetensors"] {
+        fs::write(bench.path(name), "old").unwrap();
+        // A limit on the size of files stands for the disk; 1 block is 1024 bytes.
+        let program = env!("CARGO_BIN_EXE_advect");
+        let script = format!("trap '' XFSZ; ulimit -f 1; exec {program} sample run --count 3000 --out {name}");
+        let out =
+            std::process::Command::new("bash").args(["-c", &script]).current_dir(bench.path("")).output().unwrap();
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains(name), "{said}");
+        assert_eq!(bench.bytes(name), b"old");
+    }
 }
