@@ -1,8 +1,8 @@
 /// Asks the system's allocator to keep freed memory for the next tensor, for the whole process.
 ///
 /// Training allocates and frees the same few megabytes thousands of times a second. The GNU allocator returns blocks of
-/// that size to the kernel at once, and every reuse then costs page faults: a fifth of the time of a small U-Net on a
-/// CPU. Call it once, at the start of `main`; a library must not. Elsewhere than on GNU/Linux it does nothing.
+/// that size to the kernel at once, and every reuse then costs page faults, which show in the time of a small U-Net on
+/// a CPU. Call it once, at the start of `main`; a library must not. Elsewhere than on GNU/Linux it does nothing.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
