@@ -38,10 +38,12 @@
 //! backends of these names: they keep less for the backward pass than a chain of operators does. A backend that is on in Burn but not here works too.
 #![deny(unsafe_code)]
 
+mod attention;
 mod composed;
 mod conv2d;
 #[cfg(feature = "flex")]
 mod flex;
+mod gelu;
 mod gradient;
 mod group_norm;
 #[cfg(feature = "flex")]
@@ -49,11 +51,15 @@ mod group_norm;
 // Vector loads and stores, and buffers written before they are read; each block says why it is sound.
 mod host;
 mod kernels;
+mod layer_norm;
 mod memory;
 mod route;
 mod silu;
 
+pub use attention::attention;
 pub use conv2d::conv2d;
+pub use gelu::{gelu, gelu_tanh};
 pub use group_norm::{group_norm, group_norm_silu};
+pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm, rms_norm};
 pub use memory::keep_freed_memory;
 pub use silu::silu;
