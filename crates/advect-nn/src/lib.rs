@@ -1,4 +1,5 @@
-//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] for images.
+//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] for images; and the
+//! [autoencoder](AutoencoderKl) of latent diffusion.
 //!
 //! A backbone is a configuration, `init(&device)` and `forward(x, t, class)`. It returns its raw output: whether that is
 //! a velocity, noise or a score is the objective's choice, not the network's. Times lie in `[0, 1]`, 0 being noise.
@@ -31,6 +32,10 @@
 //! operators of `advect-kernels`. The field names of the modules are the names in a checkpoint.
 
 mod attention;
+mod autoencoder;
+mod autoencoder_layout;
+mod autoencoder_loss;
+mod discriminator;
 mod embedding;
 mod error;
 mod layers;
@@ -39,6 +44,13 @@ mod residual;
 mod unet;
 
 pub use attention::SelfAttention;
+pub use autoencoder::{
+    AutoencoderKl, AutoencoderKlConfig, CoderBlock, CoderLevel, CoderMiddle, Decoder, Encoder, LatentDistribution,
+};
+pub use autoencoder_loss::{AutoencoderObjective, Reconstruction, Vae, autoencoder_loss};
+pub use discriminator::{
+    PatchDiscriminator, PatchDiscriminatorConfig, PatchLayer, discriminator_hinge_loss, generator_hinge_loss,
+};
 pub use embedding::{ClassEmbedding, TimeEmbedding, sinusoidal};
 pub use error::NnError;
 pub use mlp::{Mlp, MlpConfig};
