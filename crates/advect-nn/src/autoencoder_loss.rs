@@ -152,7 +152,7 @@ impl<P: Fn(Tensor<4>, Tensor<4>) -> Tensor<1>> AutoencoderObjective<P> {
 /// The 2026 course notes' display (85) in the form of their lab (Holderrieth and Erives, "Introduction to Flow Matching and
 /// Diffusion Models"): negative evidence lower bound with means over pixels and over latents instead of sums and without
 /// the factors 1/2. As a mean over latents weighs more than its share of a sum over everything, the bound itself is
-/// `kl_weight = latents / pixels` (numbers, channels included): then this loss is 2 / pixels times the bound, less ln(2 pi).
+/// `kl_weight = latents / pixels` (counts of numbers): then this loss is 2 / pixels times the negative bound, less ln(2 pi).
 /// A larger weight is that of a beta-VAE (Higgins et al. 2017).
 ///
 /// The distortion is the mean squared error, to which latent diffusion adds a perceptual distance (Rombach et al. 2022).
