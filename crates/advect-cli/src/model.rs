@@ -1,7 +1,7 @@
 //! The networks that the program knows by name.
 
 use crate::error::CliError;
-use advect::nn::{MlpConfig, UNetConfig};
+use advect::nn::{DiTConditioning, DiTConfig, MlpConfig, UNetConfig};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum ModelConfig {
     Mlp(MlpConfig),
     Unet(UNetConfig),
+    Dit(DiTConfig),
 }
 
 impl ModelConfig {
@@ -16,6 +17,7 @@ impl ModelConfig {
         match self {
             Self::Mlp(config) => config.classes,
             Self::Unet(config) => config.classes,
+            Self::Dit(config) => config.classes,
         }
     }
 
@@ -37,8 +39,24 @@ impl ModelConfig {
                 }
                 unet.validate()
             }
+            (Self::Dit(dit), &[channels, height, width]) => {
+                if dit.in_channels != channels || dit.out_channels != channels || dit.size != [height, width] {
+                    return refused(format!(
+                        "the images have {channels} channels and {height}x{width} pixels: set model.in_channels, \
+                         model.out_channels and model.size to it"
+                    ));
+                }
+                if matches!(dit.conditioning, DiTConditioning::CrossAttention { .. }) {
+                    return refused(
+                        "these data have no tokens to attend to: choose another model.conditioning".to_owned(),
+                    );
+                }
+                dit.validate()
+            }
             (Self::Mlp(_), _) => return refused("an MLP needs points, such as data.name = \"moons\"".to_owned()),
-            (Self::Unet(_), _) => return refused("a U-Net needs images, such as data.name = \"digits\"".to_owned()),
+            (Self::Unet(_) | Self::Dit(_), _) => {
+                return refused("this network needs images, such as data.name = \"digits\"".to_owned());
+            }
         }
         .map_err(|e| CliError::usage(format!("model: {e}")))
     }

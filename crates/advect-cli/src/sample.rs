@@ -27,6 +27,9 @@ pub(crate) fn run(args: &SampleArgs, chosen: &Chosen, say: Say) -> Result<(), Cl
         ModelConfig::Unet(unet) => {
             draw::<_, 4>(&folder.load(unet.init(device).map_err(CliError::usage)?, which)?, &request, say)?
         }
+        ModelConfig::Dit(dit) => {
+            draw::<_, 4>(&folder.load(dit.init(device).map_err(CliError::usage)?, which)?, &request, say)?
+        }
         ModelConfig::Mlp(mlp) => {
             draw::<_, 2>(&folder.load(mlp.init(device).map_err(CliError::usage)?, which)?, &request, say)?
         }

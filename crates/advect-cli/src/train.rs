@@ -33,6 +33,10 @@ pub(crate) fn run(args: &TrainArgs, chosen: &Chosen, say: Say) -> Result<(), Cli
             let network = unet.init(&device).map_err(CliError::usage)?;
             session.train::<_, 4>(network, &device, say)
         }
+        ModelConfig::Dit(dit) => {
+            let network = dit.init(&device).map_err(CliError::usage)?;
+            session.train::<_, 4>(network, &device, say)
+        }
         ModelConfig::Mlp(mlp) => {
             let network = mlp.init(&device).map_err(CliError::usage)?;
             session.train::<_, 2>(network, &device, say)
