@@ -30,6 +30,8 @@
 //! The parameters are those of Burn's own `Conv2d`, `GroupNorm`, `Linear` and `Embedding`; what runs on them are the
 //! operators of `advect-kernels`. The field names of the modules are the names in a checkpoint.
 
+pub mod checkpoint;
+
 mod attention;
 mod embedding;
 mod error;
@@ -37,6 +39,7 @@ mod layers;
 mod mlp;
 mod residual;
 mod unet;
+mod unet_layout;
 
 pub use attention::SelfAttention;
 pub use embedding::{ClassEmbedding, TimeEmbedding, sinusoidal};
