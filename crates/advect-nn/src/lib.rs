@@ -30,6 +30,8 @@
 //! The parameters are those of Burn's own `Conv2d`, `GroupNorm`, `Linear` and `Embedding`; what runs on them are the
 //! operators of `advect-kernels`. The field names of the modules are the names in a checkpoint.
 
+pub mod checkpoint;
+
 mod attention;
 mod dit;
 mod embedding;
@@ -41,6 +43,7 @@ mod position;
 mod residual;
 mod transformer;
 mod unet;
+mod unet_layout;
 
 pub use attention::SelfAttention;
 pub use dit::{DiT, DiTBlock, DiTCondition, DiTConditioning, DiTConfig, Probe};
