@@ -1,8 +1,8 @@
 //! The autoencoder of latent diffusion: images to small latents and back.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, PaddingConfig2d};
+use burn::nn::{GroupNorm, GroupNormConfig, Initializer, Linear, PaddingConfig2d};
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -274,7 +274,7 @@ impl AutoencoderKlConfig {
         let quant = |channels| self.quant_convs.then(|| new_conv(channels, channels, 1, 1, device));
 
         let (down, up) = self.plan();
-        Ok(initialize(AutoencoderKl {
+        let network = AutoencoderKl {
             encoder: Encoder {
                 conv_in: new_conv(self.in_channels, fine, 3, 1, device),
                 down: down.iter().map(|plan| level(plan, true)).collect(),
@@ -293,7 +293,8 @@ impl AutoencoderKlConfig {
             },
             shift: self.shift,
             scale: self.scale,
-        }))
+        };
+        Ok(initialize(network, device))
     }
 }
 
@@ -302,18 +303,16 @@ impl AutoencoderKlConfig {
 /// The last layer of each residual branch (a block's second convolution, an attention's output) is zero, weight and bias, so
 /// that each branch is the identity at first and the depth does not amplify signal or gradient, as in the U-Net. The last
 /// convolutions of encoder and decoder are not: from zero latents the decoder could tell the encoder nothing.
-fn initialize(mut network: AutoencoderKl) -> AutoencoderKl {
-    fn zero<const D: usize>(weight: &Param<Tensor<D>>) -> Param<Tensor<D>> {
-        Param::from_tensor(weight.val().zeros_like())
-    }
-    fn zero_block(block: &mut CoderBlock) {
-        block.conv2.weight = zero(&block.conv2.weight);
-        block.conv2.bias = block.conv2.bias.as_ref().map(zero);
-    }
-    fn zero_linear(layer: &mut Linear) {
-        layer.weight = zero(&layer.weight);
-        layer.bias = layer.bias.as_ref().map(zero);
-    }
+fn initialize(mut network: AutoencoderKl, device: &Device) -> AutoencoderKl {
+    // Made anew rather than filled: a weight that nobody has looked at yet stays unallocated.
+    let zero_block = |block: &mut CoderBlock| {
+        block.conv2.weight = Initializer::Zeros.init(block.conv2.weight.lazy_shape(), device);
+        block.conv2.bias = block.conv2.bias.as_ref().map(|bias| Initializer::Zeros.init(bias.lazy_shape(), device));
+    };
+    let zero_linear = |layer: &mut Linear| {
+        layer.weight = Initializer::Zeros.init(layer.weight.lazy_shape(), device);
+        layer.bias = layer.bias.as_ref().map(|bias| Initializer::Zeros.init(bias.lazy_shape(), device));
+    };
 
     for level in network.encoder.down.iter_mut().chain(&mut network.decoder.up) {
         level.blocks.iter_mut().for_each(zero_block);

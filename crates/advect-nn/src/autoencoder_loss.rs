@@ -1,7 +1,8 @@
 //! What the training of an autoencoder minimizes.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::nn::Initializer;
+use burn::tensor::Tensor;
 
 use crate::autoencoder::{AutoencoderKl, LatentDistribution};
 
@@ -33,9 +34,8 @@ pub struct Reconstruction {
 impl Vae {
     /// A model with this network and the variance 1.
     pub fn new(autoencoder: AutoencoderKl) -> Self {
-        let device = autoencoder.decoder.conv_out.weight.device();
-        let log_variance = Param::from_tensor(Tensor::from_data(TensorData::from([0.0]), &device));
-        Self { autoencoder, log_variance }
+        let device = autoencoder.decoder.conv_out.weight.lazy_device();
+        Self { autoencoder, log_variance: Initializer::Zeros.init([1], &device) }
     }
 
     /// Encodes, draws latents with standard normal `noise`, and decodes.

@@ -1,6 +1,6 @@
 //! A discriminator that judges an image patch by patch, and the losses of both sides.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, Initializer, PaddingConfig2d};
 use burn::tensor::activation::{leaky_relu, relu};
@@ -118,7 +118,7 @@ fn new_conv(from: usize, to: usize, stride: usize, device: &Device) -> Conv2d {
         .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         .with_initializer(Initializer::Normal { mean: 0.0, std: DEVIATION })
         .init(device);
-    conv.bias = conv.bias.map(|bias| Param::from_tensor(bias.val().zeros_like()));
+    conv.bias = Some(Initializer::Zeros.init([to], device));
     conv
 }
 

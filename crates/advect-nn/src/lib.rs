@@ -1,5 +1,5 @@
-//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] for images; and the
-//! [autoencoder](AutoencoderKl) of latent diffusion.
+//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] and [`DiT`] for images and latents.
+//! And where latents come from: [`AutoencoderKl`], with what its training needs ([`Vae`], [`AutoencoderObjective`]).
 //!
 //! A backbone is a configuration, `init(&device)` and `forward(x, t, class)`. It returns its raw output: whether that is
 //! a velocity, noise or a score is the objective's choice, not the network's. Times lie in `[0, 1]`, 0 being noise.
@@ -31,17 +31,24 @@
 //! The parameters are those of Burn's own `Conv2d`, `GroupNorm`, `Linear` and `Embedding`; what runs on them are the
 //! operators of `advect-kernels`. The field names of the modules are the names in a checkpoint.
 
+pub mod checkpoint;
+
 mod attention;
 mod autoencoder;
 mod autoencoder_layout;
 mod autoencoder_loss;
 mod discriminator;
+mod dit;
 mod embedding;
 mod error;
 mod layers;
 mod mlp;
+mod patch;
+mod position;
 mod residual;
+mod transformer;
 mod unet;
+mod unet_layout;
 
 pub use attention::SelfAttention;
 pub use autoencoder::{
@@ -51,10 +58,13 @@ pub use autoencoder_loss::{AutoencoderObjective, Reconstruction, Vae, autoencode
 pub use discriminator::{
     PatchDiscriminator, PatchDiscriminatorConfig, PatchLayer, discriminator_hinge_loss, generator_hinge_loss,
 };
+pub use dit::{DiT, DiTBlock, DiTCondition, DiTConditioning, DiTConfig, Probe};
 pub use embedding::{ClassEmbedding, TimeEmbedding, sinusoidal};
 pub use error::NnError;
 pub use mlp::{Mlp, MlpConfig};
+pub use position::{Positions, Rotation, sin_cos_2d};
 pub use residual::{Conditioning, Resample, Resampling, ResidualBlock, Resize};
+pub use transformer::{Activation, CrossAttention, FeedForward, Norm, QkNorm, QkNorms, TokenAttention, TokenNorm};
 pub use unet::{Level, Middle, UNet, UNetConfig};
 
 /// The README's example, run as a test.
