@@ -34,6 +34,7 @@ pub mod checkpoint;
 
 mod attention;
 mod dit;
+mod dit_layout;
 mod embedding;
 mod error;
 mod layers;
