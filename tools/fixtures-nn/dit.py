@@ -8,7 +8,7 @@ Each file holds
     cotangent          a random tensor of the output's shape; loss = sum(output * cotangent),
     grad/x, grad/t, grad/NAME for some parameters    gradients of the loss,
     norms/NAME         the Euclidean norm of the gradient of every parameter,
-and the parameter count as metadata. In `manifest/` are names and shapes of published networks, without weights.
+and the parameter count as metadata. The JSON files hold names and shapes of published networks.
 Versions: requirements.txt.
 """
 
@@ -24,7 +24,7 @@ from timm.layers import AttentionRope, GluMlp, Mlp, PatchEmbed, RotaryEmbeddingC
 from torch import nn
 from torch.nn import functional as F
 
-OUT = Path(__file__).resolve().parents[2] / "crates/advect-nn/tests/fixtures"
+OUT = Path(__file__).resolve().parents[2] / "crates/advect-nn/tests/fixtures/dit"
 LAYER = partial(nn.LayerNorm, eps=1e-6)
 RMS = partial(nn.RMSNorm, eps=1e-6)
 
@@ -210,7 +210,7 @@ def case(name, model, forward, seed, shape, classes, grads, context=None):
         tensors["context"] = context
     count = sum(p.numel() for p in model.parameters())
     tensors = {key: tensor.detach().clone().contiguous() for key, tensor in tensors.items()}
-    path = OUT / f"dit_{name}.safetensors"
+    path = OUT / f"{name}.safetensors"
     save_file(tensors, path, metadata={"parameters": str(count)})
     print(f"{name}: {count} parameters, {path.stat().st_size} bytes")
 
@@ -247,7 +247,7 @@ def manifest(name, tensors):
     """One line a tensor."""
     types = {torch.float32: "F32"}
     lines = [f'"{key}": {{"shape": {list(p.shape)}, "dtype": "{types[p.dtype]}"}}' for key, p in tensors.items()]
-    path = OUT / f"manifest/{name}.json"
+    path = OUT / f"{name}.json"
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     print(f"{name}: {len(tensors)} tensors, {path.stat().st_size} bytes")
 
@@ -255,7 +255,7 @@ def manifest(name, tensors):
 def main():
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    (OUT / "manifest").mkdir(parents=True, exist_ok=True)
+    OUT.mkdir(parents=True, exist_ok=True)
 
     #              name  seed patch size channels heads head classes
     diffusers_case("p2", 1, 2, 8, 4, 8, 2, 8, 3)
@@ -292,9 +292,9 @@ def main():
             sample_size=32, patch_size=2, attention_bias=True, activation_fn="gelu-approximate",
             num_embeds_ada_norm=1000, norm_type="ada_norm_zero", norm_elementwise_affine=False,
         )
-        manifest("dit_xl_2_256_diffusers", published.state_dict())
+        manifest("xl_2_256_diffusers", published.state_dict())
         # DiT-XL/2 and SiT-XL/2, which have the same tensors: not from their code, but from the reference above.
-        manifest("dit_xl_2_original", original(2, 1152, 28, 16).state_dict())
+        manifest("xl_2_original", original(2, 1152, 28, 16).state_dict())
         sizes = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
         for letter, (width, depth, heads) in sizes.items():
             for patch in (2, 4, 8):

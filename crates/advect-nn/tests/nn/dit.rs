@@ -14,7 +14,7 @@ use crate::fixture::{Fixture, assert_close, values};
 /// the peer's names.
 fn check(name: &str, config: &DiTConfig, layout: &Layout) {
     let device = Device::flex().autodiff();
-    let fixture = Fixture::read(&format!("dit_{name}"));
+    let fixture = Fixture::read(&format!("dit/{name}"));
     let network = config.init(&device).unwrap();
     assert_eq!(network.num_params(), fixture.parameters, "{name}");
     assert_eq!(config.num_params(), fixture.parameters, "{name}");
@@ -422,14 +422,14 @@ fn a_record_restores_the_network() {
 }
 
 fn manifest(name: &str) -> Manifest {
-    let path = format!("{}/tests/fixtures/manifest/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/fixtures/dit/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 #[test]
 fn published_checkpoints_have_the_names_and_shapes_that_the_tables_say() {
     let network = DiTConfig::xl(2).init(&Device::flex()).unwrap(); // no weight is made
-    let (original, diffusers) = (manifest("dit_xl_2_original"), manifest("dit_xl_2_256_diffusers"));
+    let (original, diffusers) = (manifest("xl_2_original"), manifest("xl_2_256_diffusers"));
     assert!(original.contains_key("pos_embed"));
     checkpoint::check(&network, &DiT::LAYOUT, &original).unwrap();
     checkpoint::check(&network, &DiT::LAYOUT_DIFFUSERS, &diffusers).unwrap();
@@ -463,7 +463,7 @@ fn stored_positions_are_compared_with_ours() {
 
 #[test]
 fn copies_that_differ_are_an_error() {
-    let fixture = Fixture::read("dit_diffusers_p2");
+    let fixture = Fixture::read("dit/diffusers_p2");
     let mut tensors = fixture.weights();
     let name = "transformer_blocks.1.norm1.emb.timestep_embedder.linear_2.bias".to_owned();
     let other = tensors["transformer_blocks.0.norm1.linear.bias"].clone().try_into_vec_as::<f32>().unwrap();
