@@ -33,7 +33,10 @@ pub enum NnError {
         place: &'static str,
     },
     /// A size is no multiple of what it is made of.
-    #[error("`{field}` = {value} is no multiple of {factor}, but {reason}: use {} or {}", value - value % factor, value - value % factor + factor)]
+    #[error(
+        "`{field}` = {value} is no multiple of {factor}, but {reason}: use {}",
+        value.next_multiple_of(*factor)
+    )]
     NotMultiple {
         /// The configuration's field.
         field: &'static str,

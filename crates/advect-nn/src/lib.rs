@@ -39,6 +39,7 @@ mod autoencoder_layout;
 mod autoencoder_loss;
 mod discriminator;
 mod dit;
+mod dit_layout;
 mod embedding;
 mod error;
 mod layers;

@@ -23,8 +23,8 @@ pub enum Norm {
 
 /// Whether the queries and keys of each head are normalized, with a learned gain, before they meet.
 ///
-/// Keeps the scores bounded in large networks and in half precision (Dehghani et al. 2023, section 2; Esser et al. 2024,
-/// section 5.3.2).
+/// Keeps the scores bounded in large networks and in half precision (Dehghani et al. 2023, section 2; Esser et al.
+/// 2024, section 5.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QkNorm {

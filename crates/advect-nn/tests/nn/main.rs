@@ -8,6 +8,7 @@
 
 mod config;
 mod diffusers;
+mod dit;
 mod embedding;
 mod fixture;
 mod mlp;
