@@ -89,6 +89,15 @@ impl OpenFile {
     }
 }
 
+/// The places of the tensors of one file.
+pub(crate) fn open_file(path: &Path) -> Result<BTreeMap<String, Place>, CheckpointError> {
+    let file = Arc::new(OpenFile::open(path)?);
+    let start = file.read(0, file.length.min(9) as usize)?;
+    // A header of 128 bytes in a safetensors file starts as a pickle does, but then there is a brace.
+    let pickled = start.starts_with(b"PK\x03\x04") || start.starts_with(&[0x80]) && start.get(8) != Some(&b'{');
+    if pickled { torch::open(&file) } else { safetensors::open(&file) }
+}
+
 impl Checkpoint {
     /// Opens a safetensors file, the index of several (`*.safetensors.index.json`), or a file of `torch.save` (`.pt`,
     /// `.pth`, `.bin`).
@@ -97,14 +106,8 @@ impl Checkpoint {
     /// [`CheckpointError`] if it cannot be read, is none of these, is cut off or inconsistent, or if a pickle in it
     /// names code.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let places = if path.to_string_lossy().ends_with(".index.json") {
-            shards::open(path)?
-        } else {
-            let file = Arc::new(OpenFile::open(path)?);
-            let start = file.read(0, file.length.min(9) as usize)?;
-            let pickled = start.starts_with(b"PK\x03\x04") || start.starts_with(&[0x80]) && start.get(8) != Some(&b'{');
-            if pickled { torch::open(&file)? } else { safetensors::open(&file)? }
-        };
+        let is_index = path.to_string_lossy().ends_with(".index.json");
+        let places = if is_index { shards::open(path)? } else { open_file(path)? };
         Ok(Self { path: path.to_owned(), places })
     }
 

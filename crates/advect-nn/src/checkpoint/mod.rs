@@ -19,6 +19,8 @@
 //! # }
 //! ```
 
+mod config;
+mod diffusers;
 mod error;
 mod export;
 mod file;
@@ -33,6 +35,7 @@ mod source;
 mod torch;
 mod zip;
 
+pub use diffusers::{Backbone, Folder};
 pub use error::{CheckpointError, Misshapen};
 pub use export::export;
 pub use file::{Checkpoint, Which};

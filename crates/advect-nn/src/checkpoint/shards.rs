@@ -1,13 +1,12 @@
-//! A checkpoint in several safetensors files, and the index that says which tensor is where.
+//! A checkpoint in several files, and the index that says which tensor is where.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
-use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::file::{OpenFile, Place};
-use super::{CheckpointError, safetensors};
+use super::CheckpointError;
+use super::file::{OpenFile, Place, open_file};
 
 /// An index of the Hugging Face libraries.
 #[derive(Deserialize)]
@@ -31,10 +30,9 @@ pub(crate) fn open(path: &Path) -> Result<BTreeMap<String, Place>, CheckpointErr
         if !matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name.as_str()) {
             return Err(index.damaged(format!("it names the file `{name}`, which is not in its folder")));
         }
-        let shard = Arc::new(OpenFile::open(&folder.join(name))?);
-        for (tensor, place) in safetensors::open(&shard)? {
+        for (tensor, place) in open_file(&folder.join(name))? {
             if weight_map.get(&tensor) != Some(name) {
-                return Err(shard.damaged(format!("it holds `{tensor}`, which the index does not place there")));
+                return Err(place.file.damaged(format!("it holds `{tensor}`, which the index does not place there")));
             }
             places.insert(tensor, place);
         }
