@@ -32,6 +32,18 @@ pub enum NnError {
         /// Where these channels are.
         place: &'static str,
     },
+    /// A size is no multiple of what it is made of.
+    #[error("`{field}` = {value} is no multiple of {factor}, but {reason}: use {} or {}", value - value % factor, value - value % factor + factor)]
+    NotMultiple {
+        /// The configuration's field.
+        field: &'static str,
+        /// Its value.
+        value: usize,
+        /// What it should be a multiple of.
+        factor: usize,
+        /// Why.
+        reason: &'static str,
+    },
     /// Sines and cosines come in pairs.
     #[error("`{field}` = {features} is odd, but sines and cosines come in pairs: use {} or {}", features - 1, features + 1)]
     OddFeatures {
@@ -58,6 +70,16 @@ pub enum NnError {
         /// The most that are allowed.
         max: usize,
     },
+    /// A block is named that the network does not have.
+    #[error("`{field}` names block {block}, but there are {blocks}: the first is 0, the last {}", blocks - 1)]
+    NoSuchBlock {
+        /// The configuration's field.
+        field: &'static str,
+        /// The block named.
+        block: usize,
+        /// The number of blocks, at least one.
+        blocks: usize,
+    },
     /// A factor that has to be finite and positive is not.
     #[error("`{field}` = {value} is not a finite positive number: 1000 is usual for images")]
     NotPositive {
@@ -81,6 +103,11 @@ pub(crate) fn positive(field: &'static str, value: f64) -> Result<(), NnError> {
 /// Err unless `features` is even.
 pub(crate) fn even(field: &'static str, features: usize) -> Result<(), NnError> {
     if features.is_multiple_of(2) { Ok(()) } else { Err(NnError::OddFeatures { field, features }) }
+}
+
+/// Err unless `value` is a multiple of `factor`.
+pub(crate) fn multiple(field: &'static str, value: usize, factor: usize, reason: &'static str) -> Result<(), NnError> {
+    if value.is_multiple_of(factor) { Ok(()) } else { Err(NnError::NotMultiple { field, value, factor, reason }) }
 }
 
 /// Err unless `divisor` divides `channels`.

@@ -1,7 +1,9 @@
-//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] for images.
+//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] for images, [`MmDiT`] for latents told a
+//! text.
 //!
 //! A backbone is a configuration, `init(&device)` and `forward(x, t, class)`. It returns its raw output: whether that is
 //! a velocity, noise or a score is the objective's choice, not the network's. Times lie in `[0, 1]`, 0 being noise.
+//! [`MmDiT`] takes the embeddings of a text in place of a class.
 //!
 //! ```
 //! use advect_nn::UNetConfig;
@@ -35,6 +37,7 @@ mod embedding;
 mod error;
 mod layers;
 mod mlp;
+mod mm_dit;
 mod residual;
 mod unet;
 
@@ -42,6 +45,10 @@ pub use attention::SelfAttention;
 pub use embedding::{ClassEmbedding, TimeEmbedding, sinusoidal};
 pub use error::NnError;
 pub use mlp::{Mlp, MlpConfig};
+pub use mm_dit::{
+    JointBlock, JointProjection, JointStream, LastText, MmDiT, MmDiTConfig, PooledEmbedding, SecondAttention,
+    TextStream,
+};
 pub use residual::{Conditioning, Resample, Resampling, ResidualBlock, Resize};
 pub use unet::{Level, Middle, UNet, UNetConfig};
 
