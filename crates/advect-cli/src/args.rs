@@ -37,7 +37,7 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Train a model into a run folder: weights, configuration, pictures.
     #[command(
-        after_help = "Examples:\n  advect train --preset digits\n  advect train --preset moons --set train.learning_rate=1e-3 --run runs/try\n  advect train --run runs/digits --resume"
+        after_help = "Examples:\n  advect train --preset digits\n  advect train --preset mnist-dit --data FOLDER\n  advect train --preset moons --set train.learning_rate=1e-3 --run runs/try\n  advect train --run runs/digits --resume"
     )]
     Train(TrainArgs),
     /// Draw samples from a trained run.
@@ -61,6 +61,9 @@ pub(crate) struct TrainArgs {
     /// A configuration file; it may name a preset and change only some keys.
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) config: Option<PathBuf>,
+    /// The folder with the files of the data, for presets whose data do not come with the program.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
     /// The run folder [default: runs/PRESET].
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,

@@ -1,8 +1,7 @@
 //! The configuration of a run, as it stands in `config.toml`: defaults, a file, `--set`, checks.
 
-use crate::{error::CliError, presets};
+use crate::{data::DataConfig, error::CliError, model::ModelConfig, presets};
 use advect::{
-    nn::{MlpConfig, UNetConfig},
     paths::{
         Cosine, Linear, LinearVp, LogitNormalTime, Polynomial, Prediction, Schedule, TimeSampler, UniformTime, Vp,
     },
@@ -30,39 +29,6 @@ pub(crate) struct RunConfig {
     pub(crate) path: PathConfig,
     pub(crate) train: TrainConfig,
     pub(crate) sample: SampleConfig,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DataConfig {
-    pub(crate) name: DataName,
-    /// One sample in so many is held out for the validation loss.
-    pub(crate) held_out: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum DataName {
-    Digits,
-    Moons,
-    Checkerboard,
-    EightGaussians,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub(crate) enum ModelConfig {
-    Mlp(MlpConfig),
-    Unet(UNetConfig),
-}
-
-impl ModelConfig {
-    pub(crate) fn classes(&self) -> Option<usize> {
-        match self {
-            Self::Mlp(config) => config.classes,
-            Self::Unet(config) => config.classes,
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -199,7 +165,7 @@ impl std::fmt::Display for SolverName {
 }
 
 /// Keys that a preset may leave out.
-const OPTIONAL: [&str; 1] = ["model.classes"];
+const OPTIONAL: [&str; 3] = ["data.folder", "data.side", "model.classes"];
 
 impl RunConfig {
     /// The preset named by the user or by the file, the file over it, `--set` over both.
@@ -271,30 +237,9 @@ impl RunConfig {
                 return Err(CliError::usage(format!("{name} = {value} is out of range: {range}")));
             }
         }
-        let described = match (&self.model, self.data.name) {
-            (ModelConfig::Unet(unet), DataName::Digits) => {
-                if unet.in_channels != 1 || unet.out_channels != 1 {
-                    return Err(CliError::usage(
-                        "digits have one channel: model.in_channels and out_channels must be 1",
-                    ));
-                }
-                unet.validate()
-            }
-            (ModelConfig::Mlp(mlp), DataName::Moons | DataName::Checkerboard | DataName::EightGaussians) => {
-                if mlp.input != 2 {
-                    return Err(CliError::usage("points on the plane have two coordinates: model.input must be 2"));
-                }
-                mlp.validate()
-            }
-            (ModelConfig::Unet(_), _) => {
-                return Err(CliError::usage("a U-Net needs images, such as data.name = \"digits\""));
-            }
-            (ModelConfig::Mlp(_), _) => {
-                return Err(CliError::usage("an MLP needs points, such as data.name = \"moons\""));
-            }
-        };
-        described.map_err(|e| CliError::usage(format!("model: {e}")))?;
-        let known = if self.data.name == DataName::Digits { 10 } else { 0 };
+        self.data.validate()?;
+        self.model.fits(&self.data.shape())?;
+        let known = self.data.classes();
         match self.model.classes() {
             Some(classes) if classes != known => Err(CliError::usage(format!(
                 "model.classes = {classes}, but these data have {known} classes{}",

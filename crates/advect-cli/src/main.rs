@@ -2,8 +2,10 @@
 
 mod args;
 mod config;
+mod data;
 mod error;
 mod info;
+mod model;
 mod output;
 mod pictures;
 mod presets;

@@ -2,14 +2,16 @@
 
 use crate::config::RunConfig;
 use crate::error::CliError;
+use crate::pictures;
 use crate::sampler::Samples;
-use crate::{pictures, task};
 use advect::burn::tensor::TensorData;
 use advect::train::Weights;
 use npyz::WriterBuilder;
 use std::fs::{self, File};
 use std::io::{BufWriter, Cursor, Write};
 use std::path::{Path, PathBuf};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -71,10 +73,10 @@ impl Output {
     }
 
     fn write_to(&self, path: &Path, config: &RunConfig, samples: &Samples) -> Result<(), CliError> {
-        let data = config.data.name;
-        let count = samples.values.len() / task::shape(data).iter().product::<usize>();
+        let data = &config.data;
+        let count = samples.values.len() / data.shape().iter().product::<usize>();
         let mut shape = vec![count as u64];
-        shape.extend(task::shape(data).iter().map(|&s| s as u64));
+        shape.extend(data.shape().iter().map(|&s| s as u64));
         let labels: Option<Vec<i64>> = samples.classes.as_ref().map(|c| c.iter().map(|&c| c as i64).collect());
         match self.kind {
             Kind::Png => pictures::still(data, config.seed, samples, path),
@@ -98,23 +100,18 @@ impl Output {
         }
     }
 
-    /// Into memory first: a zip writes its directory when it is dropped, where an error would go unheard.
+    /// A zip of `.npy` files, not packed, as NumPy's `savez` writes it; in memory first, so that the file is written as a whole.
     fn archive(&self, path: &Path, shape: &[u64], values: &[f32], labels: Option<&[i64]>) -> std::io::Result<()> {
-        let mut bytes = Cursor::new(Vec::new());
-        {
-            let mut archive = npyz::npz::NpzWriter::new(&mut bytes);
-            let options = Default::default();
-            let mut writer = archive.array("samples", options)?.default_dtype().shape(shape).begin_nd()?;
-            writer.extend(values.iter().copied())?;
-            writer.finish()?;
-            if let Some(labels) = labels {
-                let shape = [labels.len() as u64];
-                let mut writer = archive.array("labels", options)?.default_dtype().shape(&shape).begin_nd()?;
-                writer.extend(labels.iter().copied())?;
-                writer.finish()?;
-            }
+        let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+        // No time of day, so that the same samples make the same file.
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
+        archive.start_file("samples.npy", options)?;
+        array(&mut archive, shape, values)?;
+        if let Some(labels) = labels {
+            archive.start_file("labels.npy", options)?;
+            array(&mut archive, &[labels.len() as u64], labels)?;
         }
-        fs::write(path, bytes.into_inner())
+        fs::write(path, archive.finish()?.into_inner())
     }
 
     fn create(&self, path: &Path) -> Result<File, CliError> {
@@ -132,7 +129,7 @@ impl Output {
     }
 }
 
-fn array(file: impl Write, shape: &[u64], values: &[f32]) -> std::io::Result<()> {
+fn array<T: npyz::AutoSerialize + Copy>(file: impl Write, shape: &[u64], values: &[T]) -> std::io::Result<()> {
     let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(file).begin_nd()?;
     writer.extend(values.iter().copied())?;
     writer.finish()

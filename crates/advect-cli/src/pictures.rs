@@ -1,9 +1,8 @@
 //! The pictures of a run: grids and scatters of samples, animations, trajectories, the loss over the steps.
 
-use crate::config::DataName;
+use crate::data::DataConfig;
 use crate::error::CliError;
 use crate::sampler::Samples;
-use crate::task;
 use advect::data::{Canvas, ImageGrid, save_color_gif, save_gif, save_png};
 use advect::train::History;
 use plotters::prelude::*;
@@ -20,8 +19,8 @@ const BACKDROP: u64 = 4000;
 const LINES: usize = 150;
 
 /// Samples as a PNG: images in a grid, points over the data.
-pub(crate) fn still(data: DataName, seed: u64, samples: &Samples, path: &Path) -> Result<(), CliError> {
-    match task::toy(data) {
+pub(crate) fn still(data: &DataConfig, seed: u64, samples: &Samples, path: &Path) -> Result<(), CliError> {
+    match data.toy() {
         None => {
             let order = display_order(samples);
             save_png(&image_grid(data, &samples.values, &order, columns(samples))?, path)?;
@@ -32,8 +31,8 @@ pub(crate) fn still(data: DataName, seed: u64, samples: &Samples, path: &Path) -
 }
 
 /// Samples on their way from noise, as a GIF.
-pub(crate) fn moving(data: DataName, seed: u64, samples: &Samples, path: &Path) -> Result<(), CliError> {
-    match task::toy(data) {
+pub(crate) fn moving(data: &DataConfig, seed: u64, samples: &Samples, path: &Path) -> Result<(), CliError> {
+    match data.toy() {
         None => {
             let order = display_order(samples);
             let frame = |values: &Vec<f32>| image_grid(data, values, &order, columns(samples));
@@ -85,24 +84,27 @@ fn columns(samples: &Samples) -> usize {
     }
 }
 
-fn image_grid(data: DataName, values: &[f32], order: &[usize], columns: usize) -> Result<image::GrayImage, CliError> {
-    let shape = task::shape(data);
+fn image_grid(
+    data: &DataConfig,
+    values: &[f32],
+    order: &[usize],
+    columns: usize,
+) -> Result<image::GrayImage, CliError> {
+    let shape = data.shape();
     let (height, width) = (shape[1], shape[2]);
     let pixels = height * width;
-    let units = task::units(data);
-    let range = [(units.offset - units.scale) as f32, (units.offset + units.scale) as f32];
     let sorted: Vec<f32> = if order.is_empty() {
         values.to_vec()
     } else {
         order.iter().flat_map(|&i| &values[i * pixels..(i + 1) * pixels]).copied().collect()
     };
     let zoom = ImageGrid::zoom_for(width, columns, WIDTH);
-    Ok(ImageGrid { size: [width, height], columns, zoom, range }.draw(&sorted)?)
+    Ok(ImageGrid { size: [width, height], columns, zoom, range: data.range() }.draw(&sorted)?)
 }
 
-fn scatter(data: DataName, seed: u64, values: &[f32]) -> image::RgbImage {
+fn scatter(data: &DataConfig, seed: u64, values: &[f32]) -> image::RgbImage {
     let mut canvas = Canvas::new(RANGE, SIDE);
-    if let Some(toy) = task::toy(data) {
+    if let Some(toy) = data.toy() {
         canvas.dots(&toy.points(seed, 0..BACKDROP), DATA, 1.6, 0.5);
     }
     canvas.dots(values, SAMPLE, 1.6, 0.6);

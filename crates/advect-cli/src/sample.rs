@@ -1,12 +1,12 @@
 //! `advect sample`.
 
 use crate::args::{SampleArgs, WeightsName};
-use crate::config::{ModelConfig, RunConfig, SolverName};
+use crate::config::{RunConfig, SolverName};
 use crate::error::CliError;
+use crate::model::ModelConfig;
 use crate::output::Output;
 use crate::sampler::{Method, Request, Samples, sample};
 use crate::say::{Say, duration};
-use crate::task;
 use advect::device::Chosen;
 use advect::prelude::*;
 use advect::train::Which;
@@ -26,6 +26,9 @@ pub(crate) fn run(args: &SampleArgs, chosen: &Chosen, say: Say) -> Result<(), Cl
     let samples = match &config.model {
         ModelConfig::Unet(unet) => {
             draw::<_, 4>(&folder.load(unet.init(device).map_err(CliError::usage)?, which)?, &request, say)?
+        }
+        ModelConfig::Dit(dit) => {
+            draw::<_, 4>(&folder.load(dit.init(device).map_err(CliError::usage)?, which)?, &request, say)?
         }
         ModelConfig::Mlp(mlp) => {
             draw::<_, 2>(&folder.load(mlp.init(device).map_err(CliError::usage)?, which)?, &request, say)?
@@ -93,8 +96,8 @@ fn request<'a>(
         batch: args.batch.unwrap_or(config.sample.batch),
         span: [config.sample.start, config.sample.end],
         path: &config.path,
-        shape: task::shape(config.data.name),
-        units: task::units(config.data.name),
+        shape: config.data.shape(),
+        units: config.data.units(),
         device: chosen.device.clone(),
         frames,
     })

@@ -1,9 +1,9 @@
 //! What is modelled: images from a set in memory, or points drawn without end.
 
-use crate::config::{DataName, RunConfig};
+use crate::config::RunConfig;
 use crate::error::CliError;
 use advect::core::Purpose;
-use advect::data::{Dataset, Order, Toy, Units, digits, split};
+use advect::data::{Dataset, Order, Toy, split};
 use advect::prelude::{Batch, Device};
 use burn::tensor::{Tensor, TensorData};
 
@@ -31,10 +31,10 @@ pub(crate) enum Kind {
 
 impl<const D: usize> Task<D> {
     pub(crate) fn new(config: &RunConfig, device: &Device) -> Result<Self, CliError> {
-        let kind = match toy(config.data.name) {
+        let kind = match config.data.toy() {
             Some(toy) => Kind::Points(toy),
             None => {
-                let data = digits()?;
+                let data = config.data.load()?;
                 let (members, held_out) = split(data.count(), config.data.held_out, config.seed);
                 Kind::Images { data, order: Order::new(members, config.seed), held_out }
             }
@@ -53,6 +53,14 @@ impl<const D: usize> Task<D> {
                 images(data, &chosen, ids, self.conditional, &self.device)
             }
             Kind::Points(toy) => points(*toy, self.seed, ids.clone(), ids, &self.device),
+        }
+    }
+
+    /// Which images of the set are held out; points are drawn without end.
+    pub(crate) fn held_out(&self) -> Option<&[usize]> {
+        match &self.kind {
+            Kind::Images { held_out, .. } => Some(held_out),
+            Kind::Points(_) => None,
         }
     }
 
@@ -95,30 +103,6 @@ fn points<const D: usize>(toy: Toy, seed: u64, which: Vec<u64>, ids: Vec<u64>, d
 /// `[count, 2]`: points have rank 2, and only rank 2 is asked for.
 fn plane<const D: usize>(count: usize) -> [usize; D] {
     std::array::from_fn(|i| if i == 0 { count } else { 2 })
-}
-
-pub(crate) fn toy(name: DataName) -> Option<Toy> {
-    match name {
-        DataName::Digits => None,
-        DataName::Moons => Some(Toy::Moons),
-        DataName::Checkerboard => Some(Toy::Checkerboard),
-        DataName::EightGaussians => Some(Toy::EightGaussians),
-    }
-}
-
-/// The shape of one sample, without the batch.
-pub(crate) fn shape(name: DataName) -> Vec<usize> {
-    if toy(name).is_some() { vec![2] } else { vec![1, 8, 8] }
-}
-
-/// What a sample is called.
-pub(crate) fn noun(name: DataName) -> &'static str {
-    if toy(name).is_some() { "points" } else { "images" }
-}
-
-/// The units of samples.
-pub(crate) fn units(name: DataName) -> Units {
-    if toy(name).is_some() { Units { offset: 0.0, scale: 1.0 } } else { Units { offset: 8.0, scale: 8.0 } }
 }
 
 /// Samples use noise of their own, whatever the seed of training was.

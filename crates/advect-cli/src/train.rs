@@ -1,13 +1,14 @@
 //! `advect train`.
 
 use crate::args::TrainArgs;
-use crate::config::{ModelConfig, RunConfig};
+use crate::config::RunConfig;
 use crate::error::CliError;
+use crate::model::ModelConfig;
 use crate::pictures;
 use crate::sample::method;
 use crate::sampler::{Method, Request, Samples, sample};
 use crate::say::{Say, duration, program};
-use crate::task::{self, Task};
+use crate::task::Task;
 use advect::device::Chosen;
 use advect::prelude::*;
 use advect::train::{History, Objective, Record, TrainError};
@@ -32,6 +33,10 @@ pub(crate) fn run(args: &TrainArgs, chosen: &Chosen, say: Say) -> Result<(), Cli
             let network = unet.init(&device).map_err(CliError::usage)?;
             session.train::<_, 4>(network, &device, say)
         }
+        ModelConfig::Dit(dit) => {
+            let network = dit.init(&device).map_err(CliError::usage)?;
+            session.train::<_, 4>(network, &device, say)
+        }
         ModelConfig::Mlp(mlp) => {
             let network = mlp.init(&device).map_err(CliError::usage)?;
             session.train::<_, 2>(network, &device, say)
@@ -50,6 +55,7 @@ fn start(args: &TrainArgs) -> Result<Session, CliError> {
     let mut config = RunConfig::resolve(args.preset.as_deref(), args.config.as_deref(), &args.set)?;
     config.train.steps = args.steps.unwrap_or(config.train.steps);
     config.seed = args.seed.unwrap_or(config.seed);
+    place(&mut config, args.data.as_deref())?;
     let path = args.run.clone().unwrap_or_else(|| FilePath::new("runs").join(&config.preset));
     Ok(Session { config, path, existing: None })
 }
@@ -87,7 +93,19 @@ fn resume(args: &TrainArgs) -> Result<Session, CliError> {
         }
         config.train.steps = steps;
     }
+    place(&mut config, args.data.as_deref())?;
     Ok(Session { config, path, existing: Some(folder) })
+}
+
+/// Where the data are, as a path that still holds when the run is resumed from another folder.
+fn place(config: &mut RunConfig, given: Option<&FilePath>) -> Result<(), CliError> {
+    if let Some(folder) = given.map(FilePath::to_owned).or(config.data.folder.clone()) {
+        let folder =
+            folder.canonicalize().map_err(|e| CliError::usage(format!("the data folder {}: {e}", folder.display())))?;
+        config.data.folder = Some(folder);
+        config.data.validate()?;
+    }
+    Ok(())
 }
 
 impl Session {
@@ -114,6 +132,9 @@ impl Session {
             }
             None => {
                 let folder = RunFolder::create(&self.path, &config.to_toml()?)?;
+                if let Some(held_out) = task.held_out() {
+                    note_held_out(&self.path, held_out)?;
+                }
                 let trainer = Trainer::new(network);
                 // A first checkpoint, so that there always is one to come back to.
                 folder.save(&trainer, &History::default())?;
@@ -131,7 +152,7 @@ impl Session {
         }));
 
         let name = &config.preset;
-        let noun = task::noun(config.data.name);
+        let noun = config.data.noun();
         let (first, parameters) = (trainer.step, trainer.model.num_params());
         let verb = if first == 0 { "training" } else { "resuming" };
         say.event(
@@ -201,6 +222,13 @@ impl Session {
     }
 }
 
+/// Which samples of the set were not trained on, for whoever judges the model by them.
+fn note_held_out(run: &FilePath, held_out: &[usize]) -> Result<(), CliError> {
+    let path = run.join("held_out.json");
+    std::fs::write(&path, json!(held_out).to_string())
+        .map_err(|e| CliError::failure(format!("cannot write {}: {e}", path.display())))
+}
+
 #[allow(clippy::too_many_arguments)]
 fn finish<N: Backbone<D>, const D: usize>(
     config: &RunConfig,
@@ -213,20 +241,23 @@ fn finish<N: Backbone<D>, const D: usize>(
     say: Say,
 ) -> Result<(), CliError> {
     let samples = show(config, &trainer.averaged(), device)?;
-    let (data, seed) = (config.data.name, config.seed);
+    let (data, seed) = (&config.data, config.seed);
     pictures::loss(history, &path.join("loss.svg"))?;
     pictures::still(data, seed, &samples, &path.join("samples.png"))?;
     pictures::moving(data, seed, &samples, &path.join("flow.gif"))?;
     let mut written = vec!["samples.png", "flow.gif", "loss.svg"];
-    if task::toy(data).is_some() {
+    if data.toy().is_some() {
         pictures::trajectories(&samples, &path.join("trajectories.png"))?;
         written.insert(2, "trajectories.png");
     }
     written.extend(["model.safetensors", "ema.safetensors", "optimizer.safetensors", "config.toml", "state.json"]);
+    if data.toy().is_none() {
+        written.push("held_out.json");
+    }
     let held_out = history.validation.last().map_or(f64::NAN, |r| r.loss);
     let steps = trainer.step - first;
     let rate = steps as f64 * config.train.batch as f64 / seconds;
-    let example = if task::toy(data).is_some() {
+    let example = if data.toy().is_some() {
         format!("{} sample {} --count 5000 --out points.npy", program(), path.display())
     } else {
         format!("{} sample {} --class 7 --count 25 --out sevens.png", program(), path.display())
@@ -237,7 +268,7 @@ fn finish<N: Backbone<D>, const D: usize>(
              wrote {}/: {}\n\
              look at {}, then try:\n  {example}",
             duration(seconds),
-            task::noun(data),
+            data.noun(),
             path.display(),
             written.join(", "),
             path.join("samples.png").display(),
@@ -268,8 +299,8 @@ fn show<N: Backbone<D>, const D: usize>(config: &RunConfig, network: &N, device:
         batch: config.sample.batch,
         span: [config.sample.start, config.sample.end],
         path: &config.path,
-        shape: task::shape(config.data.name),
-        units: task::units(config.data.name),
+        shape: config.data.shape(),
+        units: config.data.units(),
         device: device.clone().inner(),
         frames: true,
     };

@@ -40,6 +40,22 @@ pub enum DataError {
         /// The scale.
         scale: f64,
     },
+    /// A file of data cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A folder without the files of the set.
+    #[error("{path} does not hold the data set: it needs {wanted}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The files that would do.
+        wanted: &'static str,
+    },
     /// A picture cannot be written.
     #[error("cannot write the picture {path}: {reason}")]
     Picture {

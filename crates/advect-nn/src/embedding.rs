@@ -26,7 +26,7 @@ pub fn sinusoidal(t: Tensor<1>, features: usize, max_period: f64) -> Tensor<2> {
     Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1) // [batch, features]
 }
 
-/// The longest period of a U-Net's time features, in units of the scaled time (guided-diffusion's default).
+/// The longest period of the time features of image networks, in units of the scaled time (guided-diffusion's default).
 pub(crate) const MAX_PERIOD: f64 = 10_000.0;
 
 /// A time as a learned vector: sinusoidal features, linear, SiLU, linear.
@@ -117,11 +117,17 @@ pub(crate) fn add_class(x: Tensor<2>, embedding: Option<&ClassEmbedding>, class:
     match embedding {
         Some(embedding) => x + embedding.forward(class), // [batch or 1, size]
         None => {
-            assert!(
-                class.is_none(),
-                "this network knows no classes: set `classes` in its configuration or pass `None`"
-            );
+            refuse_class(class);
             x // [batch or 1, size]
         }
     }
+}
+
+/// For a network without an embedding of classes.
+///
+/// # Panics
+///
+/// If there is a class.
+pub(crate) fn refuse_class(class: Option<Tensor<1, Int>>) {
+    assert!(class.is_none(), "this network knows no classes: set `classes` in its configuration or pass `None`");
 }

@@ -3,8 +3,9 @@
 //! The structs stay Burn's, so that records and parameter names look familiar; what runs is a function call.
 
 use advect_kernels::{conv2d, group_norm, group_norm_silu, silu};
+use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig, PaddingConfig2d};
+use burn::nn::{GroupNorm, GroupNormConfig, Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
 /// A convolution with a `kernel` x `kernel` window (odd), zero-padded by half of it.
@@ -19,6 +20,11 @@ pub(crate) fn new_conv(from: usize, to: usize, kernel: usize, stride: usize, dev
 /// A group normalization with the usual epsilon of 1e-5.
 pub(crate) fn new_norm(groups: usize, channels: usize, device: &Device) -> GroupNorm {
     GroupNormConfig::new(groups, channels).init(device)
+}
+
+/// Zeros in the place of a weight, made as late as any weight: when they are first used.
+pub(crate) fn zeroed<const D: usize>(weight: &Param<Tensor<D>>) -> Param<Tensor<D>> {
+    Initializer::Zeros.init(weight.lazy_shape(), &weight.lazy_device())
 }
 
 /// Applies a convolution made by [`new_conv`].

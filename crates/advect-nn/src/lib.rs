@@ -1,5 +1,5 @@
-//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] for images, [`MmDiT`] for latents told a
-//! text.
+//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] and [`DiT`] for images and latents,
+//! [`MmDiT`] for images and latents with a text.
 //!
 //! A backbone is a configuration, `init(&device)` and `forward(x, t, class)`. It returns its raw output: whether that is
 //! a velocity, noise or a score is the objective's choice, not the network's. Times lie in `[0, 1]`, 0 being noise.
@@ -32,24 +32,32 @@
 //! The parameters are those of Burn's own `Conv2d`, `GroupNorm`, `Linear` and `Embedding`; what runs on them are the
 //! operators of `advect-kernels`. The field names of the modules are the names in a checkpoint.
 
+pub mod checkpoint;
+
 mod attention;
+mod dit;
 mod embedding;
 mod error;
 mod layers;
 mod mlp;
 mod mm_dit;
+mod mm_dit_layout;
+mod patch;
+mod position;
 mod residual;
+mod transformer;
 mod unet;
+mod unet_layout;
 
 pub use attention::SelfAttention;
+pub use dit::{DiT, DiTBlock, DiTCondition, DiTConditioning, DiTConfig, Probe};
 pub use embedding::{ClassEmbedding, TimeEmbedding, sinusoidal};
 pub use error::NnError;
 pub use mlp::{Mlp, MlpConfig};
-pub use mm_dit::{
-    JointBlock, JointProjection, JointStream, LastText, MmDiT, MmDiTConfig, PooledEmbedding, SecondAttention,
-    TextStream,
-};
+pub use mm_dit::{JointBlock, JointStream, LastText, MmDiT, MmDiTConfig, PooledEmbedding, TextStream};
+pub use position::{Positions, Rotation, sin_cos_2d};
 pub use residual::{Conditioning, Resample, Resampling, ResidualBlock, Resize};
+pub use transformer::{Activation, CrossAttention, FeedForward, Norm, QkNorm, QkNorms, TokenAttention, TokenNorm};
 pub use unet::{Level, Middle, UNet, UNetConfig};
 
 /// The README's example, run as a test.

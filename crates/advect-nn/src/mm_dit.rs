@@ -1,30 +1,33 @@
 //! MM-DiT: a transformer over the tokens of an image and of a text, the network of Stable Diffusion 3 and 3.5.
 
-use advect_kernels::{attention, conv2d, gated_residual, gelu_tanh, modulated_layer_norm, rms_norm, silu};
+use advect_kernels::{attention, gated_residual, modulated_layer_norm, silu};
 use burn::module::{Module, Param, ParamId};
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Initializer, Linear, RmsNorm, RmsNormConfig};
-use burn::tensor::{Device, Shape, Tensor, TensorData};
+use burn::nn::conv::Conv2d;
+use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::tensor::{Device, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::embedding::{MAX_PERIOD, TimeEmbedding};
+use crate::embedding::TimeEmbedding;
 use crate::error::{NnError, at_least_one, multiple, positive};
+use crate::patch::{embed_patches, new_patches, unpatchify};
+use crate::position::sin_cos_at;
+use crate::transformer::{Activation, FeedForward, QkNorm, QkNorms, TokenAttention, TokenNorm, merge_heads, project};
 
 /// The number of sinusoidal features of the time.
 const TIME_FEATURES: usize = 256;
 
-/// The width of a feed-forward part, in units of the network's.
-const EXPANSION: usize = 4;
+/// The size of the feed-forward layers in units of the width.
+const MLP_RATIO: usize = 4;
 
-/// Added to the variance or mean square of each normalization.
+/// What the normalization of tokens adds to their variance.
 const EPSILON: f64 = 1e-6;
 
 /// The shape of an [`MmDiT`].
 ///
 /// ```
-/// use advect_nn::MmDiTConfig;
+/// use advect_nn::{MmDiTConfig, QkNorm};
 ///
-/// let config = MmDiTConfig::new(16, 2, 4).with_text_features(64).with_pooled_features(32).with_qk_norm();
+/// let config = MmDiTConfig::new(16, 2, 4).with_text_features(64).with_pooled_features(32).with_qk_norm(QkNorm::Rms);
 /// assert!(config.validate().is_ok());
 /// assert_eq!(MmDiTConfig::sd3_medium().num_params(), 2_028_328_000);
 /// ```
@@ -59,9 +62,9 @@ pub struct MmDiTConfig {
     /// checkpoint brings its own table. Default: 64.
     #[serde(default = "default_position_span")]
     pub position_span: usize,
-    /// Root-mean-square normalization of the queries and keys of each head. Default: none.
-    #[serde(default)]
-    pub qk_norm: bool,
+    /// The normalization of queries and keys. Default: none.
+    #[serde(default = "default_qk_norm")]
+    pub qk_norm: QkNorm,
     /// The blocks, from 0, with a second attention among the image's own tokens. Default: none.
     #[serde(default)]
     pub dual_attention: Vec<usize>,
@@ -95,6 +98,10 @@ fn default_position_span() -> usize {
     64
 }
 
+fn default_qk_norm() -> QkNorm {
+    QkNorm::Off
+}
+
 fn default_time_scale() -> f64 {
     1000.0
 }
@@ -114,7 +121,7 @@ impl MmDiTConfig {
             patch: default_patch(),
             positions: default_positions(),
             position_span: default_position_span(),
-            qk_norm: false,
+            qk_norm: default_qk_norm(),
             dual_attention: Vec::new(),
             time_scale: default_time_scale(),
         }
@@ -127,12 +134,12 @@ impl MmDiTConfig {
 
     /// Stable Diffusion 3.5 medium: 24 layers, 1536 wide, a second attention in the first 13; 2.24 billion parameters.
     pub fn sd35_medium() -> Self {
-        Self::new(16, 24, 24).with_qk_norm().with_dual_attention((0..13).collect()).with_positions(384)
+        Self::new(16, 24, 24).with_qk_norm(QkNorm::Rms).with_dual_attention((0..13).collect()).with_positions(384)
     }
 
     /// Stable Diffusion 3.5 large: 38 layers, 2432 wide, 8.06 billion parameters.
     pub fn sd35_large() -> Self {
-        Self::new(16, 38, 38).with_qk_norm()
+        Self::new(16, 38, 38).with_qk_norm(QkNorm::Rms)
     }
 
     /// Sets the channels of the output.
@@ -177,9 +184,9 @@ impl MmDiTConfig {
         self
     }
 
-    /// Normalizes queries and keys.
-    pub fn with_qk_norm(mut self) -> Self {
-        self.qk_norm = true;
+    /// Sets the normalization of queries and keys.
+    pub fn with_qk_norm(mut self, qk_norm: QkNorm) -> Self {
+        self.qk_norm = qk_norm;
         self
     }
 
@@ -226,10 +233,10 @@ impl MmDiTConfig {
     pub fn num_params(&self) -> usize {
         let width = self.width();
         let linear = |from: usize, to: usize| from * to + to;
-        let norms = if self.qk_norm { 2 * self.head_channels } else { 0 };
-        let project = linear(width, 3 * width) + norms;
+        let qk_norm = self.qk_norm.norm().map_or(0, |kind| 2 * TokenNorm::num_params(kind, self.head_channels));
+        let project = linear(width, 3 * width) + qk_norm;
         let out = linear(width, width);
-        let mlp = linear(width, EXPANSION * width) + linear(EXPANSION * width, width);
+        let mlp = linear(width, MLP_RATIO * width) + linear(MLP_RATIO * width, width);
         let block = |index: usize| {
             let second = self.dual_attention.contains(&index);
             let image = if second { linear(width, 9 * width) + project + out } else { linear(width, 6 * width) };
@@ -252,113 +259,102 @@ impl MmDiTConfig {
     /// at zero.
     pub fn init(&self, device: &Device) -> Result<MmDiT, NnError> {
         self.validate()?;
-        let (width, area) = (self.width(), self.patch * self.patch);
-        let norm = || RmsNormConfig::new(self.head_channels).with_epsilon(EPSILON).init(device);
-        let project = || JointProjection {
-            qkv: linear(width, 3 * width, Start::Xavier, device),
-            norm_q: self.qk_norm.then(norm),
-            norm_k: self.qk_norm.then(norm),
+        let width = self.width();
+        let linear = |from: usize, to: usize| LinearConfig::new(from, to).init(device);
+        let attention = || TokenAttention::new(width, self.heads, self.qk_norm, device);
+        let stream = |dual: bool| JointStream {
+            modulation: linear(width, if dual { 9 * width } else { 6 * width }),
+            attention: attention(),
+            second: dual.then(attention),
+            feed_forward: FeedForward::new(width, MLP_RATIO, Activation::Gelu, device),
+        };
+        let last = || LastText {
+            modulation: linear(width, 2 * width),
+            qkv: linear(width, 3 * width),
+            norm: QkNorms::new(self.qk_norm, self.head_channels, device),
             heads: self.heads,
         };
-        let second = || SecondAttention { project: project(), out: linear(width, width, Start::Xavier, device) };
-        let stream = |dual: bool| JointStream {
-            modulation: linear(width, if dual { 9 * width } else { 6 * width }, Start::Zero, device),
-            project: project(),
-            out: linear(width, width, Start::Xavier, device),
-            second: dual.then(second),
-            mlp_in: linear(width, EXPANSION * width, Start::Xavier, device),
-            mlp_out: linear(EXPANSION * width, width, Start::Xavier, device),
-        };
-        let last = || LastText { modulation: linear(width, 2 * width, Start::Zero, device), project: project() };
         let block = |index: usize| JointBlock {
             image: stream(self.dual_attention.contains(&index)),
             text: if index + 1 == self.layers { TextStream::Last(last()) } else { TextStream::Full(stream(false)) },
         };
-        Ok(MmDiT {
-            patches: patches(self.in_channels, width, self.patch, device),
-            positions: positions(self.positions, self.position_span, width, device),
-            time: TimeEmbedding {
-                linear_1: linear(TIME_FEATURES, width, Start::Normal, device),
-                linear_2: linear(width, width, Start::Normal, device),
-                features: TIME_FEATURES,
-                scale: self.time_scale,
-            },
-            pooled: PooledEmbedding {
-                linear_1: linear(self.pooled_features, width, Start::Normal, device),
-                linear_2: linear(width, width, Start::Normal, device),
-            },
-            text: linear(self.text_features, width, Start::Xavier, device),
+        Ok(initialize(MmDiT {
+            patches: new_patches(self.in_channels, width, self.patch, device),
+            positions: table(self.positions, self.position_span, width, device),
+            time: TimeEmbedding::new(TIME_FEATURES, width, self.time_scale, device),
+            pooled: PooledEmbedding { linear_1: linear(self.pooled_features, width), linear_2: linear(width, width) },
+            text: linear(self.text_features, width),
             blocks: (0..self.layers).map(block).collect(),
-            modulation: linear(width, 2 * width, Start::Zero, device),
-            out: linear(width, area * self.out_channels, Start::Zero, device),
-            patch: self.patch,
-        })
+            modulation: linear(width, 2 * width),
+            out: linear(width, self.patch * self.patch * self.out_channels),
+        }))
     }
 }
 
-/// How the weights of a linear layer start.
-#[derive(Debug, Clone, Copy)]
-enum Start {
-    /// Uniform, with variance 2 / (inputs + outputs): signals and gradients keep their size (Glorot and Bengio 2010).
-    Xavier,
-    /// Normal with standard deviation 0.02, for what embeds time and pooled text: all blocks see their sum, which
-    /// should be small beside what a modulation learns first.
-    Normal,
-    /// Zero, for modulations and the last layer: each gate is closed, so each block is the identity at first and the
-    /// depth does not amplify anything ("adaLN-Zero", Peebles and Xie 2023, section 3.2), and the first loss is that of
-    /// the prediction "zero".
-    Zero,
-}
-
-/// All about how new weights start. Esser et al. do not say, so it is as in the released code of DiT; biases are zero.
-fn weights<const D: usize>(shape: [usize; D], fan: [usize; 2], start: Start, device: &Device) -> Param<Tensor<D>> {
-    let initializer = match start {
-        Start::Xavier => Initializer::XavierUniform { gain: 1.0 },
-        Start::Normal => Initializer::Normal { mean: 0.0, std: 0.02 },
-        Start::Zero => Initializer::Zeros,
-    };
-    initializer.init_with(shape, Some(fan[0]), Some(fan[1]), device)
-}
-
-/// A linear layer with a bias.
-fn linear(from: usize, to: usize, start: Start, device: &Device) -> Linear {
-    Linear {
-        weight: weights([from, to], [from, to], start, device),
-        bias: Some(weights([to], [from, to], Start::Zero, device)),
-    }
-}
-
-/// A linear layer on the pixels of each patch, as a convolution.
-fn patches(from: usize, to: usize, patch: usize, device: &Device) -> Conv2d {
-    let mut layer = Conv2dConfig::new([from, to], [patch, patch]).with_stride([patch, patch]).init(device);
-    let fan = [from * patch * patch, to];
-    layer.weight = weights([to, from, patch, patch], fan, Start::Xavier, device);
-    layer.bias = Some(weights([to], fan, Start::Zero, device));
-    layer
-}
-
-/// The table of positions, `[1, side * side, width]`: row-major, and not learned.
+/// Everything about a new network's weights. Esser et al. do not say, so it is as in the released code of DiT.
 ///
-/// Sines and cosines of the column's coordinate, then of the row's, as in diffusers' `get_2d_sincos_pos_embed`.
-fn positions(side: usize, span: usize, width: usize, device: &Device) -> Param<Tensor<3>> {
-    let shape = [1, side * side, width];
-    let table = move |device: &Device, _: bool| {
-        let quarter = width / 4;
-        // In f32, as the original does it: in a wide table the last digits of an angle matter.
-        let step = side as f32 / span as f32;
-        let axis = |i: usize| -> Vec<f32> {
-            let x = f64::from(i as f32 / step);
-            let angles = (0..quarter).map(|k| x * MAX_PERIOD.powf(-(k as f64) / quarter as f64));
-            let (sines, cosines): (Vec<f32>, Vec<f32>) =
-                angles.map(|angle| (angle.sin() as f32, angle.cos() as f32)).unzip();
-            [sines, cosines].concat()
-        };
-        let axes: Vec<Vec<f32>> = (0..side).map(axis).collect();
-        let pairs = axes.iter().flat_map(|row| axes.iter().map(move |column| (row, column)));
-        let values: Vec<f32> = pairs.flat_map(|(row, column)| column.iter().chain(row).copied()).collect();
-        Tensor::from_data(TensorData::new(values, shape), device)
+/// - Linear layers are uniform with the variance 2 / (from + to) (Glorot and Bengio 2010), which keeps the size of signals
+///   and of gradients about the same, with zero biases; the patch embedding likewise, as a layer on flattened patches.
+/// - What embeds time and pooled text is normal with a standard deviation of 0.02, so that no condition drowns the image
+///   at first.
+/// - The modulations are zero, so each gate is, and each block is the identity: depth does not amplify signal or gradient
+///   at first.
+/// - The last layer is zero: the first loss is that of the prediction "zero".
+fn initialize(mut network: MmDiT) -> MmDiT {
+    let fill = |layer: &mut Linear, kind: &Initializer| {
+        let ([from, to], device) = (layer.weight.lazy_shape().dims(), layer.weight.lazy_device());
+        layer.weight = kind.init_with([from, to], Some(from), Some(to), &device);
+        layer.bias = Some(Initializer::Zeros.init([to], &device));
     };
-    Param::uninitialized(ParamId::new(), table, device.clone(), false, Shape::new(shape))
+    let uniform = Initializer::XavierUniform { gain: 1.0 };
+    let normal = Initializer::Normal { mean: 0.0, std: 0.02 };
+    let fill_stream = |stream: &mut JointStream| {
+        fill(&mut stream.modulation, &Initializer::Zeros);
+        for attention in [Some(&mut stream.attention), stream.second.as_mut()].into_iter().flatten() {
+            fill(&mut attention.qkv, &uniform);
+            fill(&mut attention.out, &uniform);
+        }
+        fill(&mut stream.feed_forward.up, &uniform);
+        fill(&mut stream.feed_forward.down, &uniform);
+    };
+
+    let ([width, channels, patch, _], device) =
+        (network.patches.weight.lazy_shape().dims(), network.patches.weight.lazy_device());
+    let window = channels * patch * patch;
+    network.patches.weight = uniform.init_with([width, channels, patch, patch], Some(window), Some(width), &device);
+    network.patches.bias = Some(Initializer::Zeros.init([width], &device));
+    fill(&mut network.time.linear_1, &normal);
+    fill(&mut network.time.linear_2, &normal);
+    fill(&mut network.pooled.linear_1, &normal);
+    fill(&mut network.pooled.linear_2, &normal);
+    fill(&mut network.text, &uniform);
+    for block in &mut network.blocks {
+        fill_stream(&mut block.image);
+        match &mut block.text {
+            TextStream::Full(stream) => fill_stream(stream),
+            TextStream::Last(last) => {
+                fill(&mut last.modulation, &Initializer::Zeros);
+                fill(&mut last.qkv, &uniform);
+            }
+        }
+    }
+    fill(&mut network.modulation, &Initializer::Zeros);
+    fill(&mut network.out, &Initializer::Zeros);
+    network
+}
+
+/// A new table of positions, `[1, side * side, width]`, not learned: [`sin_cos_2d`](crate::sin_cos_2d) of coordinates that
+/// run up to `span`.
+fn table(side: usize, span: usize, width: usize, device: &Device) -> Param<Tensor<3>> {
+    let shape = [1, side * side, width];
+    let make = move |device: &Device, _: bool| {
+        // In f32, as diffusers does it: so its tables and ours are the same.
+        let step = side as f32 / span as f32;
+        let places: Vec<f64> = (0..side).map(|place| f64::from(place as f32 / step)).collect();
+        let options = (device, device.settings().float_dtype.into());
+        sin_cos_at([&places, &places], width, options).reshape(shape) // [1, side * side, width]
+    };
+    Param::uninitialized(ParamId::new(), make, device.clone(), false, Shape::new(shape))
 }
 
 /// The pooled text as a vector: linear, SiLU, linear.
@@ -383,47 +379,6 @@ impl PooledEmbedding {
     }
 }
 
-/// What tokens bring to an attention: queries, keys and values.
-#[derive(Module, Debug)]
-pub struct JointProjection {
-    /// `[width, 3 * width]`: queries, keys, values, each ordered by head.
-    pub qkv: Linear,
-    /// Of the queries of each head.
-    pub norm_q: Option<RmsNorm>,
-    /// Of the keys of each head.
-    pub norm_k: Option<RmsNorm>,
-    /// The number of heads.
-    pub heads: usize,
-}
-
-impl JointProjection {
-    /// Queries, keys and values.
-    ///
-    /// # Shapes
-    ///
-    /// - `x`: `[batch, tokens, width]`
-    /// - outputs: `[batch, heads, tokens, head_channels]`
-    pub fn forward(&self, x: Tensor<3>) -> [Tensor<4>; 3] {
-        let [batch, tokens, width] = x.dims();
-        let x = self.qkv.forward(x); // [batch, tokens, 3 * width]
-        let (heads, size) = (self.heads, width / self.heads);
-        let x = x.reshape([batch, tokens, 3 * heads, size]).swap_dims(1, 2); // [batch, 3 * heads, tokens, head_channels]
-        let part = |i: usize| x.clone().narrow(1, i * heads, heads); // [batch, heads, tokens, head_channels]
-        let norm = |norm: &Option<RmsNorm>, x: Tensor<4>| match norm {
-            Some(norm) => rms_norm(x, norm.gamma.val(), norm.epsilon),
-            None => x,
-        };
-        [norm(&self.norm_q, part(0)), norm(&self.norm_k, part(1)), part(2)]
-    }
-}
-
-/// Attention, its heads side by side again.
-fn attend([q, k, v]: [Tensor<4>; 3]) -> Tensor<3> {
-    let [batch, heads, tokens, size] = q.dims();
-    let y = attention(q, k, v); // [batch, heads, tokens, head_channels]
-    y.swap_dims(1, 2).reshape([batch, tokens, heads * size]) // [batch, tokens, width]
-}
-
 /// The `index`-th part of what modulates a block.
 fn part(modulation: &Tensor<2>, index: usize, width: usize) -> Tensor<2> {
     modulation.clone().narrow(1, index * width, width) // [batch, width]
@@ -435,31 +390,18 @@ fn modulated(x: &Tensor<3>, modulation: &Tensor<2>, index: usize) -> Tensor<3> {
     modulated_layer_norm(x.clone(), part(modulation, index, width), part(modulation, index + 1, width), EPSILON)
 }
 
-/// Attention among the image's own tokens, beside the joint one.
-#[derive(Module, Debug)]
-pub struct SecondAttention {
-    /// Queries, keys and values.
-    pub project: JointProjection,
-    /// `[width, width]`.
-    pub out: Linear,
-}
-
 /// The tokens of one kind, image or text, in a joint block: its weights are its own, only the attention is shared.
 #[derive(Module, Debug)]
 pub struct JointStream {
     /// `[width, 6 * width]`: shift, scale and gate of the attention, then of the feed-forward part. With a second
     /// attention `[width, 9 * width]`: its shift, scale and gate come last. Zero at first.
     pub modulation: Linear,
-    /// Into the joint attention.
-    pub project: JointProjection,
-    /// `[width, width]`, out of it.
-    pub out: Linear,
-    /// Dual attention (Stable Diffusion 3.5 medium).
-    pub second: Option<SecondAttention>,
-    /// `[width, 4 * width]`, then an approximate GELU.
-    pub mlp_in: Linear,
-    /// `[4 * width, width]`.
-    pub mlp_out: Linear,
+    /// The stream's part of the joint attention.
+    pub attention: TokenAttention,
+    /// Dual attention (Stable Diffusion 3.5 medium): among the image's own tokens.
+    pub second: Option<TokenAttention>,
+    /// On each token.
+    pub feed_forward: FeedForward,
 }
 
 impl JointStream {
@@ -468,16 +410,13 @@ impl JointStream {
         let [_, _, width] = x.dims();
         let gate = |index| part(modulation, index, width); // [batch, width]
         // Both attentions see the tokens as they came.
-        let second = self.second.as_ref().map(|second| {
-            let y = attend(second.project.forward(modulated(&x, modulation, 6))); // [batch, tokens, width]
-            second.out.forward(y) // [batch, tokens, width]
-        });
-        let mut x = gated_residual(x, gate(2), self.out.forward(y)); // [batch, tokens, width]
+        let second = self.second.as_ref().map(|second| second.forward(modulated(&x, modulation, 6), None)); // [batch, tokens, width]
+        let mut x = gated_residual(x, gate(2), self.attention.out.forward(y)); // [batch, tokens, width]
         if let Some(y) = second {
             x = gated_residual(x, gate(8), y); // [batch, tokens, width]
         }
-        let y = gelu_tanh(self.mlp_in.forward(modulated(&x, modulation, 3))); // [batch, tokens, 4 * width]
-        gated_residual(x, gate(5), self.mlp_out.forward(y)) // [batch, tokens, width]
+        let y = self.feed_forward.forward(modulated(&x, modulation, 3)); // [batch, tokens, width]
+        gated_residual(x, gate(5), y) // [batch, tokens, width]
     }
 }
 
@@ -486,8 +425,12 @@ impl JointStream {
 pub struct LastText {
     /// `[width, 2 * width]`: shift and scale, zero at first.
     pub modulation: Linear,
-    /// Into the joint attention.
-    pub project: JointProjection,
+    /// `[width, 3 * width]`: queries, keys, values, each ordered by head. The queries are in the checkpoints, unused.
+    pub qkv: Linear,
+    /// Of queries and keys.
+    pub norm: Option<QkNorms>,
+    /// The number of heads.
+    pub heads: usize,
 }
 
 /// The text's part of a block.
@@ -522,19 +465,21 @@ impl JointBlock {
     /// - outputs: those of `image` and `text`
     pub fn forward(&self, image: Tensor<3>, text: Tensor<3>, condition: Tensor<2>) -> (Tensor<3>, Tensor<3>) {
         let ([_, image_tokens, _], [_, text_tokens, _]) = (image.dims(), text.dims());
-        let (text_modulation, text_project) = match &self.text {
-            TextStream::Full(stream) => (&stream.modulation, &stream.project),
-            TextStream::Last(stream) => (&stream.modulation, &stream.project),
+        let (text_modulation, text_qkv, text_norm) = match &self.text {
+            TextStream::Full(text) => (&text.modulation, &text.attention.qkv, &text.attention.norm),
+            TextStream::Last(text) => (&text.modulation, &text.qkv, &text.norm),
         };
         let image_modulation = self.image.modulation.forward(condition.clone()); // [batch, 6 or 9 * width]
         let text_modulation = text_modulation.forward(condition); // [batch, 6 or 2 * width]
 
-        // Each [batch, heads, tokens, head_channels]: of the image's tokens, of the text's, of both.
-        let [q, k, v] = self.image.project.forward(modulated(&image, &image_modulation, 0));
-        let [text_q, text_k, text_v] = text_project.forward(modulated(&text, &text_modulation, 0));
-        let both = [[q, text_q], [k, text_k], [v, text_v]].map(|pair| Tensor::cat(pair.into(), 2));
+        // Each [batch, heads, tokens, size]: of the image's tokens, of the text's, of both.
+        let TokenAttention { qkv, norm, heads, .. } = &self.image.attention;
+        let [q, k, v] = project(qkv, norm.as_ref(), *heads, modulated(&image, &image_modulation, 0));
+        let [text_q, text_k, text_v] =
+            project(text_qkv, text_norm.as_ref(), *heads, modulated(&text, &text_modulation, 0));
+        let [q, k, v] = [[q, text_q], [k, text_k], [v, text_v]].map(|pair| Tensor::cat(pair.into(), 2));
 
-        let y = attend(both); // [batch, image_tokens + text_tokens, width]
+        let y = merge_heads(attention(q, k, v)); // [batch, image_tokens + text_tokens, width]
         let image_y = y.clone().narrow(1, 0, image_tokens); // [batch, image_tokens, width]
         let text_y = y.narrow(1, image_tokens, text_tokens); // [batch, text_tokens, width]
         let image = self.image.finish(image, image_y, &image_modulation); // [batch, image_tokens, width]
@@ -576,7 +521,7 @@ impl JointBlock {
 /// on where its weights came from.
 #[derive(Module, Debug)]
 pub struct MmDiT {
-    /// Each patch as a token.
+    /// From a patch to a token: a convolution with window and stride of a patch.
     pub patches: Conv2d,
     /// `[1, positions * positions, width]`: the position of each patch in the largest image, row by row. Not learned, but
     /// kept with the weights: a published checkpoint brings its own, and says nowhere from which formula.
@@ -591,10 +536,8 @@ pub struct MmDiT {
     pub blocks: Vec<JointBlock>,
     /// `[width, 2 * width]`: shift and scale before the last layer, zero at first.
     pub modulation: Linear,
-    /// `[width, patch * patch * out_channels]`, zero at first: a patch's pixels row by row, each with its channels.
+    /// From a token to a patch of output, `[width, patch^2 * out_channels]`, zero at first.
     pub out: Linear,
-    /// The height and width of a patch.
-    pub patch: usize,
 }
 
 impl MmDiT {
@@ -612,36 +555,25 @@ impl MmDiT {
     ///
     /// # Panics
     ///
-    /// If the shapes disagree, or if the height or width is no multiple of `patch` or too large.
+    /// If the shapes disagree, or if the height or the width is no multiple of `patch` or too large.
     pub fn forward(&self, x: Tensor<4>, t: Tensor<1>, text: Tensor<3>, pooled: Tensor<2>) -> Tensor<4> {
-        let [batch, _, height, width] = x.dims();
-        let (p, rows, columns) = (self.patch, height / self.patch, width / self.patch);
-        assert!(
-            height == p * rows && width == p * columns,
-            "{height} x {width} does not split into patches of {p} x {p}: use multiples of {p}"
-        );
-
-        let bias = self.patches.bias.as_ref().map(|bias| bias.val());
-        let x = conv2d(x, self.patches.weight.val(), bias, [p, p], [0, 0]); // [batch, width, rows, columns]
-        let x = x.flatten::<3>(2, 3).swap_dims(1, 2); // [batch, rows * columns, width]
-        let mut x = x + self.crop(rows, columns); // [batch, rows * columns, width]
+        let [_, _, height, width] = x.dims();
+        let [.., patch, _] = self.patches.weight.dims();
+        let grid = [height / patch, width / patch];
+        let x = embed_patches(&self.patches, x); // [batch, tokens, width]
+        let mut x = x + self.crop(grid); // [batch, tokens, width]
         let mut text = self.text.forward(text); // [batch, text_tokens, width]
         let condition = silu(self.time.forward(t) + self.pooled.forward(pooled)); // [batch, width]
         for block in &self.blocks {
-            (x, text) = block.forward(x, text, condition.clone()); // [batch, rows * columns or text_tokens, width]
+            (x, text) = block.forward(x, text, condition.clone()); // [batch, tokens, width], [batch, text_tokens, width]
         }
         let modulation = self.modulation.forward(condition); // [batch, 2 * width]
-        let x = modulated(&x, &modulation, 0); // [batch, rows * columns, width]
-        let x = self.out.forward(x); // [batch, rows * columns, patch * patch * out_channels]
-
-        let channels = x.dims()[2] / (p * p);
-        let x = x.reshape([batch, rows, columns, p, p, channels]); // [batch, rows, columns, patch, patch, out_channels]
-        let x = x.permute([0, 5, 1, 3, 2, 4]); // [batch, out_channels, rows, patch, columns, patch]
-        x.reshape([batch, channels, height, width]) // [batch, out_channels, height, width]
+        let x = self.out.forward(modulated(&x, &modulation, 0)); // [batch, tokens, patch^2 * out_channels]
+        unpatchify(x, grid, patch) // [batch, out_channels, height, width]
     }
 
     /// The middle of the table of positions: `[1, rows * columns, width]`.
-    fn crop(&self, rows: usize, columns: usize) -> Tensor<3> {
+    fn crop(&self, [rows, columns]: [usize; 2]) -> Tensor<3> {
         let table = self.positions.val(); // [1, positions * positions, width]
         let [_, cells, width] = table.dims();
         let side = cells.isqrt();

@@ -26,7 +26,7 @@ const DIFFUSERS: &[Row] = &[
     Row::linear("blocks.*.image.modulation.weight", &["transformer_blocks.*.norm1.linear.weight"]),
     Row::same("blocks.*.image.modulation.bias", &["transformer_blocks.*.norm1.linear.bias"]),
     Row::linear(
-        "blocks.*.image.project.qkv.weight",
+        "blocks.*.image.attention.qkv.weight",
         &[
             "transformer_blocks.*.attn.to_q.weight",
             "transformer_blocks.*.attn.to_k.weight",
@@ -34,23 +34,24 @@ const DIFFUSERS: &[Row] = &[
         ],
     ),
     Row::same(
-        "blocks.*.image.project.qkv.bias",
+        "blocks.*.image.attention.qkv.bias",
         &[
             "transformer_blocks.*.attn.to_q.bias",
             "transformer_blocks.*.attn.to_k.bias",
             "transformer_blocks.*.attn.to_v.bias",
         ],
     ),
-    Row::same("blocks.*.image.project.*.gamma", &["transformer_blocks.*.attn.*.weight"]),
-    Row::linear("blocks.*.image.out.weight", &["transformer_blocks.*.attn.to_out.0.weight"]),
-    Row::same("blocks.*.image.out.bias", &["transformer_blocks.*.attn.to_out.0.bias"]),
-    Row::linear("blocks.*.image.mlp_in.weight", &["transformer_blocks.*.ff.net.0.proj.weight"]),
-    Row::same("blocks.*.image.mlp_in.bias", &["transformer_blocks.*.ff.net.0.proj.bias"]),
-    Row::linear("blocks.*.image.mlp_out.weight", &["transformer_blocks.*.ff.net.2.weight"]),
-    Row::same("blocks.*.image.mlp_out.bias", &["transformer_blocks.*.ff.net.2.bias"]),
+    Row::same("blocks.*.image.attention.norm.q.gamma", &["transformer_blocks.*.attn.norm_q.weight"]),
+    Row::same("blocks.*.image.attention.norm.k.gamma", &["transformer_blocks.*.attn.norm_k.weight"]),
+    Row::linear("blocks.*.image.attention.out.weight", &["transformer_blocks.*.attn.to_out.0.weight"]),
+    Row::same("blocks.*.image.attention.out.bias", &["transformer_blocks.*.attn.to_out.0.bias"]),
+    Row::linear("blocks.*.image.feed_forward.up.weight", &["transformer_blocks.*.ff.net.0.proj.weight"]),
+    Row::same("blocks.*.image.feed_forward.up.bias", &["transformer_blocks.*.ff.net.0.proj.bias"]),
+    Row::linear("blocks.*.image.feed_forward.down.weight", &["transformer_blocks.*.ff.net.2.weight"]),
+    Row::same("blocks.*.image.feed_forward.down.bias", &["transformer_blocks.*.ff.net.2.bias"]),
     // its second attention
     Row::linear(
-        "blocks.*.image.second.project.qkv.weight",
+        "blocks.*.image.second.qkv.weight",
         &[
             "transformer_blocks.*.attn2.to_q.weight",
             "transformer_blocks.*.attn2.to_k.weight",
@@ -58,21 +59,22 @@ const DIFFUSERS: &[Row] = &[
         ],
     ),
     Row::same(
-        "blocks.*.image.second.project.qkv.bias",
+        "blocks.*.image.second.qkv.bias",
         &[
             "transformer_blocks.*.attn2.to_q.bias",
             "transformer_blocks.*.attn2.to_k.bias",
             "transformer_blocks.*.attn2.to_v.bias",
         ],
     ),
-    Row::same("blocks.*.image.second.project.*.gamma", &["transformer_blocks.*.attn2.*.weight"]),
+    Row::same("blocks.*.image.second.norm.q.gamma", &["transformer_blocks.*.attn2.norm_q.weight"]),
+    Row::same("blocks.*.image.second.norm.k.gamma", &["transformer_blocks.*.attn2.norm_k.weight"]),
     Row::linear("blocks.*.image.second.out.weight", &["transformer_blocks.*.attn2.to_out.0.weight"]),
     Row::same("blocks.*.image.second.out.bias", &["transformer_blocks.*.attn2.to_out.0.bias"]),
     // the text in a block
     Row::linear("blocks.*.text.Full.modulation.weight", &["transformer_blocks.*.norm1_context.linear.weight"]),
     Row::same("blocks.*.text.Full.modulation.bias", &["transformer_blocks.*.norm1_context.linear.bias"]),
     Row::linear(
-        "blocks.*.text.Full.project.qkv.weight",
+        "blocks.*.text.Full.attention.qkv.weight",
         &[
             "transformer_blocks.*.attn.add_q_proj.weight",
             "transformer_blocks.*.attn.add_k_proj.weight",
@@ -80,25 +82,25 @@ const DIFFUSERS: &[Row] = &[
         ],
     ),
     Row::same(
-        "blocks.*.text.Full.project.qkv.bias",
+        "blocks.*.text.Full.attention.qkv.bias",
         &[
             "transformer_blocks.*.attn.add_q_proj.bias",
             "transformer_blocks.*.attn.add_k_proj.bias",
             "transformer_blocks.*.attn.add_v_proj.bias",
         ],
     ),
-    Row::same("blocks.*.text.Full.project.norm_q.gamma", &["transformer_blocks.*.attn.norm_added_q.weight"]),
-    Row::same("blocks.*.text.Full.project.norm_k.gamma", &["transformer_blocks.*.attn.norm_added_k.weight"]),
-    Row::linear("blocks.*.text.Full.out.weight", &["transformer_blocks.*.attn.to_add_out.weight"]),
-    Row::same("blocks.*.text.Full.out.bias", &["transformer_blocks.*.attn.to_add_out.bias"]),
-    Row::linear("blocks.*.text.Full.mlp_in.weight", &["transformer_blocks.*.ff_context.net.0.proj.weight"]),
-    Row::same("blocks.*.text.Full.mlp_in.bias", &["transformer_blocks.*.ff_context.net.0.proj.bias"]),
-    Row::linear("blocks.*.text.Full.mlp_out.weight", &["transformer_blocks.*.ff_context.net.2.weight"]),
-    Row::same("blocks.*.text.Full.mlp_out.bias", &["transformer_blocks.*.ff_context.net.2.bias"]),
+    Row::same("blocks.*.text.Full.attention.norm.q.gamma", &["transformer_blocks.*.attn.norm_added_q.weight"]),
+    Row::same("blocks.*.text.Full.attention.norm.k.gamma", &["transformer_blocks.*.attn.norm_added_k.weight"]),
+    Row::linear("blocks.*.text.Full.attention.out.weight", &["transformer_blocks.*.attn.to_add_out.weight"]),
+    Row::same("blocks.*.text.Full.attention.out.bias", &["transformer_blocks.*.attn.to_add_out.bias"]),
+    Row::linear("blocks.*.text.Full.feed_forward.up.weight", &["transformer_blocks.*.ff_context.net.0.proj.weight"]),
+    Row::same("blocks.*.text.Full.feed_forward.up.bias", &["transformer_blocks.*.ff_context.net.0.proj.bias"]),
+    Row::linear("blocks.*.text.Full.feed_forward.down.weight", &["transformer_blocks.*.ff_context.net.2.weight"]),
+    Row::same("blocks.*.text.Full.feed_forward.down.bias", &["transformer_blocks.*.ff_context.net.2.bias"]),
     // the text in the last block, where diffusers has the scale before the shift
     Row::swapped("blocks.*.text.Last.modulation.*", &["transformer_blocks.*.norm1_context.linear.*"]),
     Row::linear(
-        "blocks.*.text.Last.project.qkv.weight",
+        "blocks.*.text.Last.qkv.weight",
         &[
             "transformer_blocks.*.attn.add_q_proj.weight",
             "transformer_blocks.*.attn.add_k_proj.weight",
@@ -106,15 +108,15 @@ const DIFFUSERS: &[Row] = &[
         ],
     ),
     Row::same(
-        "blocks.*.text.Last.project.qkv.bias",
+        "blocks.*.text.Last.qkv.bias",
         &[
             "transformer_blocks.*.attn.add_q_proj.bias",
             "transformer_blocks.*.attn.add_k_proj.bias",
             "transformer_blocks.*.attn.add_v_proj.bias",
         ],
     ),
-    Row::same("blocks.*.text.Last.project.norm_q.gamma", &["transformer_blocks.*.attn.norm_added_q.weight"]),
-    Row::same("blocks.*.text.Last.project.norm_k.gamma", &["transformer_blocks.*.attn.norm_added_k.weight"]),
+    Row::same("blocks.*.text.Last.norm.q.gamma", &["transformer_blocks.*.attn.norm_added_q.weight"]),
+    Row::same("blocks.*.text.Last.norm.k.gamma", &["transformer_blocks.*.attn.norm_added_k.weight"]),
     // the output, where it is the same
     Row::swapped("modulation.*", &["norm_out.linear.*"]),
     Row::linear("out.weight", &["proj_out.weight"]),
@@ -140,32 +142,53 @@ const ORIGINAL: &[Row] = &[
         "blocks.*.image.modulation.weight",
         &["model.diffusion_model.joint_blocks.*.x_block.adaLN_modulation.1.weight"],
     ),
-    Row::same("blocks.*.image.modulation.bias", &["model.diffusion_model.joint_blocks.*.x_block.adaLN_modulation.1.bias"]),
-    Row::linear("blocks.*.image.project.qkv.weight", &["model.diffusion_model.joint_blocks.*.x_block.attn.qkv.weight"]),
-    Row::same("blocks.*.image.project.qkv.bias", &["model.diffusion_model.joint_blocks.*.x_block.attn.qkv.bias"]),
-    Row::same("blocks.*.image.project.norm_q.gamma", &["model.diffusion_model.joint_blocks.*.x_block.attn.ln_q.weight"]),
-    Row::same("blocks.*.image.project.norm_k.gamma", &["model.diffusion_model.joint_blocks.*.x_block.attn.ln_k.weight"]),
-    Row::linear("blocks.*.image.out.weight", &["model.diffusion_model.joint_blocks.*.x_block.attn.proj.weight"]),
-    Row::same("blocks.*.image.out.bias", &["model.diffusion_model.joint_blocks.*.x_block.attn.proj.bias"]),
-    Row::linear("blocks.*.image.mlp_in.weight", &["model.diffusion_model.joint_blocks.*.x_block.mlp.fc1.weight"]),
-    Row::same("blocks.*.image.mlp_in.bias", &["model.diffusion_model.joint_blocks.*.x_block.mlp.fc1.bias"]),
-    Row::linear("blocks.*.image.mlp_out.weight", &["model.diffusion_model.joint_blocks.*.x_block.mlp.fc2.weight"]),
-    Row::same("blocks.*.image.mlp_out.bias", &["model.diffusion_model.joint_blocks.*.x_block.mlp.fc2.bias"]),
-    // its second attention
-    Row::linear(
-        "blocks.*.image.second.project.qkv.weight",
-        &["model.diffusion_model.joint_blocks.*.x_block.attn2.qkv.weight"],
-    ),
-    Row::same("blocks.*.image.second.project.qkv.bias", &["model.diffusion_model.joint_blocks.*.x_block.attn2.qkv.bias"]),
     Row::same(
-        "blocks.*.image.second.project.norm_q.gamma",
+        "blocks.*.image.modulation.bias",
+        &["model.diffusion_model.joint_blocks.*.x_block.adaLN_modulation.1.bias"],
+    ),
+    Row::linear(
+        "blocks.*.image.attention.qkv.weight",
+        &["model.diffusion_model.joint_blocks.*.x_block.attn.qkv.weight"],
+    ),
+    Row::same("blocks.*.image.attention.qkv.bias", &["model.diffusion_model.joint_blocks.*.x_block.attn.qkv.bias"]),
+    Row::same(
+        "blocks.*.image.attention.norm.q.gamma",
+        &["model.diffusion_model.joint_blocks.*.x_block.attn.ln_q.weight"],
+    ),
+    Row::same(
+        "blocks.*.image.attention.norm.k.gamma",
+        &["model.diffusion_model.joint_blocks.*.x_block.attn.ln_k.weight"],
+    ),
+    Row::linear(
+        "blocks.*.image.attention.out.weight",
+        &["model.diffusion_model.joint_blocks.*.x_block.attn.proj.weight"],
+    ),
+    Row::same("blocks.*.image.attention.out.bias", &["model.diffusion_model.joint_blocks.*.x_block.attn.proj.bias"]),
+    Row::linear(
+        "blocks.*.image.feed_forward.up.weight",
+        &["model.diffusion_model.joint_blocks.*.x_block.mlp.fc1.weight"],
+    ),
+    Row::same("blocks.*.image.feed_forward.up.bias", &["model.diffusion_model.joint_blocks.*.x_block.mlp.fc1.bias"]),
+    Row::linear(
+        "blocks.*.image.feed_forward.down.weight",
+        &["model.diffusion_model.joint_blocks.*.x_block.mlp.fc2.weight"],
+    ),
+    Row::same("blocks.*.image.feed_forward.down.bias", &["model.diffusion_model.joint_blocks.*.x_block.mlp.fc2.bias"]),
+    // its second attention
+    Row::linear("blocks.*.image.second.qkv.weight", &["model.diffusion_model.joint_blocks.*.x_block.attn2.qkv.weight"]),
+    Row::same("blocks.*.image.second.qkv.bias", &["model.diffusion_model.joint_blocks.*.x_block.attn2.qkv.bias"]),
+    Row::same(
+        "blocks.*.image.second.norm.q.gamma",
         &["model.diffusion_model.joint_blocks.*.x_block.attn2.ln_q.weight"],
     ),
     Row::same(
-        "blocks.*.image.second.project.norm_k.gamma",
+        "blocks.*.image.second.norm.k.gamma",
         &["model.diffusion_model.joint_blocks.*.x_block.attn2.ln_k.weight"],
     ),
-    Row::linear("blocks.*.image.second.out.weight", &["model.diffusion_model.joint_blocks.*.x_block.attn2.proj.weight"]),
+    Row::linear(
+        "blocks.*.image.second.out.weight",
+        &["model.diffusion_model.joint_blocks.*.x_block.attn2.proj.weight"],
+    ),
     Row::same("blocks.*.image.second.out.bias", &["model.diffusion_model.joint_blocks.*.x_block.attn2.proj.bias"]),
     // the text in a block
     Row::linear(
@@ -177,27 +200,45 @@ const ORIGINAL: &[Row] = &[
         &["model.diffusion_model.joint_blocks.*.context_block.adaLN_modulation.1.bias"],
     ),
     Row::linear(
-        "blocks.*.text.Full.project.qkv.weight",
+        "blocks.*.text.Full.attention.qkv.weight",
         &["model.diffusion_model.joint_blocks.*.context_block.attn.qkv.weight"],
     ),
     Row::same(
-        "blocks.*.text.Full.project.qkv.bias",
+        "blocks.*.text.Full.attention.qkv.bias",
         &["model.diffusion_model.joint_blocks.*.context_block.attn.qkv.bias"],
     ),
     Row::same(
-        "blocks.*.text.Full.project.norm_q.gamma",
+        "blocks.*.text.Full.attention.norm.q.gamma",
         &["model.diffusion_model.joint_blocks.*.context_block.attn.ln_q.weight"],
     ),
     Row::same(
-        "blocks.*.text.Full.project.norm_k.gamma",
+        "blocks.*.text.Full.attention.norm.k.gamma",
         &["model.diffusion_model.joint_blocks.*.context_block.attn.ln_k.weight"],
     ),
-    Row::linear("blocks.*.text.Full.out.weight", &["model.diffusion_model.joint_blocks.*.context_block.attn.proj.weight"]),
-    Row::same("blocks.*.text.Full.out.bias", &["model.diffusion_model.joint_blocks.*.context_block.attn.proj.bias"]),
-    Row::linear("blocks.*.text.Full.mlp_in.weight", &["model.diffusion_model.joint_blocks.*.context_block.mlp.fc1.weight"]),
-    Row::same("blocks.*.text.Full.mlp_in.bias", &["model.diffusion_model.joint_blocks.*.context_block.mlp.fc1.bias"]),
-    Row::linear("blocks.*.text.Full.mlp_out.weight", &["model.diffusion_model.joint_blocks.*.context_block.mlp.fc2.weight"]),
-    Row::same("blocks.*.text.Full.mlp_out.bias", &["model.diffusion_model.joint_blocks.*.context_block.mlp.fc2.bias"]),
+    Row::linear(
+        "blocks.*.text.Full.attention.out.weight",
+        &["model.diffusion_model.joint_blocks.*.context_block.attn.proj.weight"],
+    ),
+    Row::same(
+        "blocks.*.text.Full.attention.out.bias",
+        &["model.diffusion_model.joint_blocks.*.context_block.attn.proj.bias"],
+    ),
+    Row::linear(
+        "blocks.*.text.Full.feed_forward.up.weight",
+        &["model.diffusion_model.joint_blocks.*.context_block.mlp.fc1.weight"],
+    ),
+    Row::same(
+        "blocks.*.text.Full.feed_forward.up.bias",
+        &["model.diffusion_model.joint_blocks.*.context_block.mlp.fc1.bias"],
+    ),
+    Row::linear(
+        "blocks.*.text.Full.feed_forward.down.weight",
+        &["model.diffusion_model.joint_blocks.*.context_block.mlp.fc2.weight"],
+    ),
+    Row::same(
+        "blocks.*.text.Full.feed_forward.down.bias",
+        &["model.diffusion_model.joint_blocks.*.context_block.mlp.fc2.bias"],
+    ),
     // the text in the last block
     Row::linear(
         "blocks.*.text.Last.modulation.weight",
@@ -208,19 +249,16 @@ const ORIGINAL: &[Row] = &[
         &["model.diffusion_model.joint_blocks.*.context_block.adaLN_modulation.1.bias"],
     ),
     Row::linear(
-        "blocks.*.text.Last.project.qkv.weight",
+        "blocks.*.text.Last.qkv.weight",
         &["model.diffusion_model.joint_blocks.*.context_block.attn.qkv.weight"],
     ),
+    Row::same("blocks.*.text.Last.qkv.bias", &["model.diffusion_model.joint_blocks.*.context_block.attn.qkv.bias"]),
     Row::same(
-        "blocks.*.text.Last.project.qkv.bias",
-        &["model.diffusion_model.joint_blocks.*.context_block.attn.qkv.bias"],
-    ),
-    Row::same(
-        "blocks.*.text.Last.project.norm_q.gamma",
+        "blocks.*.text.Last.norm.q.gamma",
         &["model.diffusion_model.joint_blocks.*.context_block.attn.ln_q.weight"],
     ),
     Row::same(
-        "blocks.*.text.Last.project.norm_k.gamma",
+        "blocks.*.text.Last.norm.k.gamma",
         &["model.diffusion_model.joint_blocks.*.context_block.attn.ln_k.weight"],
     ),
     // the output

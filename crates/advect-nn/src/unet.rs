@@ -1,6 +1,6 @@
 //! A U-Net for images: the convolutional backbone of diffusion models.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, Linear};
 use burn::tensor::{Device, Int, Tensor};
@@ -11,7 +11,7 @@ use advect_kernels::silu;
 use crate::attention::SelfAttention;
 use crate::embedding::{ClassEmbedding, TimeEmbedding, add_class};
 use crate::error::{NnError, at_least_one, divides, even, positive};
-use crate::layers::{conv, new_conv, new_norm, norm_silu};
+use crate::layers::{conv, new_conv, new_norm, norm_silu, zeroed};
 use crate::residual::{BlockShape, Conditioning, Resample, Resampling, ResidualBlock, Resize};
 
 /// The shape of a [`UNet`].
@@ -376,15 +376,12 @@ impl UNetConfig {
 /// (Ho et al. 2020; `zero_module` of guided-diffusion), and the first loss is that of the prediction "zero".
 fn initialize(mut unet: UNet) -> UNet {
     fn zero_conv(layer: &mut Conv2d) {
-        layer.weight = zero(&layer.weight);
-        layer.bias = layer.bias.as_ref().map(zero);
+        layer.weight = zeroed(&layer.weight);
+        layer.bias = layer.bias.as_ref().map(zeroed);
     }
     fn zero_linear(layer: &mut Linear) {
-        layer.weight = zero(&layer.weight);
-        layer.bias = layer.bias.as_ref().map(zero);
-    }
-    fn zero<const D: usize>(weight: &Param<Tensor<D>>) -> Param<Tensor<D>> {
-        Param::from_tensor(weight.val().zeros_like())
+        layer.weight = zeroed(&layer.weight);
+        layer.bias = layer.bias.as_ref().map(zeroed);
     }
 
     for level in unet.down.iter_mut().chain(&mut unet.up) {

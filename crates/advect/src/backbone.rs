@@ -27,6 +27,14 @@ impl Backbone<4> for advect_nn::UNet {
     }
 }
 
+/// A network with a learned sigma gives twice the channels; as in SiT, the first half is the output here.
+impl Backbone<4> for advect_nn::DiT {
+    fn forward(&self, x: Tensor<4>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<4> {
+        let [_, channels, _, _] = x.dims();
+        self.forward(x, t, class).narrow(1, 0, channels)
+    }
+}
+
 /// A backbone with the class of each row: a field whose conditions follow their rows.
 #[derive(Debug)]
 pub struct Conditioned<'a, N> {

@@ -61,7 +61,7 @@ pub mod prelude {
     #[cfg(feature = "guidance")]
     pub use advect_guidance::Guided;
     #[cfg(feature = "nn")]
-    pub use advect_nn::{Mlp, MlpConfig, UNet, UNetConfig};
+    pub use advect_nn::{DiT, DiTConfig, Mlp, MlpConfig, UNet, UNetConfig};
     #[cfg(feature = "paths")]
     pub use advect_paths::{
         AffinePath, Cosine, Linear, LogitNormalTime, Path, Prediction, Predictor, Schedule, SourceLaw, UniformTime,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are no `#[test]` functions")]
 
 mod digits;
+mod mnist;
 mod order;
 mod pictures;
 mod sets;

@@ -29,7 +29,7 @@ fn check(name: &str, config: &UNetConfig) {
     let gradients = (output * fixture.get("cotangent").tensor::<4>(&device)).sum().backward();
     assert_close("gradient by x", &x.grad(&gradients).unwrap().into_data(), &fixture.get("grad/x").values);
     assert_close("gradient by t", &t.grad(&gradients).unwrap().into_data(), &fixture.get("grad/t").values);
-    fixture.check_gradients(&network, &gradients);
+    fixture.check_gradients(network, &gradients);
 }
 
 #[test]

@@ -1,0 +1,112 @@
+//! What is modelled, as the configuration names it: its shape, its units, where it comes from.
+
+use crate::error::CliError;
+use advect::data::{Dataset, Toy, Units, digits, mnist, mnist_units};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The side of MNIST's own images.
+const MNIST_SIDE: usize = 28;
+const MAX_SIDE: usize = 1024;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DataConfig {
+    pub(crate) name: DataName,
+    /// One sample in so many is held out for the validation loss.
+    pub(crate) held_out: usize,
+    /// Where the files of the data are, for data that do not come with the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) folder: Option<PathBuf>,
+    /// The height and width that images are brought to, where that can be chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) side: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DataName {
+    Digits,
+    Mnist,
+    Moons,
+    Checkerboard,
+    EightGaussians,
+}
+
+impl DataConfig {
+    /// Data that come with the program, a tenth held out.
+    pub(crate) fn own(name: DataName) -> Self {
+        Self { name, held_out: 10, folder: None, side: None }
+    }
+
+    pub(crate) fn toy(&self) -> Option<Toy> {
+        match self.name {
+            DataName::Digits | DataName::Mnist => None,
+            DataName::Moons => Some(Toy::Moons),
+            DataName::Checkerboard => Some(Toy::Checkerboard),
+            DataName::EightGaussians => Some(Toy::EightGaussians),
+        }
+    }
+
+    /// The shape of one sample, without the batch.
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        match self.name {
+            DataName::Digits => vec![1, 8, 8],
+            DataName::Mnist => {
+                let side = self.side.unwrap_or(MNIST_SIDE);
+                vec![1, side, side]
+            }
+            DataName::Moons | DataName::Checkerboard | DataName::EightGaussians => vec![2],
+        }
+    }
+
+    /// How samples and what a network sees are related.
+    pub(crate) fn units(&self) -> Units {
+        match self.name {
+            DataName::Digits => Units { offset: 8.0, scale: 8.0 },
+            DataName::Mnist => mnist_units(),
+            DataName::Moons | DataName::Checkerboard | DataName::EightGaussians => Units { offset: 0.0, scale: 1.0 },
+        }
+    }
+
+    /// The values that show as black and as white.
+    pub(crate) fn range(&self) -> [f32; 2] {
+        if self.name == DataName::Mnist { [0.0, 255.0] } else { [0.0, 16.0] }
+    }
+
+    pub(crate) fn classes(&self) -> usize {
+        if self.toy().is_some() { 0 } else { 10 }
+    }
+
+    /// What a sample is called.
+    pub(crate) fn noun(&self) -> &'static str {
+        if self.toy().is_some() { "points" } else { "images" }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), CliError> {
+        if self.name == DataName::Mnist {
+            let side = self.side.unwrap_or(MNIST_SIDE);
+            if !(1..=MAX_SIDE).contains(&side) {
+                return Err(CliError::usage(format!("data.side = {side} is out of range: 1 to {MAX_SIDE}")));
+            }
+        } else if self.folder.is_some() || self.side.is_some() {
+            return Err(CliError::usage(
+                "these data come with the program: leave out --data, data.folder and data.side",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The images, in memory.
+    pub(crate) fn load(&self) -> Result<Dataset, CliError> {
+        if self.name != DataName::Mnist {
+            return Ok(digits()?);
+        }
+        let Some(folder) = &self.folder else {
+            return Err(CliError::usage(
+                "MNIST does not come with the program: say where its idx files are with --data FOLDER",
+            ));
+        };
+        Ok(mnist(folder, self.side.unwrap_or(MNIST_SIDE))?)
+    }
+}

@@ -1,0 +1,63 @@
+//! The networks that the program knows by name.
+
+use crate::error::CliError;
+use advect::nn::{DiTConditioning, DiTConfig, MlpConfig, UNetConfig};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum ModelConfig {
+    Mlp(MlpConfig),
+    Unet(UNetConfig),
+    Dit(DiTConfig),
+}
+
+impl ModelConfig {
+    pub(crate) fn classes(&self) -> Option<usize> {
+        match self {
+            Self::Mlp(config) => config.classes,
+            Self::Unet(config) => config.classes,
+            Self::Dit(config) => config.classes,
+        }
+    }
+
+    /// Whether the network exists and takes samples of this shape.
+    pub(crate) fn fits(&self, shape: &[usize]) -> Result<(), CliError> {
+        let refused = |reason: String| Err(CliError::usage(format!("model: {reason}")));
+        match (self, shape) {
+            (Self::Mlp(mlp), &[numbers]) => {
+                if mlp.input != numbers {
+                    return refused(format!("points have {numbers} coordinates: set model.input = {numbers}"));
+                }
+                mlp.validate()
+            }
+            (Self::Unet(unet), &[channels, ..]) if shape.len() == 3 => {
+                if unet.in_channels != channels || unet.out_channels != channels {
+                    return refused(format!(
+                        "the images have {channels} channels: set model.in_channels and model.out_channels to it"
+                    ));
+                }
+                unet.validate()
+            }
+            (Self::Dit(dit), &[channels, height, width]) => {
+                if dit.in_channels != channels || dit.out_channels != channels || dit.size != [height, width] {
+                    return refused(format!(
+                        "the images have {channels} channels and {height}x{width} pixels: set model.in_channels, \
+                         model.out_channels and model.size to it"
+                    ));
+                }
+                if matches!(dit.conditioning, DiTConditioning::CrossAttention { .. }) {
+                    return refused(
+                        "these data have no tokens to attend to: choose another model.conditioning".to_owned(),
+                    );
+                }
+                dit.validate()
+            }
+            (Self::Mlp(_), _) => return refused("an MLP needs points, such as data.name = \"moons\"".to_owned()),
+            (Self::Unet(_) | Self::Dit(_), _) => {
+                return refused("this network needs images, such as data.name = \"digits\"".to_owned());
+            }
+        }
+        .map_err(|e| CliError::usage(format!("model: {e}")))
+    }
+}
