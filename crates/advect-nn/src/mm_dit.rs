@@ -293,12 +293,13 @@ impl MmDiTConfig {
 
 /// Everything about a new network's weights. Esser et al. do not say, so it is as in the released code of DiT.
 ///
-/// - Linear layers are uniform with the variance 2 / (from + to) (Glorot and Bengio 2010), which keeps the size of signals
-///   and of gradients about the same, with zero biases; the patch embedding likewise, as a layer on flattened patches.
-/// - What embeds time and pooled text is normal with a standard deviation of 0.02, so that no condition drowns the image
-///   at first.
-/// - The modulations are zero, so each gate is, and each block is the identity: depth does not amplify signal or gradient
-///   at first.
+/// - Linear layers are uniform with the variance 2 / (from + to) (Glorot and Bengio 2010), which keeps the size of
+///   signals and of gradients about the same, with zero biases; the patch embedding likewise, as a layer on flattened
+///   patches.
+/// - What embeds time and pooled text is normal with a standard deviation of 0.02, so that no condition drowns the
+///   image at first.
+/// - The modulations are zero, so each gate is, and each block is the identity: depth does not amplify signal or
+///   gradient at first.
 /// - The last layer is zero: the first loss is that of the prediction "zero".
 fn initialize(mut network: MmDiT) -> MmDiT {
     let fill = |layer: &mut Linear, kind: &Initializer| {
@@ -343,8 +344,8 @@ fn initialize(mut network: MmDiT) -> MmDiT {
     network
 }
 
-/// A new table of positions, `[1, side * side, width]`, not learned: [`sin_cos_2d`](crate::sin_cos_2d) of coordinates that
-/// run up to `span`.
+/// A new table of positions, `[1, side * side, width]`, not learned: [`sin_cos_2d`](crate::sin_cos_2d) of coordinates
+/// that run up to `span`.
 fn table(side: usize, span: usize, width: usize, device: &Device) -> Param<Tensor<3>> {
     let shape = [1, side * side, width];
     let make = move |device: &Device, _: bool| {
@@ -410,7 +411,7 @@ impl JointStream {
         let [_, _, width] = x.dims();
         let gate = |index| part(modulation, index, width); // [batch, width]
         // Both attentions see the tokens as they came.
-        let second = self.second.as_ref().map(|second| second.forward(modulated(&x, modulation, 6), None)); // [batch, tokens, width]
+        let second = self.second.as_ref().map(|attention| attention.forward(modulated(&x, modulation, 6), None));
         let mut x = gated_residual(x, gate(2), self.attention.out.forward(y)); // [batch, tokens, width]
         if let Some(y) = second {
             x = gated_residual(x, gate(8), y); // [batch, tokens, width]
@@ -499,8 +500,8 @@ impl JointBlock {
 /// # Time
 ///
 /// The network embeds `time_scale * t` and knows nothing else about time: which end is noise, like what the output
-/// means, is what it was trained with. One trained here saw our t (0 is noise), and nothing is to be done. The weights of
-/// Stable Diffusion 3 and 3.5 saw `1000 sigma` with x = (1 - sigma) data + sigma noise and learned the velocity
+/// means, is what it was trained with. One trained here saw our t (0 is noise), and nothing is to be done. The weights
+/// of Stable Diffusion 3 and 3.5 saw `1000 sigma` with x = (1 - sigma) data + sigma noise and learned the velocity
 /// noise - data. So their sigma is our 1 - t, and their velocity is minus ours:
 ///
 /// ```
@@ -523,8 +524,8 @@ impl JointBlock {
 pub struct MmDiT {
     /// From a patch to a token: a convolution with window and stride of a patch.
     pub patches: Conv2d,
-    /// `[1, positions * positions, width]`: the position of each patch in the largest image, row by row. Not learned, but
-    /// kept with the weights: a published checkpoint brings its own, and says nowhere from which formula.
+    /// `[1, positions * positions, width]`: the position of each patch in the largest image, row by row. Not learned,
+    /// but kept with the weights: a published checkpoint brings its own, and says nowhere from which formula.
     pub positions: Param<Tensor<3>>,
     /// The time as a vector.
     pub time: TimeEmbedding,
@@ -565,7 +566,7 @@ impl MmDiT {
         let mut text = self.text.forward(text); // [batch, text_tokens, width]
         let condition = silu(self.time.forward(t) + self.pooled.forward(pooled)); // [batch, width]
         for block in &self.blocks {
-            (x, text) = block.forward(x, text, condition.clone()); // [batch, tokens, width], [batch, text_tokens, width]
+            (x, text) = block.forward(x, text, condition.clone()); // [batch, tokens or text_tokens, width]
         }
         let modulation = self.modulation.forward(condition); // [batch, 2 * width]
         let x = self.out.forward(modulated(&x, &modulation, 0)); // [batch, tokens, patch^2 * out_channels]

@@ -181,7 +181,8 @@ impl<S: Source + ?Sized> Loader<'_, S> {
         }
         if slot.form == Form::Swapped {
             let mut swapped = bytes.unwrap_or_else(|| data.as_bytes().to_vec());
-            swapped.rotate_left(swapped.len() / 2);
+            let half = swapped.len() / 2;
+            swapped.rotate_left(half);
             bytes = Some(swapped);
         }
         if let (Form::Linear | Form::Conv1x1 | Form::Swapped, &[from, to]) = (slot.form, &shape[..]) {

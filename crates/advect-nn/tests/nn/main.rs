@@ -11,4 +11,5 @@ mod diffusers;
 mod embedding;
 mod fixture;
 mod mlp;
+mod mm_dit;
 mod unet;
