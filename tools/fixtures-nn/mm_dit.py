@@ -94,7 +94,9 @@ def case(name, seed, size, batch, tokens, *, layers, heads, channels, move_table
             model.pos_embed.pos_embed += 0.3 * normal(*model.pos_embed.pos_embed.shape)
 
     x = normal(batch, model.config.in_channels, *size).requires_grad_()
-    t = torch.tensor([0.3125, 1.0, 0.0][:batch], requires_grad=True)
+    # At t = 1 the phases of the time features, up to 1000, are good to 4e-5 in f32, which a gradient by t can amplify: it
+    # is there once, among times that are not.
+    t = torch.tensor([0.3125, 1.0, 0.0] if batch == 3 else [0.3125, 0.0625][:batch], requires_grad=True)
     text = normal(batch, tokens, 12).requires_grad_()
     pooled = normal(batch, 10).requires_grad_()
     output = model(x, text, pooled, 1000 * t).sample
