@@ -1,8 +1,8 @@
 """Writes the MM-DiT fixtures of advect-nn: diffusers' SD3Transformer2DModel, small, with random weights.
 
 mm_dit_*.safetensors hold
-    weight/NAME            every parameter and the table of positions, under diffusers' name or (`original`) under that of
-                           the single-file checkpoints,
+    weight/NAME            every parameter and the table of positions, under diffusers' name or (`original`) under that
+                           of the single-file checkpoints,
     x, t, text, pooled     the input; the network sees 1000 t,
     output                 the network's output,
     cotangent              a random tensor of the output's shape; loss = sum(output * cotangent),
@@ -97,8 +97,8 @@ def case(name, seed, size, batch, tokens, *, layers, heads, channels, move_table
             model.pos_embed.pos_embed += 0.3 * normal(*model.pos_embed.pos_embed.shape)
 
     x = normal(batch, model.config.in_channels, *size).requires_grad_()
-    # At t = 1 the phases of the time features, up to 1000, are good to 4e-5 in f32, which a gradient by t can amplify: it
-    # is there once, among times that are not.
+    # At t = 1 the phases of the time features, up to 1000, are good to 4e-5 in f32, which a gradient by t can amplify:
+    # it is there once, among times that are not.
     t = torch.tensor([0.3125, 1.0, 0.0] if batch == 3 else [0.3125, 0.0625][:batch], requires_grad=True)
     text = normal(batch, tokens, 12).requires_grad_()
     pooled = normal(batch, 10).requires_grad_()
@@ -111,7 +111,8 @@ def case(name, seed, size, batch, tokens, *, layers, heads, channels, move_table
     count = sum(p.numel() for p in parameters.values())
     table = {"pos_embed.pos_embed": model.pos_embed.pos_embed}
     weights = rename({key: p.detach() for key, p in parameters.items()} | table)
-    gradients = rename({key: p.grad for key, p in parameters.items()} | {key: torch.zeros_like(p) for key, p in table.items()})
+    no_gradient = {key: torch.zeros_like(p) for key, p in table.items()}
+    gradients = rename({key: p.grad for key, p in parameters.items()} | no_gradient)
     tensors = {f"weight/{key}": p for key, p in weights.items()}
     tensors |= {"x": x, "t": t, "text": text, "pooled": pooled, "output": output, "cotangent": cotangent}
     tensors |= {f"grad/{key}": p.grad for key, p in {"x": x, "t": t, "text": text, "pooled": pooled}.items()}
@@ -125,8 +126,9 @@ def case(name, seed, size, batch, tokens, *, layers, heads, channels, move_table
 
 def published(name, manifests, **options):
     with torch.device("meta"):
-        model = SD3Transformer2DModel(joint_attention_dim=4096, pooled_projection_dim=2048, sample_size=128, patch_size=2,
-                                      in_channels=16, out_channels=16, attention_head_dim=64, **options)
+        model = SD3Transformer2DModel(
+            joint_attention_dim=4096, pooled_projection_dim=2048, sample_size=128, patch_size=2, in_channels=16,
+            out_channels=16, attention_head_dim=64, **options)
     print(f"{name}: {sum(p.numel() for p in model.parameters())} parameters")
     state = model.state_dict()
     for kind in manifests:
