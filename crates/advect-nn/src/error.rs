@@ -88,6 +88,14 @@ pub enum NnError {
         /// Its value.
         value: f64,
     },
+    /// The latents of an autoencoder cannot be shifted and scaled so.
+    #[error("`{field}` = {value}, but latents become (z - shift) * scale with finite numbers and a positive scale")]
+    LatentScale {
+        /// The configuration's field.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+    },
 }
 
 /// Err unless `value` is at least one.

@@ -1,5 +1,6 @@
 //! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] and [`DiT`] for images and latents,
 //! [`MmDiT`] for images and latents with a text.
+//! And where latents come from: [`AutoencoderKl`], with what its training needs ([`Vae`], [`AutoencoderObjective`]).
 //!
 //! A backbone is a configuration, `init(&device)` and `forward(x, t, class)`. It returns its raw output: whether that is
 //! a velocity, noise or a score is the objective's choice, not the network's. Times lie in `[0, 1]`, 0 being noise.
@@ -35,6 +36,10 @@
 pub mod checkpoint;
 
 mod attention;
+mod autoencoder;
+mod autoencoder_layout;
+mod autoencoder_loss;
+mod discriminator;
 mod dit;
 mod embedding;
 mod error;
@@ -50,6 +55,13 @@ mod unet;
 mod unet_layout;
 
 pub use attention::SelfAttention;
+pub use autoencoder::{
+    AutoencoderKl, AutoencoderKlConfig, CoderBlock, CoderLevel, CoderMiddle, Decoder, Encoder, LatentDistribution,
+};
+pub use autoencoder_loss::{AutoencoderObjective, Reconstruction, Vae, autoencoder_loss};
+pub use discriminator::{
+    PatchDiscriminator, PatchDiscriminatorConfig, PatchLayer, discriminator_hinge_loss, generator_hinge_loss,
+};
 pub use dit::{DiT, DiTBlock, DiTCondition, DiTConditioning, DiTConfig, Probe};
 pub use embedding::{ClassEmbedding, TimeEmbedding, sinusoidal};
 pub use error::NnError;

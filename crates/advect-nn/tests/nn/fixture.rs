@@ -1,10 +1,9 @@
-//! Reads the files of `tools/fixtures-nn/generate.py`.
+//! Reads the files of the scripts in `tools/fixtures-nn`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use advect_nn::UNet;
-use advect_nn::checkpoint::{self, Tensors};
+use advect_nn::checkpoint::{self, Layout, Tensors};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
@@ -71,8 +70,8 @@ impl Fixture {
     }
 
     /// The network with the fixture's weights: every parameter of ours from some of theirs, and none of theirs left over.
-    pub(crate) fn load(&self, network: UNet) -> UNet {
-        checkpoint::load(network, &UNet::LAYOUT, &self.weights()).unwrap()
+    pub(crate) fn load<M: Module>(&self, network: M, layout: &Layout) -> M {
+        checkpoint::load(network, layout, &self.weights()).unwrap()
     }
 
     /// The weights under diffusers' names.
@@ -82,8 +81,8 @@ impl Fixture {
     }
 
     /// Compares the gradients of all parameters: the norms of all, and the values of those that the fixture has.
-    pub(crate) fn check_gradients(&self, network: UNet, gradients: &Gradients) {
-        let gradients = checkpoint::export(&network.map(&mut Derivatives(gradients)), &UNet::LAYOUT).unwrap();
+    pub(crate) fn check_gradients<M: Module>(&self, network: M, layout: &Layout, gradients: &Gradients) {
+        let gradients = checkpoint::export(&network.map(&mut Derivatives(gradients)), layout).unwrap();
         assert_eq!(gradients.len(), self.count("norms/"), "gradient norms of diffusers that were not compared");
         let mut full = 0;
         for (name, gradient) in &gradients {
