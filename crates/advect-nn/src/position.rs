@@ -23,12 +23,17 @@ fn frequencies(count: usize) -> impl Iterator<Item = f64> {
     (0..count).map(move |i| MAX_PERIOD.powf(-(i as f64) / count as f64))
 }
 
-/// Sines, then cosines, of the places 0 .. `count` - 1 on one axis: `features` numbers (even) for each.
-fn sin_cos(count: usize, features: usize) -> Vec<f64> {
-    let mut table = Vec::with_capacity(count * features);
-    for place in 0..count {
-        table.extend(frequencies(features / 2).map(|w| (place as f64 * w).sin()));
-        table.extend(frequencies(features / 2).map(|w| (place as f64 * w).cos()));
+/// The places of a grid along one axis.
+fn places(count: usize) -> Vec<f64> {
+    (0..count).map(|place| place as f64).collect()
+}
+
+/// Sines, then cosines, of places on one axis: `features` numbers (even) for each.
+fn sin_cos(places: &[f64], features: usize) -> Vec<f64> {
+    let mut table = Vec::with_capacity(places.len() * features);
+    for place in places {
+        table.extend(frequencies(features / 2).map(|w| (place * w).sin()));
+        table.extend(frequencies(features / 2).map(|w| (place * w).cos()));
     }
     table
 }
@@ -45,17 +50,25 @@ fn sin_cos(count: usize, features: usize) -> Vec<f64> {
 ///
 /// - output: `[rows * columns, features]`, row by row
 pub fn sin_cos_2d([rows, columns]: [usize; 2], features: usize, options: (&Device, DType)) -> Tensor<2> {
+    sin_cos_at([&places(rows), &places(columns)], features, options)
+}
+
+/// [`sin_cos_2d`] for rows and columns at any coordinates.
+pub(crate) fn sin_cos_at([rows, columns]: [&[f64]; 2], features: usize, options: (&Device, DType)) -> Tensor<2> {
     let half = features / 2;
-    let axis = |count| Tensor::<2>::from_data(TensorData::new(sin_cos(count, half), [count, half]), options);
-    let by_column = axis(columns).unsqueeze_dim::<3>(0).expand([rows, columns, half]); // [rows, columns, half]
-    let by_row = axis(rows).unsqueeze_dim::<3>(1).expand([rows, columns, half]); // [rows, columns, half]
-    Tensor::cat(vec![by_column, by_row], 2).reshape([rows * columns, features]) // [rows * columns, features]
+    let axis = |places: &[f64]| {
+        Tensor::<2>::from_data(TensorData::new(sin_cos(places, half), [places.len(), half]), options) // [count, half]
+    };
+    let grid = [rows.len(), columns.len(), half];
+    let by_column = axis(columns).unsqueeze_dim::<3>(0).expand(grid); // [rows, columns, half]
+    let by_row = axis(rows).unsqueeze_dim::<3>(1).expand(grid); // [rows, columns, half]
+    Tensor::cat(vec![by_column, by_row], 2).reshape([rows.len() * columns.len(), features]) // [rows * columns, features]
 }
 
 /// [`sin_cos_2d`] as the checkpoints of DiT store it: `[1, rows * columns, features]` in f32.
 pub(crate) fn stored_sin_cos_2d([rows, columns]: [usize; 2], features: usize) -> TensorData {
     let half = features / 2;
-    let (by_row, by_column) = (sin_cos(rows, half), sin_cos(columns, half));
+    let (by_row, by_column) = (sin_cos(&places(rows), half), sin_cos(&places(columns), half));
     let mut table = Vec::with_capacity(rows * columns * features);
     for token in 0..rows * columns {
         let (row, column) = (token / columns, token % columns);

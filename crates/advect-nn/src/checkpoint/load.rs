@@ -181,7 +181,13 @@ impl<S: Source + ?Sized> Loader<'_, S> {
             rest.iter().for_each(|part| joined.extend_from_slice(part.as_bytes()));
             bytes = Some(joined);
         }
-        if let (Form::Linear | Form::Conv1x1, &[from, to]) = (slot.form, &shape[..]) {
+        if slot.form == Form::Swapped {
+            let mut swapped = bytes.unwrap_or_else(|| data.as_bytes().to_vec());
+            let half = swapped.len() / 2;
+            swapped.rotate_left(half);
+            bytes = Some(swapped);
+        }
+        if let (Form::Linear | Form::Conv1x1 | Form::Swapped, &[from, to]) = (slot.form, &shape[..]) {
             let theirs = bytes.as_deref().unwrap_or(data.as_bytes());
             bytes = Some(transpose(theirs, [to, from], dtype.size()));
         }

@@ -12,4 +12,5 @@ mod dit;
 mod embedding;
 mod fixture;
 mod mlp;
+mod mm_dit;
 mod unet;
