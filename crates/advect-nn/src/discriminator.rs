@@ -189,8 +189,7 @@ pub fn discriminator_hinge_loss(real: Tensor<4>, fake: Tensor<4>) -> Tensor<1> {
 
 /// The maker's loss, from the discriminator's verdicts on what it made: `-mean(fake)`.
 ///
-/// The hinge loss of Lim and Ye 2017 ("Geometric GAN", equation 13). Add it, with a weight, to an autoencoder's loss; a
-/// discriminator whose parameters track no gradients (`Module::no_grad`) costs less there.
+/// The hinge loss of Lim and Ye 2017 ("Geometric GAN", equation 13). Add it, with a weight, to an autoencoder's loss.
 ///
 /// # Shapes
 ///
