@@ -11,7 +11,8 @@ use crate::autoencoder::{AutoencoderKl, LatentDistribution};
 ///
 /// The decoder's log-variance, one number for all pixels, is learned along with the network ("Introduction to Flow Matching
 /// and Diffusion Models", MIT 2026, chapter 6 and appendix D). The optimum is the logarithm of the mean squared error, so
-/// the balance between reconstruction and latents needs no tuning (Rybkin et al. 2021, "sigma-VAE").
+/// the balance between reconstruction and latents needs no tuning (Rybkin et al. 2021, "sigma-VAE"). An optimizer like Adam
+/// moves it by about the learning rate a step, so from 0 it takes some thousand steps to get there.
 #[derive(Module, Debug)]
 pub struct Vae {
     /// The network.

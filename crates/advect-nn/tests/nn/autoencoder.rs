@@ -44,7 +44,10 @@ fn check(name: &str, config: &AutoencoderKlConfig) {
     assert_eq!(moments.dims().to_vec(), fixture.get("moments").shape, "{name}");
     assert_close("moments", &moments.into_data(), &fixture.get("moments").values);
     assert_close("kl", &latent.kl().into_data(), &fixture.get("kl").values);
-    let y = network.decode(latent.sample(fixture.get("noise").tensor(&device)));
+    let noise = fixture.get("noise").tensor::<4>(&device);
+    let made = Vae::new(network.clone()).reconstruct(x.clone(), noise.clone());
+    assert_close("y, in training", &made.y.into_data(), &fixture.get("y").values);
+    let y = network.decode(latent.sample(noise));
     assert_eq!(y.dims().to_vec(), fixture.get("y").shape, "{name}");
     assert_close("y", &y.clone().into_data(), &fixture.get("y").values);
 
@@ -445,6 +448,9 @@ fn the_discriminators_for_mnist_and_for_patches_of_70() {
     assert_eq!(network.forward(normal([2, 1, 28, 28])).dims(), [2, 1, 5, 5]);
     // The authors' PyTorch code prints 2.769 million for pairs of color images; its normalized layers have no bias.
     assert_eq!(PatchDiscriminatorConfig::new(6).num_params(), 2_768_705 + 128 + 256 + 512);
+    // A fourth layer halves once more, and is no wider than the third.
+    let deeper = PatchDiscriminatorConfig { layers: 4, ..PatchDiscriminatorConfig::new(6) }.num_params();
+    assert_eq!(deeper - PatchDiscriminatorConfig::new(6).num_params(), 16 * 512 * 512 + 512 + 2 * 512);
 }
 
 #[test]
