@@ -1,6 +1,8 @@
 //! What can be wrong with a checkpoint.
 
 use std::fmt::{self, Display};
+use std::io;
+use std::path::PathBuf;
 
 use burn::tensor::DType;
 use thiserror::Error;
@@ -9,6 +11,58 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is cut off, inconsistent, or something else than a checkpoint.
+    #[error("{} is no checkpoint that can be read: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pickle names a function or class that is no part of a state dict. It was not called.
+    #[error(
+        "{} asks to run `{global}`, which no state dict needs: it was not run; save the state dict alone, or as \
+         safetensors",
+        path.display()
+    )]
+    Code {
+        /// The file.
+        path: PathBuf,
+        /// What it names.
+        global: String,
+    },
+    /// A checkpoint does not have the part that was asked for.
+    #[error("{} has no part `{wanted}`: its parts are {}", path.display(), parts(found))]
+    Nested {
+        /// The file.
+        path: PathBuf,
+        /// The part asked for.
+        wanted: String,
+        /// The parts there are.
+        found: Vec<String>,
+    },
+    /// A `config.json` describes a network that this library does not have.
+    #[error("{}: `{key}` = {value} is not supported: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The entry.
+        key: String,
+        /// Its value, as JSON.
+        value: String,
+        /// What would be.
+        reason: String,
+    },
     /// The names or shapes of the checkpoint are not those of the network.
     #[error("the checkpoint does not fit the network ({layout}): {}", problems(missing, unexpected, misshapen))]
     Mismatch {
@@ -85,6 +139,10 @@ pub enum CheckpointError {
         /// What failed.
         reason: String,
     },
+}
+
+fn parts(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// A tensor of another shape than the network needs.

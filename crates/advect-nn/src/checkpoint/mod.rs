@@ -19,17 +19,28 @@
 //! # }
 //! ```
 
+mod config;
+mod diffusers;
 mod error;
 mod export;
+mod file;
 mod layout;
 mod load;
 mod mapping;
 mod numbers;
+mod pickle;
+mod safetensors;
+mod shards;
 mod source;
+mod torch;
+mod zip;
 
+pub use diffusers::{Backbone, Folder};
 pub use error::{CheckpointError, Misshapen};
 pub use export::export;
+pub use file::{Checkpoint, Which};
 pub use layout::{Constant, Form, Known, Layout, Row};
 pub use load::{Loading, Numbers, Precision, check, load, load_with};
 pub use mapping::parameters;
+pub use safetensors::save;
 pub use source::{Entry, Manifest, Source, Tensors};

@@ -28,6 +28,25 @@ pub(crate) fn transpose(bytes: &[u8], [rows, columns]: [usize; 2], size: usize) 
     }
 }
 
+/// The numbers of `size` bytes of a strided view, in the order of its shape. All of it must be in `bytes`.
+pub(crate) fn gather(bytes: &[u8], shape: &[usize], stride: &[usize], size: usize) -> Vec<u8> {
+    let count: usize = shape.iter().product();
+    let mut gathered = Vec::with_capacity(count * size);
+    let mut index = vec![0; shape.len()];
+    for _ in 0..count {
+        let at = size * index.iter().zip(stride).map(|(i, step)| i * step).sum::<usize>();
+        gathered.extend_from_slice(&bytes[at..at + size]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    gathered
+}
+
 /// How many of the numbers are NaN or infinite: those whose exponent is all ones. Integers never are.
 pub(crate) fn not_finite(data: &TensorData) -> usize {
     let bytes = data.as_bytes();

@@ -9,7 +9,9 @@
 mod autoencoder;
 mod config;
 mod diffusers;
+mod dit;
 mod embedding;
 mod fixture;
 mod mlp;
+mod mm_dit;
 mod unet;

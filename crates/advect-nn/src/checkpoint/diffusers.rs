@@ -1,0 +1,278 @@
+//! A folder of diffusers: `config.json` and the weights beside it.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::config::Entries;
+use super::file::OpenFile;
+use super::{Checkpoint, CheckpointError};
+use crate::{Conditioning, DiTConfig, NnError, Resampling, UNetConfig};
+
+/// A network that diffusers saved (`save_pretrained`): what it is, and its weights.
+///
+/// ```no_run
+/// use advect_nn::UNet;
+/// use advect_nn::checkpoint::{Backbone, Folder, load};
+/// use burn::tensor::Device;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = Folder::open("unet".as_ref())?;
+/// if let Backbone::UNet { config, .. } = &folder.backbone {
+///     let unet = load(config.init(&Device::flex())?, &UNet::LAYOUT, &folder.checkpoint)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Folder {
+    /// The network that `config.json` describes.
+    pub backbone: Backbone,
+    /// Its weights, not yet read, under diffusers' names.
+    pub checkpoint: Checkpoint,
+}
+
+/// A network of diffusers, as ours.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Backbone {
+    /// `UNet2DModel`. Its times run from 0 (data) to 999 (noise).
+    UNet {
+        /// The network. Of `num_class_embeds` classes the last one is our null class.
+        config: UNetConfig,
+        /// Height and width of the images it was made for, if it says so.
+        size: Option<[usize; 2]>,
+    },
+    /// `DiTTransformer2DModel`. Its times run from 0 (data) to 999 (noise).
+    DiT(DiTConfig),
+}
+
+/// The weights' names, best first.
+const WEIGHTS: &[&str] = &[
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.bin",
+    "diffusion_pytorch_model.bin.index.json",
+    "diffusion_pytorch_model.fp16.safetensors",
+];
+
+/// The longest `config.json` that is read; real ones have two thousand bytes.
+const MOST_CONFIG: u64 = 1 << 20;
+
+impl Folder {
+    /// Opens a folder; reads no weights.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Config`] with the entry that describes a network we do not have; as for [`Checkpoint::open`].
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let damaged = |reason: &str| CheckpointError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
+        let config = path.join("config.json");
+        if !config.exists() {
+            return Err(damaged(if path.join("model_index.json").exists() {
+                "it is a whole pipeline: name the folder of one network in it, such as `unet` or `transformer`"
+            } else {
+                "it has no config.json"
+            }));
+        }
+        let file = OpenFile::open(&config)?;
+        if file.length > MOST_CONFIG {
+            return Err(file.damaged(format!("a configuration of {} bytes is none", file.length)));
+        }
+        let text = String::from_utf8(file.read(0, file.length as usize)?);
+        let backbone = Backbone::from_json(&text.map_err(|_| file.damaged("it is not UTF-8"))?, &config)?;
+        let weights = WEIGHTS.iter().map(|name| path.join(name)).find(|path| path.exists());
+        let weights = weights.ok_or_else(|| damaged("it has no diffusion_pytorch_model.safetensors"))?;
+        Ok(Self { backbone, checkpoint: Checkpoint::open(&weights)? })
+    }
+}
+
+impl Backbone {
+    /// The network that a `config.json` describes; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Config`] with the entry that is unknown or not supported.
+    pub fn from_json(text: &str, path: &Path) -> Result<Self, CheckpointError> {
+        let mut entries = Entries::read(text, path)?;
+        let class: Value = entries.take("_class_name", Value::Null)?;
+        match class.as_str() {
+            Some("UNet2DModel") => unet(entries),
+            Some("DiTTransformer2DModel" | "Transformer2DModel") => dit(entries),
+            _ => Err(entries.refuse("_class_name", &class, "known are UNet2DModel and DiTTransformer2DModel")),
+        }
+    }
+}
+
+/// What our own check of a configuration says about theirs.
+fn valid(entries: Entries, checked: Result<(), NnError>) -> Result<(), CheckpointError> {
+    checked.map_err(|error| entries.refuse("config", &Value::Null, error.to_string()))?;
+    entries.finish()
+}
+
+/// `UNet2DModel`: what our U-Net computes exactly, and nothing else.
+fn unet(mut entries: Entries) -> Result<Backbone, CheckpointError> {
+    let e = &mut entries;
+    for (key, values) in [
+        ("center_input_sample", [json!(false)].as_slice()),
+        ("time_embedding_type", &[json!("positional")]),
+        ("freq_shift", &[json!(0)]),
+        ("flip_sin_to_cos", &[json!(true)]),
+        ("mid_block_type", &[json!("UNetMidBlock2D")]),
+        ("mid_block_scale_factor", &[json!(1)]),
+        ("downsample_padding", &[json!(1)]),
+        ("act_fn", &[json!("silu"), json!("swish")]),
+        ("norm_eps", &[json!(1e-5)]),
+        ("add_attention", &[json!(true)]),
+        ("class_embed_type", &[Value::Null]),
+    ] {
+        e.expect(key, values)?;
+    }
+    // Dropout is of training; the other counts steps for embeddings that were refused above.
+    e.ignore(&["dropout", "num_train_timesteps"]);
+
+    let (channels, multipliers) = e.multipliers("block_out_channels", json!([224, 448, 672, 896]))?;
+    e.expect("time_embedding_dim", &[Value::Null, json!(4 * channels)])?;
+    let groups: usize = e.take("norm_num_groups", json!(32))?;
+    let conditioning = match e.expect("resnet_time_scale_shift", &[json!("default"), json!("scale_shift")])?.as_str() {
+        Some("scale_shift") => Conditioning::ScaleShift,
+        _ => Conditioning::Add,
+    };
+    // Without its own number of groups, the middle attention of scale-shift networks has no norm there.
+    match conditioning {
+        Conditioning::Add => e.expect("attn_norm_num_groups", &[Value::Null, json!(groups)])?,
+        Conditioning::ScaleShift => match e.take("attn_norm_num_groups", Value::Null)? {
+            Some::<usize>(own) if own == groups => json!(own),
+            own => return Err(e.refuse("attn_norm_num_groups", &json!(own), format!("it has to be {groups}"))),
+        },
+    };
+
+    let levels = multipliers.len();
+    let (mut attention, mut resamples) = (Vec::new(), Vec::new());
+    let convolution = json!("conv");
+    let [down, up] = [("down", false), ("up", true)].map(|(direction, reversed)| {
+        let key = format!("{direction}_block_types");
+        let default = match direction {
+            "down" => json!(["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"]),
+            _ => json!(["AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"]),
+        };
+        let resample = e.expect(&format!("{direction}sample_type"), &[convolution.clone(), json!("resnet")])?;
+        let names: Vec<String> = e.take(&key, default)?;
+        let kind = if direction == "down" { "Down" } else { "Up" };
+        let mut kinds = names
+            .iter()
+            .map(|name| match name.strip_suffix("Block2D") {
+                Some(name) if name == format!("Attn{kind}") => Ok((true, resample == convolution)),
+                Some(name) if name == kind => Ok((false, true)),
+                Some(name) if name == format!("Resnet{kind}sample") => Ok((false, false)),
+                _ => Err(e.refuse(&key, &json!(names), format!("`{name}` is not among our blocks"))),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if names.len() != levels {
+            return Err(e.refuse(&key, &json!(names), format!("`block_out_channels` has {levels} levels")));
+        }
+        if reversed {
+            kinds.reverse();
+        }
+        Ok((key, names, kinds))
+    });
+    let ((_, _, down), (up_key, up_names, up)) = (down?, up?);
+    // At the coarsest level nothing changes size, so the kind of that is free.
+    for (level, (down, up)) in down.iter().zip(&up).enumerate() {
+        let last = level + 1 == levels;
+        if down.0 != up.0 || !last && down.1 != up.1 {
+            return Err(e.refuse(&up_key, &json!(up_names), "the way up has to mirror the way down"));
+        }
+        if down.0 {
+            attention.push(1_usize.checked_shl(level as u32).unwrap_or(0));
+        }
+        if !last {
+            resamples.push(down.1);
+        }
+    }
+    let resample = match (resamples.iter().all(|&conv| conv), resamples.iter().all(|&conv| !conv)) {
+        (true, _) => Resampling::Conv,
+        (_, true) => Resampling::ResidualBlock,
+        _ => return Err(e.refuse(&up_key, &json!(up_names), "all levels have to change size in the same way")),
+    };
+
+    // Without a size each attention has one head over all its channels.
+    let widths = down.iter().zip(&multipliers).filter(|(down, _)| down.0).map(|(_, width)| width * channels);
+    let mut widths: Vec<usize> = widths.chain(multipliers.last().map(|width| width * channels)).collect();
+    widths.dedup();
+    let head_channels = match (e.take("attention_head_dim", json!(8))?, &widths[..]) {
+        (Some(size), _) => size,
+        (None::<usize>, &[width]) => width,
+        (None, _) => {
+            return Err(e.refuse("attention_head_dim", &Value::Null, "levels of several widths need one head size"));
+        }
+    };
+    let classes = match e.take::<Option<usize>>("num_class_embeds", Value::Null)? {
+        Some(count) if count < 2 => {
+            return Err(e.refuse("num_class_embeds", &json!(count), "the last class is the null class: at least 2"));
+        }
+        count => count.map(|count| count - 1),
+    };
+    let size = match e.take::<Value>("sample_size", Value::Null)? {
+        Value::Null => None,
+        value => Some(square(e, &value)?),
+    };
+    let config = UNetConfig::new(e.take("in_channels", json!(3))?, channels, multipliers)
+        .with_out_channels(e.take("out_channels", json!(3))?)
+        .with_blocks(e.take("layers_per_block", json!(2))?)
+        .with_attention(attention)
+        .with_head_channels(head_channels)
+        .with_groups(groups)
+        .with_classes(classes)
+        .with_conditioning(conditioning)
+        .with_resample(resample);
+    let checked = config.validate();
+    valid(entries, checked)?;
+    Ok(Backbone::UNet { config, size })
+}
+
+/// A number or two.
+fn square(entries: &Entries, value: &Value) -> Result<[usize; 2], CheckpointError> {
+    let number = |value: &Value| value.as_u64().map(|size| size as usize);
+    let pair = value.as_array().and_then(|pair| match &pair[..] {
+        [height, width] => Some([number(height)?, number(width)?]),
+        _ => None,
+    });
+    let size = pair.or_else(|| number(value).map(|size| [size, size]));
+    size.ok_or_else(|| entries.refuse("sample_size", value, "it has to be a number, or height and width"))
+}
+
+/// `DiTTransformer2DModel`, and the `Transformer2DModel` that it was before it had a class of its own.
+fn dit(mut entries: Entries) -> Result<Backbone, CheckpointError> {
+    let e = &mut entries;
+    for (key, values) in [
+        ("norm_type", [json!("ada_norm_zero")].as_slice()),
+        ("activation_fn", &[json!("gelu-approximate")]),
+        ("attention_bias", &[json!(true)]),
+        ("norm_elementwise_affine", &[json!(false)]),
+        // The original has 1e-6. The converted checkpoints do not say, and diffusers takes 1e-5 at one of three places.
+        ("norm_eps", &[json!(1e-5), json!(1e-6)]),
+        ("cross_attention_dim", &[Value::Null]),
+        ("num_vector_embeds", &[Value::Null]),
+        ("only_cross_attention", &[json!(false)]),
+        ("double_self_attention", &[json!(false)]),
+        ("use_linear_projection", &[json!(false)]),
+        ("caption_channels", &[Value::Null]),
+    ] {
+        e.expect(key, values)?;
+    }
+    e.ignore(&["dropout", "norm_num_groups", "upcast_attention", "attention_type", "interpolation_scale"]);
+    e.ignore(&["use_additional_conditions"]);
+    let in_channels: usize = e.take("in_channels", json!(4))?;
+    let heads: usize = e.take("num_attention_heads", json!(16))?;
+    let head: usize = e.take("attention_head_dim", json!(72))?;
+    let Some(width) = heads.checked_mul(head) else {
+        return Err(e.refuse("attention_head_dim", &json!(head), "the width would be too large"));
+    };
+    let size: usize = e.take("sample_size", json!(32))?;
+    let depth = e.take("num_layers", json!(28))?;
+    let config = DiTConfig::new(in_channels, [size, size], e.take("patch_size", json!(2))?, width, depth, heads)
+        .with_out_channels(e.take::<Option<usize>>("out_channels", Value::Null)?.unwrap_or(in_channels))
+        .with_classes(Some(e.take("num_embeds_ada_norm", json!(1000))?));
+    let checked = config.validate();
+    valid(entries, checked)?;
+    Ok(Backbone::DiT(config))
+}
