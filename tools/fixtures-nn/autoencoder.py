@@ -180,8 +180,8 @@ def discriminator():
         conv(8, 16, 1), nn.GroupNorm(2, 16), nn.LeakyReLU(0.2),
         conv(16, 1, 1),
     )
-    names = {"0": "layers.0.conv", "2": "layers.1.conv", "3": "layers.1.norm", "5": "layers.2.conv", "6": "layers.2.norm",
-             "8": "conv_out"}
+    names = {"0": "layers.0.conv", "2": "layers.1.conv", "3": "layers.1.norm", "5": "layers.2.conv",
+             "6": "layers.2.norm", "8": "conv_out"}
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(3 * torch.randn_like(p) / p[0].numel() ** 0.5 if p.dim() > 1 else 0.5 + torch.randn_like(p))

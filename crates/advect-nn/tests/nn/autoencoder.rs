@@ -375,7 +375,7 @@ fn a_perceptual_term_adds_to_the_squared_error() {
     let mut vae = Vae::new(small().init(&device).unwrap());
     vae.log_variance = Param::from_tensor(Tensor::from_floats([0.5], &device));
     let made = vae.reconstruct(normal([2, 1, 8, 8]).to_device(&device), normal([2, 4, 4, 4]).to_device(&device));
-    let perceptual = |x: Tensor<4>, y: Tensor<4>| (x - y).abs().mean_dims(&[1, 2, 3]).reshape([2]); // one for each image
+    let perceptual = |x: Tensor<4>, y: Tensor<4>| (x - y).abs().mean_dims(&[1, 2, 3]).reshape([2]); // [batch]
     let loss = scalar(&AutoencoderObjective::new(0.0).with_perceptual(0.7, perceptual).loss(&vae, &made));
     let difference: Vec<f64> =
         values(&made.x.into_data()).iter().zip(values(&made.y.into_data())).map(|(x, y)| x - y).collect();
@@ -444,7 +444,7 @@ fn the_discriminator_and_the_losses_of_both_sides() {
 fn the_discriminators_for_mnist_and_for_patches_of_70() {
     let mnist = PatchDiscriminatorConfig::mnist();
     let network = mnist.init(&Device::flex()).unwrap();
-    assert_eq!(network.num_params(), mnist.num_params());
+    assert_eq!((network.num_params(), mnist.num_params()), (42_545, 42_545));
     assert_eq!(network.forward(normal([2, 1, 28, 28])).dims(), [2, 1, 5, 5]);
     // The authors' PyTorch code prints 2.769 million for pairs of color images; its normalized layers have no bias.
     assert_eq!(PatchDiscriminatorConfig::new(6).num_params(), 2_768_705 + 128 + 256 + 512);
