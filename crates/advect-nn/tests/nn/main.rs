@@ -6,6 +6,9 @@
     reason = "helpers of tests are no `#[test]` functions"
 )]
 
+mod checkpoint;
+mod checkpoint_files;
+mod checkpoint_fuzz;
 mod config;
 mod diffusers;
 mod embedding;
