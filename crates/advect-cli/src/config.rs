@@ -1,6 +1,6 @@
 //! The configuration of a run, as it stands in `config.toml`: defaults, a file, `--set`, checks.
 
-use crate::{data::DataConfig, error::CliError, model::ModelConfig, presets};
+use crate::{data::DataConfig, error::CliError, latent::LatentConfig, model::ModelConfig, presets};
 use advect::{
     paths::{
         Cosine, Linear, LinearVp, LogitNormalTime, Polynomial, Prediction, Schedule, TimeSampler, UniformTime, Vp,
@@ -25,6 +25,9 @@ pub(crate) struct RunConfig {
     pub(crate) preset: String,
     pub(crate) seed: u64,
     pub(crate) data: DataConfig,
+    /// For a model of latents: the autoencoder under it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) latent: Option<LatentConfig>,
     pub(crate) model: ModelConfig,
     pub(crate) path: PathConfig,
     pub(crate) train: TrainConfig,
@@ -132,6 +135,9 @@ pub(crate) struct TrainConfig {
     pub(crate) label_drop: f64,
     /// Steps between checkpoints and validation losses.
     pub(crate) checkpoint_every: u64,
+    /// For an autoencoder: the weight of its latents' divergence from the normal distribution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kl_weight: Option<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -165,7 +171,7 @@ impl std::fmt::Display for SolverName {
 }
 
 /// Keys that a preset may leave out.
-const OPTIONAL: [&str; 3] = ["data.folder", "data.side", "model.classes"];
+const OPTIONAL: [&str; 5] = ["data.folder", "data.side", "latent.autoencoder", "model.classes", "train.kl_weight"];
 
 impl RunConfig {
     /// The preset named by the user or by the file, the file over it, `--set` over both.
@@ -238,7 +244,20 @@ impl RunConfig {
             }
         }
         self.data.validate()?;
-        self.model.fits(&self.data.shape())?;
+        // The shape of latents is known when the autoencoder is.
+        if self.latent.is_none() {
+            self.model.fits(&self.data.shape())?;
+        }
+        let autoencoder = matches!(self.model, ModelConfig::Autoencoder(_));
+        match train.kl_weight {
+            Some(weight) if !(autoencoder && weight.is_finite() && weight >= 0.0) => {
+                return Err(CliError::usage(format!(
+                    "train.kl_weight = {weight} is out of range: finite and >= 0, and for autoencoders only"
+                )));
+            }
+            None if autoencoder => return Err(CliError::usage("an autoencoder needs train.kl_weight, such as 0.05")),
+            _ => {}
+        }
         let known = self.data.classes();
         match self.model.classes() {
             Some(classes) if classes != known => Err(CliError::usage(format!(

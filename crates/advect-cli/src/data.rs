@@ -1,6 +1,7 @@
 //! What is modelled, as the configuration names it: its shape, its units, where it comes from.
 
 use crate::error::CliError;
+use crate::task::Source;
 use advect::data::{Dataset, Toy, Units, digits, mnist, mnist_units};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -95,6 +96,11 @@ impl DataConfig {
             ));
         }
         Ok(())
+    }
+
+    /// What to draw from.
+    pub(crate) fn source(&self) -> Result<Source, CliError> {
+        self.toy().map_or_else(|| self.load().map(Source::Images), |toy| Ok(Source::Points(toy)))
     }
 
     /// The images, in memory.

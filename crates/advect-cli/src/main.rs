@@ -1,10 +1,12 @@
 //! The `advect` program: train a generative model, sample it, look at it.
 
 mod args;
+mod autoencoder;
 mod config;
 mod data;
 mod error;
 mod info;
+mod latent;
 mod model;
 mod output;
 mod pictures;

@@ -1,7 +1,7 @@
 //! The networks that the program knows by name.
 
 use crate::error::CliError;
-use advect::nn::{DiTConditioning, DiTConfig, MlpConfig, UNetConfig};
+use advect::nn::{AutoencoderKlConfig, DiTConditioning, DiTConfig, MlpConfig, UNetConfig};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -10,6 +10,7 @@ pub(crate) enum ModelConfig {
     Mlp(MlpConfig),
     Unet(UNetConfig),
     Dit(DiTConfig),
+    Autoencoder(AutoencoderKlConfig),
 }
 
 impl ModelConfig {
@@ -18,6 +19,7 @@ impl ModelConfig {
             Self::Mlp(config) => config.classes,
             Self::Unet(config) => config.classes,
             Self::Dit(config) => config.classes,
+            Self::Autoencoder(_) => None,
         }
     }
 
@@ -53,8 +55,20 @@ impl ModelConfig {
                 }
                 dit.validate()
             }
+            (Self::Autoencoder(autoencoder), &[channels, height, width]) => {
+                let factor = autoencoder.factor();
+                if autoencoder.in_channels != channels {
+                    return refused(format!("the images have {channels} channels: set model.in_channels to it"));
+                }
+                if factor == 0 || !height.is_multiple_of(factor) || !width.is_multiple_of(factor) {
+                    return refused(format!(
+                        "it shrinks images {factor} times, which {height}x{width} pixels do not allow"
+                    ));
+                }
+                autoencoder.validate()
+            }
             (Self::Mlp(_), _) => return refused("an MLP needs points, such as data.name = \"moons\"".to_owned()),
-            (Self::Unet(_) | Self::Dit(_), _) => {
+            (Self::Unet(_) | Self::Dit(_) | Self::Autoencoder(_), _) => {
                 return refused("this network needs images, such as data.name = \"digits\"".to_owned());
             }
         }

@@ -8,6 +8,10 @@ use advect::train::History;
 use plotters::prelude::*;
 use std::path::Path;
 
+/// What the losses are, with their units.
+pub(crate) const FLOW_LOSS: &str = "flow-matching loss (mean squared error, model units)";
+pub(crate) const AUTOENCODER_LOSS: &str = "loss (scaled squared error + log-variance + weighted divergence)";
+
 const WIDTH: usize = 640;
 const SIDE: u32 = 512;
 const RANGE: f64 = 4.5;
@@ -43,6 +47,12 @@ pub(crate) fn moving(data: &DataConfig, seed: u64, samples: &Samples, path: &Pat
             save_color_gif(&frames, path)?;
         }
     }
+    Ok(())
+}
+
+/// Images given one after the other, in rows.
+pub(crate) fn grid(data: &DataConfig, values: &[f32], columns: usize, path: &Path) -> Result<(), CliError> {
+    save_png(&image_grid(data, values, &[], columns)?, path)?;
     Ok(())
 }
 
@@ -112,7 +122,7 @@ fn scatter(data: &DataConfig, seed: u64, values: &[f32]) -> image::RgbImage {
 }
 
 /// The loss over the steps as SVG: every batch, a running mean, the held-out data.
-pub(crate) fn loss(history: &History, path: &Path) -> Result<(), CliError> {
+pub(crate) fn loss(history: &History, name: &str, path: &Path) -> Result<(), CliError> {
     let training: Vec<(f64, f64)> = history.training.iter().map(|r| (r.step as f64 + 1.0, r.loss)).collect();
     let validation: Vec<(f64, f64)> = history.validation.iter().map(|r| (r.step as f64, r.loss)).collect();
     let window = (training.len() / 40).max(1);
@@ -127,13 +137,14 @@ pub(crate) fn loss(history: &History, path: &Path) -> Result<(), CliError> {
     let quantile = |q: f64| sorted.get(((sorted.len().max(1) - 1) as f64 * q) as usize).copied().unwrap_or(1.0);
     let (low, high) = (quantile(0.0) * 0.95, quantile(0.98) * 1.1 + 1e-9);
     let mut text = String::new();
-    plot(&mut text, &[training, smooth, validation], end, low, high)
+    plot(&mut text, name, &[training, smooth, validation], end, low, high)
         .map_err(|e| CliError::failure(format!("cannot draw {}: {e}", path.display())))?;
     std::fs::write(path, text).map_err(|e| CliError::failure(format!("cannot write {}: {e}", path.display())))
 }
 
 fn plot(
     text: &mut String,
+    name: &str,
     lines: &[Vec<(f64, f64)>; 3],
     end: f64,
     low: f64,
@@ -151,7 +162,7 @@ fn plot(
         .configure_mesh()
         .light_line_style(WHITE)
         .x_desc("training step")
-        .y_desc("flow-matching loss (mean squared error, model units)")
+        .y_desc(name)
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{y:.3}"))
         .draw()?;

@@ -5,8 +5,9 @@ use crate::config::{
 };
 use crate::data::{DataConfig, DataName};
 use crate::error::CliError;
+use crate::latent::LatentConfig;
 use crate::model::ModelConfig;
-use advect::nn::{Conditioning, DiTConfig, MlpConfig, UNetConfig};
+use advect::nn::{AutoencoderKlConfig, Conditioning, DiTConfig, MlpConfig, UNetConfig};
 
 /// What `train` takes when nothing is said.
 pub(crate) const FIRST: &str = "digits";
@@ -16,9 +17,11 @@ pub(crate) struct Preset {
     pub(crate) about: &'static str,
 }
 
-pub(crate) const ALL: [Preset; 6] = [
+pub(crate) const ALL: [Preset; 8] = [
     Preset { name: "digits", about: "8x8 handwritten digits of ten classes, U-Net, about a minute on two cores" },
     Preset { name: "mnist-dit", about: "MNIST at 32x32 from a folder of idx files (--data), small DiT, under an hour" },
+    Preset { name: "mnist-autoencoder", about: "an autoencoder of MNIST for latent models (--data), minutes" },
+    Preset { name: "mnist-latent", about: "that autoencoder, and a DiT on its latents (--data), half an hour in all" },
     Preset { name: "mnist-unet", about: "MNIST at 32x32 from a folder of idx files (--data), U-Net, under an hour" },
     Preset { name: "moons", about: "two half circles on the plane, MLP, seconds" },
     Preset { name: "checkerboard", about: "a 4x4 checkerboard on the plane, MLP, about a minute" },
@@ -30,6 +33,8 @@ pub(crate) fn find(name: &str) -> Result<RunConfig, CliError> {
     match name {
         "digits" => Ok(digits()),
         "mnist-dit" => Ok(mnist_dit()),
+        "mnist-autoencoder" => Ok(mnist_autoencoder()),
+        "mnist-latent" => Ok(mnist_latent()),
         "mnist-unet" => Ok(mnist_unet()),
         "moons" => Ok(plane("moons", DataName::Moons, 128, 2000)),
         "checkerboard" => Ok(plane("checkerboard", DataName::Checkerboard, 256, 4000)),
@@ -59,6 +64,7 @@ fn digits() -> RunConfig {
         preset: "digits".to_owned(),
         seed: 0,
         data: DataConfig::own(DataName::Digits),
+        latent: None,
         model: ModelConfig::Unet(UNetConfig::digits().with_blocks(1)),
         path: path(),
         train: TrainConfig {
@@ -73,6 +79,7 @@ fn digits() -> RunConfig {
             ema: 0.99,
             label_drop: 0.1,
             checkpoint_every: 100,
+            kl_weight: None,
         },
         sample: SampleConfig {
             solver: SolverName::Heun,
@@ -131,6 +138,49 @@ fn mnist_dit() -> RunConfig {
     }
 }
 
+fn mnist_autoencoder() -> RunConfig {
+    RunConfig {
+        preset: "mnist-autoencoder".to_owned(),
+        data: DataConfig::own(DataName::Mnist),
+        model: ModelConfig::Autoencoder(AutoencoderKlConfig::mnist()),
+        train: TrainConfig {
+            steps: 1200,
+            batch: 64,
+            learning_rate: 2e-3,
+            warmup: 100,
+            floor: 0.02,
+            ema: 0.99,
+            label_drop: 0.0,
+            checkpoint_every: 200,
+            kl_weight: Some(0.05),
+            ..mnist().train
+        },
+        ..mnist()
+    }
+}
+
+/// Latent diffusion (Rombach et al. 2022) at the size of MNIST: a DiT on the 4x7x7 latents of an autoencoder.
+fn mnist_latent() -> RunConfig {
+    let dit = DiTConfig::new(4, [7, 7], 1, 128, 4, 4).with_mlp_ratio(2).with_classes(Some(10));
+    RunConfig {
+        preset: "mnist-latent".to_owned(),
+        data: DataConfig::own(DataName::Mnist),
+        latent: Some(LatentConfig { autoencoder: "autoencoder".into() }),
+        model: ModelConfig::Dit(dit),
+        train: TrainConfig {
+            steps: 3000,
+            batch: 128,
+            learning_rate: 1e-3,
+            warmup: 200,
+            floor: 0.02,
+            ema: 0.998,
+            checkpoint_every: 250,
+            ..mnist().train
+        },
+        ..mnist()
+    }
+}
+
 /// What the presets of MNIST share.
 fn mnist() -> RunConfig {
     RunConfig {
@@ -146,6 +196,7 @@ fn plane(name: &str, data: DataName, hidden: usize, steps: u64) -> RunConfig {
         preset: name.to_owned(),
         seed: 0,
         data: DataConfig::own(data),
+        latent: None,
         model: ModelConfig::Mlp(MlpConfig::new(2, hidden, 4).with_time_features(32)),
         path: path(),
         train: TrainConfig {
@@ -160,6 +211,7 @@ fn plane(name: &str, data: DataName, hidden: usize, steps: u64) -> RunConfig {
             ema: 0.995,
             label_drop: 0.0,
             checkpoint_every: 500,
+            kl_weight: None,
         },
         sample: SampleConfig {
             solver: SolverName::Midpoint,

@@ -3,6 +3,7 @@
 use crate::args::{SampleArgs, WeightsName};
 use crate::config::{RunConfig, SolverName};
 use crate::error::CliError;
+use crate::latent::{self, Decoder};
 use crate::model::ModelConfig;
 use crate::output::Output;
 use crate::sampler::{Method, Request, Samples, sample};
@@ -17,7 +18,8 @@ pub(crate) fn run(args: &SampleArgs, chosen: &Chosen, say: Say) -> Result<(), Cl
     folder.state()?;
     let config = RunConfig::read(&folder.config()?, &args.run.join("config.toml"))?;
     let output = Output::new(&args.out)?;
-    let request = request(args, &config, chosen, output.needs_frames())?;
+    let decoder = latent::decoder(&config, &args.run, &chosen.device)?;
+    let request = request(args, &config, decoder.as_ref(), chosen, output.needs_frames())?;
     let which = match args.weights {
         WeightsName::Ema => Which::Ema,
         WeightsName::Model => Which::Model,
@@ -29,6 +31,13 @@ pub(crate) fn run(args: &SampleArgs, chosen: &Chosen, say: Say) -> Result<(), Cl
         }
         ModelConfig::Dit(dit) => {
             draw::<_, 4>(&folder.load(dit.init(device).map_err(CliError::usage)?, which)?, &request, say)?
+        }
+        ModelConfig::Autoencoder(_) => {
+            return Err(CliError::usage(format!(
+                "{} is an autoencoder, which draws no samples of its own: train a model of its latents with \
+                 --preset mnist-latent --set latent.autoencoder=FOLDER",
+                args.run.display()
+            )));
         }
         ModelConfig::Mlp(mlp) => {
             draw::<_, 2>(&folder.load(mlp.init(device).map_err(CliError::usage)?, which)?, &request, say)?
@@ -60,6 +69,7 @@ fn draw<N: Backbone<D>, const D: usize>(network: &N, request: &Request<'_>, say:
 fn request<'a>(
     args: &SampleArgs,
     config: &'a RunConfig,
+    decoder: Option<&'a Decoder>,
     chosen: &Chosen,
     frames: bool,
 ) -> Result<Request<'a>, CliError> {
@@ -96,7 +106,8 @@ fn request<'a>(
         batch: args.batch.unwrap_or(config.sample.batch),
         span: [config.sample.start, config.sample.end],
         path: &config.path,
-        shape: config.data.shape(),
+        shape: decoder.map_or_else(|| config.data.shape(), |decoder| decoder.shape.clone()),
+        decoder,
         units: config.data.units(),
         device: chosen.device.clone(),
         frames,

@@ -2,6 +2,7 @@
 
 use crate::config::{PathConfig, SolverName};
 use crate::error::CliError;
+use crate::latent::Decoder;
 use crate::task::SAMPLE_NOISE;
 use advect::data::Units;
 use advect::paths::Schedule;
@@ -38,6 +39,8 @@ pub(crate) struct Request<'a> {
     pub(crate) span: [f64; 2],
     pub(crate) path: &'a PathConfig,
     pub(crate) shape: Vec<usize>,
+    /// For a model of latents: what makes images of them.
+    pub(crate) decoder: Option<&'a Decoder>,
     pub(crate) units: Units,
     pub(crate) device: Device,
     /// Keep the states on the way.
@@ -79,7 +82,10 @@ pub(crate) fn sample<N: Backbone<D>, const D: usize>(
         }
         let last = states.len() - 1;
         for (k, state) in states.into_iter().enumerate() {
-            let drawn = request.units.to_data(state).try_into_vec_as::<f32>();
+            let drawn = match request.decoder {
+                Some(decoder) => request.units.to_data(decoder.images(state)).try_into_vec_as::<f32>(),
+                None => request.units.to_data(state).try_into_vec_as::<f32>(),
+            };
             let drawn = drawn.map_err(|_| CliError::failure("cannot read the samples back from the device"))?;
             if request.frames {
                 frames[k].extend(&drawn);

@@ -1,7 +1,6 @@
 //! What is modelled: images from a set in memory, or points drawn without end.
 
 use crate::config::RunConfig;
-use crate::error::CliError;
 use advect::core::Purpose;
 use advect::data::{Dataset, Order, Toy, split};
 use advect::prelude::{Batch, Device};
@@ -14,6 +13,13 @@ const TOY_VALIDATION: u64 = 2000;
 const TOY_VALIDATION_START: u64 = 1 << 62;
 /// Ids of the noise on held-out data.
 const VALIDATION_IDS: u64 = 1 << 62;
+
+/// Where samples come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Images(Dataset),
+    Points(Toy),
+}
 
 /// Training and validation batches of rank `D`, a function of the step alone.
 pub(crate) struct Task<const D: usize> {
@@ -30,17 +36,16 @@ pub(crate) enum Kind {
 }
 
 impl<const D: usize> Task<D> {
-    pub(crate) fn new(config: &RunConfig, device: &Device) -> Result<Self, CliError> {
-        let kind = match config.data.toy() {
-            Some(toy) => Kind::Points(toy),
-            None => {
-                let data = config.data.load()?;
+    pub(crate) fn new(config: &RunConfig, source: Source, device: &Device) -> Self {
+        let kind = match source {
+            Source::Images(data) => {
                 let (members, held_out) = split(data.count(), config.data.held_out, config.seed);
                 Kind::Images { data, order: Order::new(members, config.seed), held_out }
             }
+            Source::Points(toy) => Kind::Points(toy),
         };
         let conditional = config.model.classes().is_some();
-        Ok(Self { kind, seed: config.seed, batch: config.train.batch, device: device.clone(), conditional })
+        Self { kind, seed: config.seed, batch: config.train.batch, device: device.clone(), conditional }
     }
 
     /// The batch of a step. Its rows are named by their place in the endless sequence of examples.
@@ -64,17 +69,18 @@ impl<const D: usize> Task<D> {
         }
     }
 
-    /// The held-out data, with fixed noise and times.
+    /// The held-out data, with fixed noise and times, outside autodiff.
     pub(crate) fn validation(&self) -> Batch<D> {
+        let device = &self.device.clone().inner();
         match &self.kind {
             Kind::Images { data, held_out, .. } => {
                 let ids = (VALIDATION_IDS..VALIDATION_IDS + held_out.len() as u64).collect();
-                images(data, held_out, ids, self.conditional, &self.device)
+                images(data, held_out, ids, self.conditional, device)
             }
             Kind::Points(toy) => {
                 let fresh = (TOY_VALIDATION_START..TOY_VALIDATION_START + TOY_VALIDATION).collect();
                 let ids = (VALIDATION_IDS..VALIDATION_IDS + TOY_VALIDATION).collect();
-                points(*toy, self.seed, fresh, ids, &self.device)
+                points(*toy, self.seed, fresh, ids, device)
             }
         }
     }

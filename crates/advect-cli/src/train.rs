@@ -8,14 +8,15 @@ use crate::pictures;
 use crate::sample::method;
 use crate::sampler::{Method, Request, Samples, sample};
 use crate::say::{Say, duration, program};
-use crate::task::Task;
+use crate::task::{Source, Task};
+use crate::{autoencoder, latent};
+use advect::burn::module::Module;
 use advect::device::Chosen;
 use advect::prelude::*;
 use advect::train::{History, Objective, Record, TrainError};
 use serde_json::json;
 use std::ops::ControlFlow;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -23,30 +24,24 @@ use std::time::Instant;
 const PER_CLASS: usize = 10;
 const POINTS: usize = 2000;
 
+/// Whether Ctrl-C was heard: the first asks for a checkpoint, the second does not wait. Files survive either.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 pub(crate) fn run(args: &TrainArgs, chosen: &Chosen, say: Say) -> Result<(), CliError> {
     let session = if args.resume { resume(args)? } else { start(args)? };
-    let device = chosen.device.clone().autodiff();
-    // The initial weights: the one place where Burn's own generator is used, and so seeded here.
-    device.seed(session.config.seed);
-    match session.config.model.clone() {
-        ModelConfig::Unet(unet) => {
-            let network = unet.init(&device).map_err(CliError::usage)?;
-            session.train::<_, 4>(network, &device, say)
+    // A second handler in one process (tests) is refused; the first then still stands.
+    drop(ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(1);
         }
-        ModelConfig::Dit(dit) => {
-            let network = dit.init(&device).map_err(CliError::usage)?;
-            session.train::<_, 4>(network, &device, say)
-        }
-        ModelConfig::Mlp(mlp) => {
-            let network = mlp.init(&device).map_err(CliError::usage)?;
-            session.train::<_, 2>(network, &device, say)
-        }
-    }
+    }));
+    session.run(chosen, say)
 }
 
-struct Session {
-    config: RunConfig,
-    path: PathBuf,
+/// A run to start or to continue.
+pub(crate) struct Session {
+    pub(crate) config: RunConfig,
+    pub(crate) path: PathBuf,
     /// The folder of a run to continue; a new one is made only when training really starts.
     existing: Option<RunFolder>,
 }
@@ -74,9 +69,8 @@ fn resume(args: &TrainArgs) -> Result<Session, CliError> {
         }
         (None, None) => FilePath::new("runs").join(crate::presets::FIRST),
     };
-    let folder = RunFolder::open(&path)?;
-    let state = folder.state()?;
-    let mut config = RunConfig::read(&folder.config()?, &path.join("config.toml"))?;
+    let mut session = Session::open(&path)?;
+    let config = &mut session.config;
     if let Some(preset) = args.preset.as_ref().filter(|preset| **preset != config.preset) {
         let path = path.display();
         return Err(CliError::usage(format!(
@@ -85,16 +79,16 @@ fn resume(args: &TrainArgs) -> Result<Session, CliError> {
         )));
     }
     if let Some(steps) = args.steps {
-        if steps < state.step {
+        let step = session.existing.as_ref().map_or(Ok(0), |folder| folder.state().map(|state| state.step))?;
+        if steps < step {
             return Err(CliError::usage(format!(
-                "the run stands at step {} already: --steps {steps} is behind it",
-                state.step
+                "the run stands at step {step} already: --steps {steps} is behind it"
             )));
         }
         config.train.steps = steps;
     }
-    place(&mut config, args.data.as_deref())?;
-    Ok(Session { config, path, existing: Some(folder) })
+    place(config, args.data.as_deref())?;
+    Ok(session)
 }
 
 /// Where the data are, as a path that still holds when the run is resumed from another folder.
@@ -108,12 +102,66 @@ fn place(config: &mut RunConfig, given: Option<&FilePath>) -> Result<(), CliErro
     Ok(())
 }
 
+/// How a training ended.
+pub(crate) struct Trained<N> {
+    pub(crate) trainer: Trainer<N>,
+    pub(crate) history: History,
+    /// Steps of this session, and the seconds that they took.
+    pub(crate) steps: u64,
+    pub(crate) seconds: f64,
+}
+
 impl Session {
-    fn train<N: Backbone<D>, const D: usize>(self, network: N, device: &Device, say: Say) -> Result<(), CliError> {
+    /// A new run.
+    pub(crate) fn new(config: RunConfig, path: PathBuf) -> Self {
+        Self { config, path, existing: None }
+    }
+
+    /// A run that stands at a checkpoint.
+    pub(crate) fn open(path: &FilePath) -> Result<Self, CliError> {
+        let folder = RunFolder::open(path)?;
+        folder.state()?;
+        let config = RunConfig::read(&folder.config()?, &path.join("config.toml"))?;
+        Ok(Self { config, path: path.to_owned(), existing: Some(folder) })
+    }
+
+    pub(crate) fn run(self, chosen: &Chosen, say: Say) -> Result<(), CliError> {
+        let source = match &self.config.latent {
+            Some(_) => Source::Images(latent::prepare(&self, chosen, say)?),
+            None => self.config.data.source()?,
+        };
+        let device = chosen.device.clone().autodiff();
+        // The initial weights: the one place where Burn's own generator is used, and so seeded here.
+        device.seed(self.config.seed);
+        match self.config.model.clone() {
+            ModelConfig::Autoencoder(config) => {
+                let network = config.init(&device).map_err(CliError::usage)?;
+                autoencoder::train(&self, config, network, source, &device, say)
+            }
+            ModelConfig::Unet(unet) => {
+                let network = unet.init(&device).map_err(CliError::usage)?;
+                self.flow::<_, 4>(network, source, &device, say)
+            }
+            ModelConfig::Dit(dit) => {
+                let network = dit.init(&device).map_err(CliError::usage)?;
+                self.flow::<_, 4>(network, source, &device, say)
+            }
+            ModelConfig::Mlp(mlp) => {
+                let network = mlp.init(&device).map_err(CliError::usage)?;
+                self.flow::<_, 2>(network, source, &device, say)
+            }
+        }
+    }
+
+    /// Trains a flow and shows its samples.
+    fn flow<N: Backbone<D>, const D: usize>(
+        self,
+        network: N,
+        source: Source,
+        device: &Device,
+        say: Say,
+    ) -> Result<(), CliError> {
         let config = &self.config;
-        let plan = plan(config)?;
-        let mut task: Task<D> = Task::new(config, device)?;
-        let held_out = Task::<D>::new(config, &device.clone().inner())?.validation();
         let objective = FlowMatching {
             forward: |n: &N, x, t, class| n.forward(x, t, class),
             path: AffinePath::new(config.path.schedule()?, SourceLaw::GaussianIndependent),
@@ -123,7 +171,24 @@ impl Session {
             null_class: config.model.classes().unwrap_or(0),
             seed: config.seed,
         };
-        let (folder, mut trainer, mut history) = match self.existing {
+        let task = Task::<D>::new(config, source, device);
+        let trained = self.fit(network, &objective, task, say)?;
+        finish(&self.config, &trained, &self.path, device, say)
+    }
+
+    /// Runs the training loop to its end, with progress and checkpoints.
+    pub(crate) fn fit<N: Module, const D: usize>(
+        &self,
+        network: N,
+        objective: &impl Objective<N, Batch<D>>,
+        mut task: Task<D>,
+        say: Say,
+    ) -> Result<Trained<N>, CliError> {
+        let config = &self.config;
+        let plan = plan(config)?;
+        let held_out = task.validation();
+        let fresh;
+        let (folder, mut trainer, mut history) = match &self.existing {
             Some(folder) => {
                 let (trainer, history) = folder.resume(network)?;
                 // Only now: a run that cannot be resumed keeps its configuration.
@@ -131,26 +196,16 @@ impl Session {
                 (folder, trainer, history)
             }
             None => {
-                let folder = RunFolder::create(&self.path, &config.to_toml()?)?;
+                fresh = RunFolder::create(&self.path, &config.to_toml()?)?;
                 if let Some(held_out) = task.held_out() {
                     note_held_out(&self.path, held_out)?;
                 }
                 let trainer = Trainer::new(network);
                 // A first checkpoint, so that there always is one to come back to.
-                folder.save(&trainer, &History::default())?;
-                (folder, trainer, History::default())
+                fresh.save(&trainer, &History::default())?;
+                (&fresh, trainer, History::default())
             }
         };
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&interrupted);
-        // A second handler in one process (tests) is refused; the first then still stands.
-        drop(ctrlc::set_handler(move || {
-            // The first asks for a checkpoint; the second does not wait. Files survive either.
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(1);
-            }
-        }));
-
         let name = &config.preset;
         let noun = config.data.noun();
         let (first, parameters) = (trainer.step, trainer.model.num_params());
@@ -171,7 +226,7 @@ impl Session {
         let mut reported = 0;
         trainer = train(
             trainer,
-            &objective,
+            objective,
             |step| task.batch(step),
             &plan,
             |trainer, report| {
@@ -182,9 +237,9 @@ impl Session {
                 let recent = recent(&history);
                 bar.set_position(done);
                 bar.set_message(format!("loss {recent:.4}  {rate:.0} {noun}/s"));
-                let stop = interrupted.load(Ordering::SeqCst);
+                let stop = INTERRUPTED.load(Ordering::SeqCst);
                 if done % config.train.checkpoint_every == 0 || done == plan.steps || stop {
-                    let loss = validation(&objective, &trainer.averaged(), &held_out)?;
+                    let loss = validation(objective, &trainer.averaged(), &held_out)?;
                     history.validation.push(Record { step: done, loss });
                     folder.save(trainer, &history)?;
                 }
@@ -209,7 +264,6 @@ impl Session {
         .inspect_err(|_| bar.abandon())
         .map_err(|e| CliError::failure(format!("{e}. The last good checkpoint is in {}", self.path.display())))?;
         bar.finish_and_clear();
-        let seconds = started.elapsed().as_secs_f64();
         if trainer.step < plan.steps {
             return Err(CliError::failure(format!(
                 "interrupted at step {}; the checkpoint is saved. Continue with: {} train --run {} --resume",
@@ -218,7 +272,8 @@ impl Session {
                 self.path.display()
             )));
         }
-        finish(config, &trainer, &history, &self.path, seconds, first, device, say)
+        let steps = trainer.step - first;
+        Ok(Trained { trainer, history, steps, seconds: started.elapsed().as_secs_f64() })
     }
 }
 
@@ -229,20 +284,16 @@ fn note_held_out(run: &FilePath, held_out: &[usize]) -> Result<(), CliError> {
         .map_err(|e| CliError::failure(format!("cannot write {}: {e}", path.display())))
 }
 
-#[allow(clippy::too_many_arguments)]
 fn finish<N: Backbone<D>, const D: usize>(
     config: &RunConfig,
-    trainer: &Trainer<N>,
-    history: &History,
+    trained: &Trained<N>,
     path: &FilePath,
-    seconds: f64,
-    first: u64,
     device: &Device,
     say: Say,
 ) -> Result<(), CliError> {
-    let samples = show(config, &trainer.averaged(), device)?;
+    let samples = show(config, path, &trained.trainer.averaged(), device)?;
     let (data, seed) = (&config.data, config.seed);
-    pictures::loss(history, &path.join("loss.svg"))?;
+    pictures::loss(&trained.history, pictures::FLOW_LOSS, &path.join("loss.svg"))?;
     pictures::still(data, seed, &samples, &path.join("samples.png"))?;
     pictures::moving(data, seed, &samples, &path.join("flow.gif"))?;
     let mut written = vec!["samples.png", "flow.gif", "loss.svg"];
@@ -250,37 +301,55 @@ fn finish<N: Backbone<D>, const D: usize>(
         pictures::trajectories(&samples, &path.join("trajectories.png"))?;
         written.insert(2, "trajectories.png");
     }
-    written.extend(["model.safetensors", "ema.safetensors", "optimizer.safetensors", "config.toml", "state.json"]);
-    if data.toy().is_none() {
-        written.push("held_out.json");
-    }
-    let held_out = history.validation.last().map_or(f64::NAN, |r| r.loss);
-    let steps = trainer.step - first;
-    let rate = steps as f64 * config.train.batch as f64 / seconds;
     let example = if data.toy().is_some() {
         format!("{} sample {} --count 5000 --out points.npy", program(), path.display())
     } else {
         format!("{} sample {} --class 7 --count 25 --out sevens.png", program(), path.display())
     };
+    report(config, trained, path, written, &example, say);
+    Ok(())
+}
+
+/// What the training did and wrote, and the command to try next.
+pub(crate) fn report<N>(
+    config: &RunConfig,
+    trained: &Trained<N>,
+    path: &FilePath,
+    mut written: Vec<&str>,
+    example: &str,
+    say: Say,
+) {
+    let picture = path.join(written[0]);
+    written.extend(["model.safetensors", "ema.safetensors", "optimizer.safetensors", "config.toml", "state.json"]);
+    if config.data.toy().is_none() {
+        written.push("held_out.json");
+    }
+    let held_out = trained.history.validation.last().map_or(f64::NAN, |r| r.loss);
+    let Trained { steps, seconds, .. } = *trained;
+    let rate = steps as f64 * config.train.batch as f64 / seconds;
     say.event(
         &format!(
             "trained {steps} steps in {} ({rate:.0} {}/s), loss on held-out data {held_out:.4}\n\
              wrote {}/: {}\n\
              look at {}, then try:\n  {example}",
             duration(seconds),
-            data.noun(),
+            config.data.noun(),
             path.display(),
             written.join(", "),
-            path.join("samples.png").display(),
+            picture.display(),
         ),
-        json!({"event": "done", "steps": steps, "seconds": seconds, "samples_per_second": rate, "validation_loss": held_out,
-               "run": path, "written": written}),
+        json!({"event": "done", "steps": steps, "seconds": seconds, "samples_per_second": rate,
+               "validation_loss": held_out, "run": path, "written": written}),
     );
-    Ok(())
 }
 
 /// The samples of a run's own pictures: the first of seed 0, not chosen.
-fn show<N: Backbone<D>, const D: usize>(config: &RunConfig, network: &N, device: &Device) -> Result<Samples, CliError> {
+fn show<N: Backbone<D>, const D: usize>(
+    config: &RunConfig,
+    path: &FilePath,
+    network: &N,
+    device: &Device,
+) -> Result<Samples, CliError> {
     let classes = config.model.classes();
     let count = classes.map_or(POINTS, |classes| classes * PER_CLASS);
     let method = match config.sample.solver {
@@ -289,6 +358,8 @@ fn show<N: Backbone<D>, const D: usize>(config: &RunConfig, network: &N, device:
         }
         solver => method(solver, config.sample.steps),
     };
+    let device = device.clone().inner();
+    let decoder = latent::decoder(config, path, &device)?;
     let request = Request {
         count,
         classes: classes.map(|classes| (0..count).map(|i| i % classes).collect()),
@@ -299,9 +370,10 @@ fn show<N: Backbone<D>, const D: usize>(config: &RunConfig, network: &N, device:
         batch: config.sample.batch,
         span: [config.sample.start, config.sample.end],
         path: &config.path,
-        shape: config.data.shape(),
+        shape: decoder.as_ref().map_or_else(|| config.data.shape(), |decoder| decoder.shape.clone()),
+        decoder: decoder.as_ref(),
         units: config.data.units(),
-        device: device.clone().inner(),
+        device,
         frames: true,
     };
     sample(network, &request, |_| {})

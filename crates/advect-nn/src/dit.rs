@@ -1,16 +1,18 @@
 //! The diffusion transformer (DiT): the backbone of most image and latent models of today.
+//!
+//! Long, because configuration, count, initialization and network are read side by side; the network is its second half.
 
 use advect_kernels::{gated_residual, silu};
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::embedding::{ClassEmbedding, TimeEmbedding, add_class, refuse_class};
 use crate::error::{NnError, at_least_one, divides, even, multiple, positive};
 use crate::patch::{embed_patches, new_patches, unpatchify};
-use crate::position::{Positions, Rotation, sin_cos_2d};
+use crate::position::{Positions, Rotation, sin_cos_2d, stored_sin_cos_2d};
 use crate::transformer::{Activation, CrossAttention, FeedForward, Norm, QkNorm, TokenAttention, TokenNorm};
 
 /// How time, class and context enter a [`DiT`].
@@ -342,7 +344,7 @@ impl DiTConfig {
         let dit = DiT {
             patches: new_patches(self.in_channels, width, self.patch, device),
             position: match self.positions {
-                Positions::Learned => Some(Initializer::Zeros.init([self.tokens(), width], device)),
+                Positions::Learned => Some(Initializer::Zeros.init([1, self.tokens(), width], device)),
                 Positions::SinCos | Positions::Rotary => None,
             },
             time: TimeEmbedding::new(self.time_features, width, self.time_scale, device),
@@ -360,13 +362,14 @@ impl DiTConfig {
 
 /// Everything about a new network's weights, as in DiT (`initialize_weights`).
 ///
-/// - Linear layers are uniform with the variance 2 / (from + to) (Glorot and Bengio 2010), which keeps the size of signals
-///   and of gradients about the same, with zero biases; the patch embedding likewise, as a layer on flattened patches.
-/// - Embeddings (classes, learned positions, both layers of the time's) are normal with a standard deviation of 0.02, so
-///   that no condition drowns the image at first.
-/// - The modulations are zero, so each gate is, and each block is the identity; where there are no gates, the last layer of
-///   each branch is zero instead, that of a cross-attention always (as in PixArt-alpha). So depth does not amplify signal
-///   or gradient at first.
+/// - Linear layers are uniform with the variance 2 / (from + to) (Glorot and Bengio 2010), which keeps the size of
+///   signals and of gradients about the same, with zero biases; so is the patch embedding, as a layer on flattened
+///   patches.
+/// - Embeddings (classes, learned positions, both layers of the time's) are normal with a standard deviation of 0.02,
+///   so that no condition drowns the image at first.
+/// - The modulations are zero, so each gate is, and each block is the identity. Where there are no gates, the last
+///   layer of each branch is zero instead; that of a cross-attention always is (as in PixArt-alpha). So depth does not
+///   amplify signal or gradient at first.
 /// - The last layer is zero: the first loss is that of the prediction "zero".
 fn initialize(mut dit: DiT, device: &Device) -> DiT {
     let fill = |layer: &mut Linear, kind: Initializer| {
@@ -512,14 +515,14 @@ pub struct Probe {
 /// A diffusion transformer: an image cut into patches, each a token; blocks told the time and the class; a patch of
 /// output from each token.
 ///
-/// Peebles and Xie 2023, with the weights and the arithmetic of their code; SiT (Ma et al. 2024) is the same network. The
-/// options of [`DiTConfig`] whose defaults are not DiT's came later.
+/// Peebles and Xie 2023, with the weights and the arithmetic of their code; SiT (Ma et al. 2024) is the same network,
+/// and what is not a default of [`DiTConfig`] came later.
 #[derive(Module, Debug)]
 pub struct DiT {
     /// From a patch to a token: a convolution with window and stride of a patch.
     pub patches: Conv2d,
-    /// Learned positions, `[tokens, width]`.
-    pub position: Option<Param<Tensor<2>>>,
+    /// Learned positions, `[1, tokens, width]`.
+    pub position: Option<Param<Tensor<3>>>,
     /// The time as a vector.
     pub time: TimeEmbedding,
     /// The class as a vector.
@@ -545,14 +548,16 @@ impl DiT {
     /// The network's output for images `x` at times `t`.
     ///
     /// What the output means (a velocity, noise, a score) is the training objective's choice. So is class dropout: a
-    /// training loop that replaces some classes by the null class gets the unconditional network with the conditional one.
+    /// training loop that replaces some classes by the null class gets the unconditional network along with the
+    /// conditional one.
     ///
     /// # Shapes
     ///
     /// - `x`: `[batch, in_channels, height, width]`, multiples of the patch: the configured size, or another one unless
     ///   positions are learned
     /// - `t`: `[batch]`, in `[0, 1]`; or `[1]`, one time for the whole batch, which is cheaper
-    /// - `class`: `[batch]`, each in `0 ..= classes`, `classes` being the null class; `None` is the null class for every row
+    /// - `class`: `[batch]`, each in `0 ..= classes`, `classes` being the null class; `None` is the null class for every
+    ///   row
     /// - output: `[batch, out_channels, height, width]`
     ///
     /// # Panics
@@ -610,7 +615,8 @@ impl DiT {
 
         let time = self.time.forward(t); // [batch or 1, width]
         let (mut x, signal) = match &self.modulation {
-            Some(_) => (x, silu(add_class(time, self.class.as_ref(), class))), // [batch or 1, width]: every block starts with it
+            // Every modulation starts with SiLU.
+            Some(_) => (x, silu(add_class(time, self.class.as_ref(), class))), // [batch or 1, width]
             None => (self.append(x, &time, class), time),                      // [batch, tokens + 1 or 2, width]
         };
         let rotation = self.rotation(&x, grid);
@@ -635,19 +641,30 @@ impl DiT {
         (unpatchify(x, grid, patch), features) // [batch, out_channels, height, width]
     }
 
+    /// The positions that the original stores as `pos_embed` and this network computes, `[1, tokens, width]` in f32,
+    /// for the configured size; `None` if they are learned or rotary.
+    pub fn fixed_positions(&self) -> Option<TensorData> {
+        let [width, _, patch, _] = self.patches.weight.lazy_shape().dims();
+        let grid = self.size.map(|size| size / patch);
+        (self.positions == Positions::SinCos).then(|| stored_sin_cos_2d(grid, width))
+    }
+
     /// Adds positions, unless they are rotary: `[batch, tokens, width]` to the same.
     fn add_position(&self, x: Tensor<3>, grid: [usize; 2]) -> Tensor<3> {
         let [_, tokens, width] = x.dims();
         let position = match (self.positions, &self.position) {
-            (Positions::SinCos, _) => sin_cos_2d(grid, width, (&x.device(), x.dtype())), // [tokens, width]
+            (Positions::SinCos, _) => {
+                let position = sin_cos_2d(grid, width, (&x.device(), x.dtype())); // [tokens, width]
+                position.unsqueeze::<3>() // [1, tokens, width]
+            }
             (Positions::Learned, Some(position)) => {
-                let [places, _] = position.dims();
+                let [_, places, _] = position.dims();
                 assert_eq!(tokens, places, "learned positions are for images of the size {:?} only", self.size);
-                position.val() // [tokens, width]
+                position.val() // [1, tokens, width]
             }
             _ => return x, // [batch, tokens, width]
         };
-        x + position.unsqueeze_dim::<3>(0) // [batch, tokens, width]
+        x + position // [batch, tokens, width]
     }
 
     /// Puts the conditions behind the tokens: `[batch, tokens, width]` to `[batch, tokens + 1 or 2, width]`.

@@ -33,7 +33,10 @@ pub enum NnError {
         place: &'static str,
     },
     /// A size is no multiple of what it is made of.
-    #[error("`{field}` = {value} is no multiple of {factor}, but {reason}: use {} or {}", value - value % factor, value - value % factor + factor)]
+    #[error(
+        "`{field}` = {value} is no multiple of {factor}, but {reason}: use {}",
+        value.next_multiple_of(*factor)
+    )]
     NotMultiple {
         /// The configuration's field.
         field: &'static str,
@@ -70,9 +73,27 @@ pub enum NnError {
         /// The most that are allowed.
         max: usize,
     },
+    /// A block is named that the network does not have.
+    #[error("`{field}` names block {block}, but there are {blocks}: the first is 0, the last {}", blocks - 1)]
+    NoSuchBlock {
+        /// The configuration's field.
+        field: &'static str,
+        /// The block named.
+        block: usize,
+        /// The number of blocks, at least one.
+        blocks: usize,
+    },
     /// A factor that has to be finite and positive is not.
     #[error("`{field}` = {value} is not a finite positive number: 1000 is usual for images")]
     NotPositive {
+        /// The configuration's field.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// The latents of an autoencoder cannot be shifted and scaled so.
+    #[error("`{field}` = {value}, but latents become (z - shift) * scale with finite numbers and a positive scale")]
+    LatentScale {
         /// The configuration's field.
         field: &'static str,
         /// Its value.

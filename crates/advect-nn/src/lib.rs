@@ -1,7 +1,10 @@
-//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] and [`DiT`] for images and latents.
+//! Backbones for flow and diffusion models on Burn: [`Mlp`] for points, [`UNet`] and [`DiT`] for images and latents,
+//! [`MmDiT`] for images and latents with a text.
+//! And where latents come from: [`AutoencoderKl`], with what its training needs ([`Vae`], [`AutoencoderObjective`]).
 //!
 //! A backbone is a configuration, `init(&device)` and `forward(x, t, class)`. It returns its raw output: whether that is
 //! a velocity, noise or a score is the objective's choice, not the network's. Times lie in `[0, 1]`, 0 being noise.
+//! [`MmDiT`] takes the embeddings of a text in place of a class.
 //!
 //! ```
 //! use advect_nn::UNetConfig;
@@ -33,11 +36,18 @@
 pub mod checkpoint;
 
 mod attention;
+mod autoencoder;
+mod autoencoder_layout;
+mod autoencoder_loss;
+mod discriminator;
 mod dit;
+mod dit_layout;
 mod embedding;
 mod error;
 mod layers;
 mod mlp;
+mod mm_dit;
+mod mm_dit_layout;
 mod patch;
 mod position;
 mod residual;
@@ -46,10 +56,18 @@ mod unet;
 mod unet_layout;
 
 pub use attention::SelfAttention;
+pub use autoencoder::{
+    AutoencoderKl, AutoencoderKlConfig, CoderBlock, CoderLevel, CoderMiddle, Decoder, Encoder, LatentDistribution,
+};
+pub use autoencoder_loss::{AutoencoderObjective, Reconstruction, Vae, autoencoder_loss};
+pub use discriminator::{
+    PatchDiscriminator, PatchDiscriminatorConfig, PatchLayer, discriminator_hinge_loss, generator_hinge_loss,
+};
 pub use dit::{DiT, DiTBlock, DiTCondition, DiTConditioning, DiTConfig, Probe};
 pub use embedding::{ClassEmbedding, TimeEmbedding, sinusoidal};
 pub use error::NnError;
 pub use mlp::{Mlp, MlpConfig};
+pub use mm_dit::{JointBlock, JointStream, LastText, MmDiT, MmDiTConfig, PooledEmbedding, TextStream};
 pub use position::{Positions, Rotation, sin_cos_2d};
 pub use residual::{Conditioning, Resample, Resampling, ResidualBlock, Resize};
 pub use transformer::{Activation, CrossAttention, FeedForward, Norm, QkNorm, QkNorms, TokenAttention, TokenNorm};

@@ -23,10 +23,25 @@ fn frequencies(count: usize) -> impl Iterator<Item = f64> {
     (0..count).map(move |i| MAX_PERIOD.powf(-(i as f64) / count as f64))
 }
 
+/// The places of a grid along one axis.
+fn places(count: usize) -> Vec<f64> {
+    (0..count).map(|place| place as f64).collect()
+}
+
+/// Sines, then cosines, of places on one axis: `features` numbers (even) for each.
+fn sin_cos(places: &[f64], features: usize) -> Vec<f64> {
+    let mut table = Vec::with_capacity(places.len() * features);
+    for place in places {
+        table.extend(frequencies(features / 2).map(|w| (place * w).sin()));
+        table.extend(frequencies(features / 2).map(|w| (place * w).cos()));
+    }
+    table
+}
+
 /// Sines and cosines of the places of a grid.
 ///
-/// The positions of DiT (Peebles and Xie 2023; `get_2d_sincos_pos_embed` of MAE, He et al. 2022): with q = `features` / 4
-/// and w_i = 10,000^(-i/q), i = 0 .. q - 1, the token at (row r, column c) gets
+/// The positions of DiT (Peebles and Xie 2023; `get_2d_sincos_pos_embed` of MAE, He et al. 2022): with
+/// q = `features` / 4 and w_i = 10,000^(-i/q), i = 0 .. q - 1, the token at (row r, column c) gets
 /// (sin(c w_i), cos(c w_i), sin(r w_i), cos(r w_i)), each part q numbers. Columns come first, as in these checkpoints.
 ///
 /// `features` is a multiple of four.
@@ -35,18 +50,32 @@ fn frequencies(count: usize) -> impl Iterator<Item = f64> {
 ///
 /// - output: `[rows * columns, features]`, row by row
 pub fn sin_cos_2d([rows, columns]: [usize; 2], features: usize, options: (&Device, DType)) -> Tensor<2> {
+    sin_cos_at([&places(rows), &places(columns)], features, options)
+}
+
+/// [`sin_cos_2d`] for rows and columns at any coordinates.
+pub(crate) fn sin_cos_at([rows, columns]: [&[f64]; 2], features: usize, options: (&Device, DType)) -> Tensor<2> {
     let half = features / 2;
-    let axis = |count: usize| {
-        let mut table = Vec::with_capacity(count * half);
-        for place in 0..count {
-            table.extend(frequencies(half / 2).map(|w| (place as f64 * w).sin()));
-            table.extend(frequencies(half / 2).map(|w| (place as f64 * w).cos()));
-        }
-        Tensor::<2>::from_data(TensorData::new(table, [count, half]), options) // [count, half]
+    let axis = |places: &[f64]| {
+        Tensor::<2>::from_data(TensorData::new(sin_cos(places, half), [places.len(), half]), options) // [count, half]
     };
-    let by_column = axis(columns).unsqueeze_dim::<3>(0).expand([rows, columns, half]); // [rows, columns, half]
-    let by_row = axis(rows).unsqueeze_dim::<3>(1).expand([rows, columns, half]); // [rows, columns, half]
-    Tensor::cat(vec![by_column, by_row], 2).reshape([rows * columns, features]) // [rows * columns, features]
+    let grid = [rows.len(), columns.len(), half];
+    let by_column = axis(columns).unsqueeze_dim::<3>(0).expand(grid); // [rows, columns, half]
+    let by_row = axis(rows).unsqueeze_dim::<3>(1).expand(grid); // [rows, columns, half]
+    Tensor::cat(vec![by_column, by_row], 2).reshape([rows.len() * columns.len(), features]) // [rows * columns, features]
+}
+
+/// [`sin_cos_2d`] as the checkpoints of DiT store it: `[1, rows * columns, features]` in f32.
+pub(crate) fn stored_sin_cos_2d([rows, columns]: [usize; 2], features: usize) -> TensorData {
+    let half = features / 2;
+    let (by_row, by_column) = (sin_cos(&places(rows), half), sin_cos(&places(columns), half));
+    let mut table = Vec::with_capacity(rows * columns * features);
+    for token in 0..rows * columns {
+        let (row, column) = (token / columns, token % columns);
+        table.extend_from_slice(&by_column[column * half..][..half]);
+        table.extend_from_slice(&by_row[row * half..][..half]);
+    }
+    TensorData::new(table, [1, rows * columns, features]).convert::<f32>()
 }
 
 /// Axial rotary positions of a grid: pairs of features turned in their plane, so that scores depend on differences of
@@ -97,6 +126,7 @@ impl Rotation {
         let sin = self.sin.clone().unsqueeze::<4>(); // [1, 1, tokens, size / 2]
         let turned_a = a.clone() * cos.clone() - b.clone() * sin.clone(); // [batch, heads, tokens, size / 2]
         let turned_b = a * sin + b * cos; // [batch, heads, tokens, size / 2]
-        Tensor::stack::<5>(vec![turned_a, turned_b], 4).reshape([batch, heads, tokens, size]) // [batch, heads, tokens, size]
+        let turned = Tensor::stack::<5>(vec![turned_a, turned_b], 4); // [batch, heads, tokens, size / 2, 2]
+        turned.reshape([batch, heads, tokens, size]) // [batch, heads, tokens, size]
     }
 }

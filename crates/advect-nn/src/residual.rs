@@ -215,7 +215,7 @@ fn halve(x: Tensor<4>) -> Tensor<4> {
 }
 
 /// The nearest pixel, on a grid of `size`.
-fn enlarge(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+pub(crate) fn enlarge(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     // For sizes of 2 n or 2 n - 1 this repeats each pixel twice and drops the surplus (pixel i comes from i / 2).
     interpolate(x, InterpolateOptions::new(InterpolateMode::Nearest).with_align_corners(false).with_output_size(size)) // [batch, channels, ..size]
 }

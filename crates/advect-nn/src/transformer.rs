@@ -23,8 +23,8 @@ pub enum Norm {
 
 /// Whether the queries and keys of each head are normalized, with a learned gain, before they meet.
 ///
-/// Keeps the scores bounded in large networks and in half precision (Dehghani et al. 2023, section 2; Esser et al. 2024,
-/// section 5.3.2).
+/// Keeps the scores bounded in large networks and in half precision (Dehghani et al. 2023, section 2; Esser et al.
+/// 2024, section 5.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QkNorm {
@@ -191,15 +191,7 @@ impl TokenAttention {
     ///
     /// If the rotation is for another number of tokens.
     pub fn forward(&self, x: Tensor<3>, rotation: Option<&Rotation>) -> Tensor<3> {
-        let heads = self.heads;
-        let qkv = split_heads(self.qkv.forward(x), 3 * heads); // [batch, 3 * heads, tokens, size]
-        let q = qkv.clone().narrow(1, 0, heads); // [batch, heads, tokens, size]
-        let k = qkv.clone().narrow(1, heads, heads); // [batch, heads, tokens, size]
-        let v = qkv.narrow(1, 2 * heads, heads); // [batch, heads, tokens, size]
-        let (q, k) = match &self.norm {
-            Some(norm) => (norm.q.forward(q), norm.k.forward(k)), // [batch, heads, tokens, size]
-            None => (q, k),                                       // [batch, heads, tokens, size]
-        };
+        let [q, k, v] = project(&self.qkv, self.norm.as_ref(), self.heads, x); // [batch, heads, tokens, size]
         let (q, k) = match rotation {
             Some(rotation) => (rotation.apply(q), rotation.apply(k)), // [batch, heads, tokens, size]
             None => (q, k),                                           // [batch, heads, tokens, size]
@@ -257,6 +249,23 @@ impl CrossAttention {
     }
 }
 
+/// Queries, keys and values of tokens.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, tokens, width]`
+/// - output: `[batch, heads, tokens, size]` each
+pub(crate) fn project(qkv: &Linear, norm: Option<&QkNorms>, heads: usize, x: Tensor<3>) -> [Tensor<4>; 3] {
+    let qkv = split_heads(qkv.forward(x), 3 * heads); // [batch, 3 * heads, tokens, size]
+    let q = qkv.clone().narrow(1, 0, heads); // [batch, heads, tokens, size]
+    let k = qkv.clone().narrow(1, heads, heads); // [batch, heads, tokens, size]
+    let v = qkv.narrow(1, 2 * heads, heads); // [batch, heads, tokens, size]
+    match norm {
+        Some(norm) => [norm.q.forward(q), norm.k.forward(k), v], // [batch, heads, tokens, size]
+        None => [q, k, v],                                       // [batch, heads, tokens, size]
+    }
+}
+
 /// `[batch, tokens, heads * size]` to `[batch, heads, tokens, size]`.
 fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
     let [batch, tokens, width] = x.dims();
@@ -264,7 +273,7 @@ fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
 }
 
 /// `[batch, heads, tokens, size]` to `[batch, tokens, heads * size]`.
-fn merge_heads(x: Tensor<4>) -> Tensor<3> {
+pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
     let [batch, heads, tokens, size] = x.dims();
     x.swap_dims(1, 2).reshape([batch, tokens, heads * size])
 }

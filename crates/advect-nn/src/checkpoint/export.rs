@@ -40,10 +40,16 @@ impl Exporter<'_> {
     /// Splits our parameter into theirs.
     fn split(&mut self, slot: &Slot, data: TensorData) -> Result<(), String> {
         let dtype = data.dtype();
-        let bytes = match (slot.form, &data.shape().to_vec()[..]) {
-            (Form::Linear | Form::Conv1x1, &[from, to]) => transpose(data.as_bytes(), [from, to], dtype.size()),
+        let mut bytes = match (slot.form, &data.shape().to_vec()[..]) {
+            (Form::Linear | Form::Conv1x1 | Form::Swapped, &[from, to]) => {
+                transpose(data.as_bytes(), [from, to], dtype.size())
+            }
             _ => data.as_bytes().to_vec(),
         };
+        if slot.form == Form::Swapped {
+            let half = bytes.len() / 2;
+            bytes.rotate_left(half);
+        }
         let parts = if slot.copies { 1 } else { slot.theirs.len() };
         let size = bytes.len() / parts.max(1);
         for (index, name) in slot.theirs.iter().enumerate() {

@@ -49,6 +49,11 @@ impl Row {
     pub const fn conv1x1(ours: &'static str, theirs: &'static [&'static str]) -> Self {
         Self { ours, theirs, form: Form::Conv1x1 }
     }
+
+    /// A row of [`Form::Swapped`].
+    pub const fn swapped(ours: &'static str, theirs: &'static [&'static str]) -> Self {
+        Self { ours, theirs, form: Form::Swapped }
+    }
 }
 
 /// How their numbers are arranged, compared with ours.
@@ -60,6 +65,9 @@ pub enum Form {
     Linear,
     /// Theirs is a convolution `[out, in, 1, 1]`, ours a linear layer `[in, out]`.
     Conv1x1,
+    /// A linear layer's weight (theirs is `[out, in]`, ours `[in, out]`) or bias whose two halves of outputs come in the
+    /// other order: scale and shift there, shift and scale here.
+    Swapped,
 }
 
 /// A tensor of theirs that we compute rather than learn, such as sinusoidal positions.

@@ -62,7 +62,9 @@ pub fn load_with<M: Module, S: Source + ?Sized>(
     let manifest = source.manifest();
     mapping.check(&manifest)?;
     for constant in layout.constants {
-        if let Some(entry) = manifest.get(constant.theirs) {
+        // A network that learns it has a row for it.
+        let learned = mapping.slots.values().any(|slot| slot.theirs.iter().any(|name| name == constant.theirs));
+        if let Some(entry) = manifest.get(constant.theirs).filter(|_| !learned) {
             let known = Known { ours: &mapping.shapes, theirs: Some(&entry.shape) };
             check_constant(constant, &known, source)?;
         }
@@ -179,7 +181,13 @@ impl<S: Source + ?Sized> Loader<'_, S> {
             rest.iter().for_each(|part| joined.extend_from_slice(part.as_bytes()));
             bytes = Some(joined);
         }
-        if let (Form::Linear | Form::Conv1x1, &[from, to]) = (slot.form, &shape[..]) {
+        if slot.form == Form::Swapped {
+            let mut swapped = bytes.unwrap_or_else(|| data.as_bytes().to_vec());
+            let half = swapped.len() / 2;
+            swapped.rotate_left(half);
+            bytes = Some(swapped);
+        }
+        if let (Form::Linear | Form::Conv1x1 | Form::Swapped, &[from, to]) = (slot.form, &shape[..]) {
             let theirs = bytes.as_deref().unwrap_or(data.as_bytes());
             bytes = Some(transpose(theirs, [to, from], dtype.size()));
         }

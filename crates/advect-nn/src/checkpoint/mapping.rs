@@ -103,6 +103,8 @@ fn their_shape(form: Form, ours: &[usize], parts: usize) -> Option<Vec<usize>> {
     let mut shape = match (form, ours) {
         (Form::Same, shape) => shape.to_vec(),
         (Form::Linear, &[from, to]) => vec![to, from],
+        (Form::Swapped, &[to]) if to.is_multiple_of(2) => vec![to],
+        (Form::Swapped, &[from, to]) if to.is_multiple_of(2) => vec![to, from],
         (Form::Conv1x1, &[from, to]) => vec![to, from, 1, 1],
         _ => return None,
     };

@@ -1,6 +1,6 @@
 //! Output and gradients against diffusers' `UNet2DModel` with the same weights, in f32.
 
-use advect_nn::{Conditioning, Resampling, UNetConfig};
+use advect_nn::{Conditioning, Resampling, UNet, UNetConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -14,7 +14,7 @@ fn check(name: &str, config: &UNetConfig) {
     assert_eq!(network.num_params(), fixture.parameters, "{name}");
     assert_eq!(config.num_params(), fixture.parameters, "{name}");
 
-    let network = fixture.load(network);
+    let network = fixture.load(network, &UNet::LAYOUT);
     let x = fixture.get("x").tensor::<4>(&device).require_grad();
     let t = fixture.get("t").tensor::<1>(&device).require_grad();
     let class = fixture.find("class").map(|class| {
@@ -29,7 +29,7 @@ fn check(name: &str, config: &UNetConfig) {
     let gradients = (output * fixture.get("cotangent").tensor::<4>(&device)).sum().backward();
     assert_close("gradient by x", &x.grad(&gradients).unwrap().into_data(), &fixture.get("grad/x").values);
     assert_close("gradient by t", &t.grad(&gradients).unwrap().into_data(), &fixture.get("grad/t").values);
-    fixture.check_gradients(network, &gradients);
+    fixture.check_gradients(network, &UNet::LAYOUT, &gradients);
 }
 
 #[test]

@@ -1,10 +1,9 @@
-//! Reads the files of `tools/fixtures-nn/generate.py`.
+//! Reads the files of the scripts in `tools/fixtures-nn`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use advect_nn::UNet;
-use advect_nn::checkpoint::{self, Tensors};
+use advect_nn::checkpoint::{self, Layout, Tensors};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
@@ -71,8 +70,8 @@ impl Fixture {
     }
 
     /// The network with the fixture's weights: every parameter of ours from some of theirs, and none of theirs left over.
-    pub(crate) fn load(&self, network: UNet) -> UNet {
-        checkpoint::load(network, &UNet::LAYOUT, &self.weights()).unwrap()
+    pub(crate) fn load<M: Module>(&self, network: M, layout: &Layout) -> M {
+        checkpoint::load(network, layout, &self.weights()).unwrap()
     }
 
     /// The weights under diffusers' names.
@@ -82,14 +81,14 @@ impl Fixture {
     }
 
     /// Compares the gradients of all parameters: the norms of all, and the values of those that the fixture has.
-    pub(crate) fn check_gradients(&self, network: UNet, gradients: &Gradients) {
-        let gradients = checkpoint::export(&network.map(&mut Derivatives(gradients)), &UNet::LAYOUT).unwrap();
+    pub(crate) fn check_gradients<M: Module>(&self, network: M, layout: &Layout, gradients: &Gradients) {
+        let gradients = checkpoint::export(&network.map(&mut Derivatives(gradients)), layout).unwrap();
         assert_eq!(gradients.len(), self.count("norms/"), "gradient norms of diffusers that were not compared");
         let mut full = 0;
         for (name, gradient) in &gradients {
             let norm = values(gradient).iter().map(|x| x * x).sum::<f64>().sqrt();
-            // A bias of the keys shifts all scores of a query by the same number: its gradient is rounding.
-            if !name.ends_with("to_k.bias") {
+            // A bias of all keys shifts all scores of a query by the same number: its gradient is rounding.
+            if !["to_k.bias", "k_norm.bias"].iter().any(|bias| name.ends_with(bias)) {
                 let expected = &self.get(&format!("norms/{name}")).values;
                 assert_close(&format!("norm of the gradient of {name}"), &TensorData::from([norm]), expected);
             }
