@@ -24,6 +24,7 @@ pub(crate) fn all(source: &dyn Source) -> Tensors {
 /// The network of `tools/fixtures-nn/checkpoint.py`, from the configuration that diffusers wrote.
 pub(crate) fn unet() -> (UNetConfig, Checkpoint) {
     let folder = Folder::open(&path("unet")).unwrap();
+    assert_eq!(folder.layout().name, UNet::LAYOUT.name);
     let Backbone::UNet { config, size } = folder.backbone else { panic!("{:?}", folder.backbone) };
     assert_eq!(size, Some([8, 8]));
     (config, folder.checkpoint)

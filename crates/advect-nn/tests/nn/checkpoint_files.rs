@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use advect_nn::checkpoint::{Backbone, Checkpoint, CheckpointError, Folder, Source};
-use advect_nn::{Conditioning, DiTConfig, Resampling, UNetConfig};
+use advect_nn::{AutoencoderKlConfig, Conditioning, DiTConfig, MmDiTConfig, Resampling, UNetConfig};
 use burn::tensor::DType;
 
 use crate::checkpoint::{all, path, unet};
@@ -311,4 +311,51 @@ fn configurations_of_diffusers_are_ours() {
     });
     let found = Backbone::from_json(&text.to_string(), Path::new("config.json")).unwrap();
     assert_eq!(found, Backbone::DiT(DiTConfig::xl(2)));
+
+    // Those of Stable Diffusion 3 medium, 3.5 medium and large, as published.
+    let sd3 = |layers: usize, heads: usize, positions: usize, more: serde_json::Value| {
+        let mut text = json!({
+            "_class_name": "SD3Transformer2DModel", "_diffusers_version": "0.29.0.dev0", "attention_head_dim": 64,
+            "caption_projection_dim": 64 * heads, "in_channels": 16, "joint_attention_dim": 4096, "num_attention_heads":
+            heads, "num_layers": layers, "out_channels": 16, "patch_size": 2, "pooled_projection_dim": 2048,
+            "pos_embed_max_size": positions, "sample_size": 128,
+        });
+        text.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Backbone::from_json(&text.to_string(), Path::new("config.json")).unwrap()
+    };
+    assert_eq!(sd3(24, 24, 192, json!({})), Backbone::MmDiT(MmDiTConfig::sd3_medium()));
+    let dual = json!({"qk_norm": "rms_norm", "dual_attention_layers": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]});
+    assert_eq!(sd3(24, 24, 384, dual), Backbone::MmDiT(MmDiTConfig::sd35_medium()));
+    let large = json!({"qk_norm": "rms_norm", "dual_attention_layers": []});
+    assert_eq!(sd3(38, 38, 192, large), Backbone::MmDiT(MmDiTConfig::sd35_large()));
+
+    // Those of the autoencoders.
+    let vae = |more: serde_json::Value| {
+        let mut text = json!({
+            "_class_name": "AutoencoderKL", "_diffusers_version": "0.4.2", "act_fn": "silu",
+            "block_out_channels": [128, 256, 512, 512], "in_channels": 3, "out_channels": 3, "latent_channels": 4,
+            "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
+            "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
+            "layers_per_block": 2, "norm_num_groups": 32, "sample_size": 256,
+        });
+        text.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Backbone::from_json(&text.to_string(), Path::new("config.json"))
+    };
+    assert_eq!(vae(json!({})).unwrap(), Backbone::AutoencoderKl(AutoencoderKlConfig::sd1()));
+    let xl = json!({"scaling_factor": 0.13025, "force_upcast": true, "latents_mean": null, "latents_std": null});
+    assert_eq!(vae(xl).unwrap(), Backbone::AutoencoderKl(AutoencoderKlConfig::sdxl()));
+    let three = json!({
+        "latent_channels": 16, "scaling_factor": 1.5305, "shift_factor": 0.0609, "use_quant_conv": false,
+        "use_post_quant_conv": false, "force_upcast": true, "mid_block_add_attention": true,
+    });
+    assert_eq!(vae(three).unwrap(), Backbone::AutoencoderKl(AutoencoderKlConfig::sd3()));
+    for (key, value) in [
+        ("latents_mean", json!([0.0, 0.0, 0.0, 0.0])),
+        ("use_post_quant_conv", json!(false)),
+        ("out_channels", json!(1)),
+        ("up_block_types", json!(["UpDecoderBlock2D"])),
+    ] {
+        let error = vae(json!({ key: value })).unwrap_err();
+        assert!(matches!(&error, CheckpointError::Config { key: found, .. } if found == key), "{error}");
+    }
 }

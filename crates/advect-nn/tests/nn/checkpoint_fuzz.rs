@@ -199,7 +199,7 @@ fn mutated_files_never_panic() {
     assert_eq!(run(0..20_000), 20_000);
 }
 
-/// `ADVECT_FUZZ_SECONDS=600 cargo test --release -p advect-nn --test nn -- --ignored --nocapture mutated_files_for_long`
+/// See CONTRIBUTING.md.
 #[test]
 #[ignore = "runs for as long as it is told to"]
 fn mutated_files_for_long() {
