@@ -6,20 +6,22 @@ use serde_json::{Value, json};
 
 use super::config::Entries;
 use super::file::OpenFile;
-use super::{Checkpoint, CheckpointError};
-use crate::{Conditioning, DiTConfig, NnError, Resampling, UNetConfig};
+use super::{Checkpoint, CheckpointError, Layout, Source};
+use crate::{
+    AutoencoderKl, AutoencoderKlConfig, Conditioning, DiT, DiTConfig, MmDiT, MmDiTConfig, NnError, QkNorm, Resampling,
+    UNet, UNetConfig,
+};
 
 /// A network that diffusers saved (`save_pretrained`): what it is, and its weights.
 ///
 /// ```no_run
-/// use advect_nn::UNet;
 /// use advect_nn::checkpoint::{Backbone, Folder, load};
 /// use burn::tensor::Device;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let folder = Folder::open("unet".as_ref())?;
 /// if let Backbone::UNet { config, .. } = &folder.backbone {
-///     let unet = load(config.init(&Device::flex())?, &UNet::LAYOUT, &folder.checkpoint)?;
+///     let unet = load(config.init(&Device::flex())?, &folder.layout(), &folder.checkpoint)?;
 /// }
 /// # Ok(())
 /// # }
@@ -45,6 +47,10 @@ pub enum Backbone {
     },
     /// `DiTTransformer2DModel`. Its times run from 0 (data) to 999 (noise).
     DiT(DiTConfig),
+    /// `SD3Transformer2DModel`. Its times run from 0 (data) to 1000 (noise).
+    MmDiT(MmDiTConfig),
+    /// `AutoencoderKL`.
+    AutoencoderKl(AutoencoderKlConfig),
 }
 
 /// The weights' names, best first.
@@ -84,6 +90,22 @@ impl Folder {
         let weights = weights.ok_or_else(|| damaged("it has no diffusion_pytorch_model.safetensors"))?;
         Ok(Self { backbone, checkpoint: Checkpoint::open(&weights)? })
     }
+
+    /// The names of its weights.
+    pub fn layout(&self) -> Layout {
+        match &self.backbone {
+            Backbone::UNet { .. } => UNet::LAYOUT,
+            Backbone::DiT(_) => DiT::LAYOUT_DIFFUSERS,
+            Backbone::MmDiT(_) => MmDiT::LAYOUT,
+            // The configuration does not tell which version wrote the weights.
+            Backbone::AutoencoderKl(_)
+                if self.checkpoint.manifest().keys().any(|name| name.contains(".proj_attn.")) =>
+            {
+                AutoencoderKl::DIFFUSERS_OLD
+            }
+            Backbone::AutoencoderKl(_) => AutoencoderKl::DIFFUSERS,
+        }
+    }
 }
 
 impl Backbone {
@@ -97,7 +119,13 @@ impl Backbone {
         match class.as_str() {
             Some("UNet2DModel") => unet(entries),
             Some("DiTTransformer2DModel" | "Transformer2DModel") => dit(entries),
-            _ => Err(entries.refuse("_class_name", &class, "known are UNet2DModel and DiTTransformer2DModel")),
+            Some("SD3Transformer2DModel") => mm_dit(entries),
+            Some("AutoencoderKL") => autoencoder(entries),
+            _ => Err(entries.refuse(
+                "_class_name",
+                &class,
+                "known are UNet2DModel, DiTTransformer2DModel, SD3Transformer2DModel and AutoencoderKL",
+            )),
         }
     }
 }
@@ -275,4 +303,79 @@ fn dit(mut entries: Entries) -> Result<Backbone, CheckpointError> {
     let checked = config.validate();
     valid(entries, checked)?;
     Ok(Backbone::DiT(config))
+}
+
+/// `SD3Transformer2DModel`.
+fn mm_dit(mut entries: Entries) -> Result<Backbone, CheckpointError> {
+    let e = &mut entries;
+    let heads: usize = e.take("num_attention_heads", json!(18))?;
+    let head: usize = e.take("attention_head_dim", json!(64))?;
+    let Some(width) = heads.checked_mul(head) else {
+        return Err(e.refuse("attention_head_dim", &json!(head), "the width would be too large"));
+    };
+    // The text is added to nothing and joined to the image: it has to be as wide.
+    let text: usize = e.take("caption_projection_dim", json!(1152))?;
+    if text != width {
+        return Err(e.refuse(
+            "caption_projection_dim",
+            &json!(text),
+            format!("it has to be {width}, as the heads say"),
+        ));
+    }
+    let qk_norm = match e.expect("qk_norm", &[Value::Null, json!("rms_norm")])? {
+        Value::Null => QkNorm::Off,
+        _ => QkNorm::Rms,
+    };
+    let patch: usize = e.take("patch_size", json!(2))?;
+    let size: usize = e.take("sample_size", json!(128))?;
+    let in_channels = e.take("in_channels", json!(16))?;
+    let config = MmDiTConfig::new(in_channels, e.take("num_layers", json!(18))?, heads)
+        .with_out_channels(e.take::<Option<usize>>("out_channels", json!(16))?.unwrap_or(in_channels))
+        .with_head_channels(head)
+        .with_text_features(e.take("joint_attention_dim", json!(4096))?)
+        .with_pooled_features(e.take("pooled_projection_dim", json!(2048))?)
+        .with_patch(patch)
+        .with_positions(e.take("pos_embed_max_size", json!(96))?)
+        .with_position_span(size.checked_div(patch).unwrap_or(0))
+        .with_qk_norm(qk_norm)
+        .with_dual_attention(e.take("dual_attention_layers", json!([]))?);
+    let checked = config.validate();
+    valid(entries, checked)?;
+    Ok(Backbone::MmDiT(config))
+}
+
+/// `AutoencoderKL`.
+fn autoencoder(mut entries: Entries) -> Result<Backbone, CheckpointError> {
+    let e = &mut entries;
+    for (key, values) in [
+        ("act_fn", [json!("silu"), json!("swish")].as_slice()),
+        // Latents normalized channel by channel.
+        ("latents_mean", &[Value::Null]),
+        ("latents_std", &[Value::Null]),
+    ] {
+        e.expect(key, values)?;
+    }
+    // The size is that of training; upcasting is a matter of how it is run.
+    e.ignore(&["sample_size", "force_upcast"]);
+    let (channels, multipliers) = e.multipliers("block_out_channels", json!([64]))?;
+    for (key, name) in [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")] {
+        let names: Vec<String> = e.take(key, json!([name]))?;
+        if names.len() != multipliers.len() || names.iter().any(|found| found != name) {
+            return Err(e.refuse(key, &json!(names), format!("it has to be `{name}` for each level")));
+        }
+    }
+    let in_channels: usize = e.take("in_channels", json!(3))?;
+    e.expect("out_channels", &[json!(in_channels)])?;
+    let quant_convs: bool = e.take("use_quant_conv", json!(true))?;
+    e.expect("use_post_quant_conv", &[json!(quant_convs)])?;
+    let shift: Option<f64> = e.take("shift_factor", Value::Null)?;
+    let config = AutoencoderKlConfig::new(in_channels, channels, multipliers, e.take("latent_channels", json!(4))?)
+        .with_blocks(e.take("layers_per_block", json!(1))?)
+        .with_groups(e.take("norm_num_groups", json!(32))?)
+        .with_attention(e.take("mid_block_add_attention", json!(true))?)
+        .with_quant_convs(quant_convs)
+        .with_latent_scale(shift.unwrap_or(0.0), e.take("scaling_factor", json!(0.18215))?);
+    let checked = config.validate();
+    valid(entries, checked)?;
+    Ok(Backbone::AutoencoderKl(config))
 }

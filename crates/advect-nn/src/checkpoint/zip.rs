@@ -30,6 +30,9 @@ pub(crate) fn entries<F: Read + Seek>(file: &mut F, length: u64) -> Result<BTree
     let tail = read_at(file, tail_start..length).map_err(failed)?;
     let end = tail.windows(4).rposition(|window| window == b"PK\x05\x06").ok_or_else(cut)?;
     let field = |at, size| number(&tail, end + at, size);
+    if field(20, 2).ok_or_else(cut)? + 22 > (tail.len() - end) as u64 {
+        return Err(cut());
+    }
     let (mut size, mut start) = (field(12, 4).ok_or_else(cut)?, field(16, 4).ok_or_else(cut)?);
     // Beyond 4 GiB: a locator before it says where the long end record is.
     if let Some(locator) = end.checked_sub(20)

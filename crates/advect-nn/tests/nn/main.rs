@@ -7,6 +7,9 @@
 )]
 
 mod autoencoder;
+mod checkpoint;
+mod checkpoint_files;
+mod checkpoint_fuzz;
 mod config;
 mod diffusers;
 mod dit;
