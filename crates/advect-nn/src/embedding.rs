@@ -5,6 +5,8 @@ use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::error::{NnError, at_least_one, even, positive};
+
 /// Sinusoidal features of a time.
 ///
 /// Vaswani et al. 2017, section 3.5, in the order of diffusion models (guided-diffusion's `timestep_embedding`): with
@@ -65,6 +67,74 @@ impl TimeEmbedding {
         let x = sinusoidal(t * self.scale, self.features, MAX_PERIOD); // [batch, features]
         let x = silu(self.linear_1.forward(x)); // [batch, size]
         self.linear_2.forward(x) // [batch, size]
+    }
+}
+
+/// A few numbers as one learned vector: the sinusoidal features of each side by side, linear, SiLU, linear.
+///
+/// - One number: the guidance scale that a distilled network is told (Meng et al. 2023, section 3.1), as FLUX.1 has it:
+///   256 features, scale 1000.
+/// - Two or six: the resolution of an image, or its original size, crop and target size in pixels ("micro-conditioning",
+///   Podell et al. 2023, SDXL, section 2.2, which concatenates 256 features of each).
+///
+/// Add what comes out to the embedding of the time.
+///
+/// ```
+/// use advect_nn::NumberEmbedding;
+/// use burn::tensor::{Device, Tensor};
+///
+/// # fn main() -> Result<(), advect_nn::NnError> {
+/// let device = Device::flex();
+/// let resolution = NumberEmbedding::new(2, 256, 384, 1.0, &device)?;
+/// let sizes = Tensor::<2>::from_floats([[512.0, 768.0], [256.0, 256.0]], &device); // [batch, numbers]: height, width
+/// assert_eq!(resolution.forward(sizes).dims(), [2, 384]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Module, Debug)]
+pub struct NumberEmbedding {
+    /// `[numbers * features, size]`.
+    pub linear_1: Linear,
+    /// `[size, size]`.
+    pub linear_2: Linear,
+    /// The sinusoidal features of each number.
+    pub features: usize,
+    /// What a number is multiplied with to become an angle in radians.
+    pub scale: f64,
+}
+
+impl NumberEmbedding {
+    /// An embedding of `numbers` numbers, with `features` features (even) of each, into `size` numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`NnError`] for a size of zero, an odd number of features, or a scale that is not finite and positive.
+    pub fn new(numbers: usize, features: usize, size: usize, scale: f64, device: &Device) -> Result<Self, NnError> {
+        at_least_one("numbers", numbers)?;
+        at_least_one("features", features)?;
+        at_least_one("size", size)?;
+        even("features", features)?;
+        positive("scale", scale)?;
+        Ok(Self {
+            linear_1: LinearConfig::new(numbers * features, size).init(device),
+            linear_2: LinearConfig::new(size, size).init(device),
+            features,
+            scale,
+        })
+    }
+
+    /// Embeds the numbers of each row.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, numbers]`
+    /// - output: `[batch, size]`
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let [batch, numbers] = x.dims();
+        let angles = x.reshape([batch * numbers]) * self.scale; // [batch * numbers]
+        let y = sinusoidal(angles, self.features, MAX_PERIOD); // [batch * numbers, features]
+        let y = y.reshape([batch, numbers * self.features]); // [batch, numbers * features]
+        self.linear_2.forward(silu(self.linear_1.forward(y))) // [batch, size]
     }
 }
 

@@ -44,6 +44,7 @@ mod dit;
 mod dit_layout;
 mod embedding;
 mod error;
+mod fourier;
 mod layers;
 mod mlp;
 mod mm_dit;
@@ -64,8 +65,9 @@ pub use discriminator::{
     PatchDiscriminator, PatchDiscriminatorConfig, PatchLayer, discriminator_hinge_loss, generator_hinge_loss,
 };
 pub use dit::{DiT, DiTBlock, DiTCondition, DiTConditioning, DiTConfig, Probe};
-pub use embedding::{ClassEmbedding, TimeEmbedding, sinusoidal};
+pub use embedding::{ClassEmbedding, NumberEmbedding, TimeEmbedding, sinusoidal};
 pub use error::NnError;
+pub use fourier::{FourierFeatures, Frequencies};
 pub use mlp::{Mlp, MlpConfig};
 pub use mm_dit::{JointBlock, JointStream, LastText, MmDiT, MmDiTConfig, PooledEmbedding, TextStream};
 pub use position::{Positions, Rotation, sin_cos_2d};

@@ -1,6 +1,7 @@
-//! The sinusoidal features in closed form.
+//! The features of numbers in closed form.
 
-use advect_nn::sinusoidal;
+use advect_nn::{FourierFeatures, Frequencies, NnError, NumberEmbedding, sinusoidal};
+use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::fixture::values;
@@ -46,4 +47,61 @@ fn each_pair_is_on_the_unit_circle_and_turns_at_its_own_speed() {
             );
         }
     }
+}
+
+#[test]
+fn fourier_features_in_closed_form() {
+    let device = Device::flex();
+    let mut fourier = FourierFeatures::new(5, 1.0, Frequencies::Fixed, &device);
+    assert_eq!(fourier.frequencies.val().dims(), [2], "an odd number of features is rounded down");
+    fourier.frequencies = Param::from_tensor(Tensor::from_floats([0.25, 1.0], &device));
+    // At t = 1/2 an eighth of a turn and half a turn: sqrt(2) (cos 45, cos 180, sin 45, sin 180); at t = -1 a quarter back and one back.
+    let found = values(&fourier.forward(Tensor::from_floats([0.5, -1.0], &device)).into_data());
+    let root = std::f64::consts::SQRT_2;
+    let expected = [1.0, -root, 1.0, 0.0, 0.0, root, -root, 0.0];
+    assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+}
+
+#[test]
+fn frequencies_are_spread_as_told_and_learned_or_not() {
+    let device = Device::flex().autodiff();
+    let t = Tensor::<1>::from_floats([0.3, 0.7], &device);
+    for (frequencies, learned) in [(Frequencies::Fixed, false), (Frequencies::Learned, true)] {
+        let fourier = FourierFeatures::new(20_000, 3.0, frequencies, &device);
+        let gradients = fourier.forward(t.clone().require_grad()).sum().backward();
+        assert_eq!(fourier.frequencies.val().grad(&gradients).is_some(), learned);
+        let drawn = values(&fourier.frequencies.val().into_data());
+        let (n, mean) = (drawn.len() as f64, drawn.iter().sum::<f64>() / drawn.len() as f64);
+        let deviation = (drawn.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / n).sqrt();
+        // Four standard errors of 10,000 draws: 3 / 100 and 3 / sqrt(20,000).
+        assert!(mean.abs() < 0.12 && (deviation - 3.0).abs() < 0.085, "mean {mean}, deviation {deviation}");
+    }
+}
+
+#[test]
+fn numbers_are_embedded_one_after_the_other() {
+    let device = Device::flex();
+    let embedding = NumberEmbedding::new(2, 4, 3, 0.5, &device).unwrap();
+    assert_eq!(embedding.num_params(), 2 * 4 * 3 + 3 + 3 * 3 + 3);
+    let found = values(&embedding.forward(Tensor::from_floats([[3.0, -2.0]], &device)).into_data());
+    // In f64, from the weights: features of 1.5 and of -1 at the frequencies 1 and 1/100.
+    let features: Vec<f64> =
+        [1.5_f64, -1.0].iter().flat_map(|&a| [a.cos(), (a / 100.0).cos(), a.sin(), (a / 100.0).sin()]).collect();
+    let apply = |weight: Vec<f64>, bias: Vec<f64>, x: &[f64]| -> Vec<f64> {
+        let to = bias.len();
+        (0..to).map(|j| bias[j] + x.iter().enumerate().map(|(i, x)| x * weight[i * to + j]).sum::<f64>()).collect()
+    };
+    let of = |layer: &burn::nn::Linear| {
+        (values(&layer.weight.val().into_data()), values(&layer.bias.as_ref().unwrap().val().into_data()))
+    };
+    let ((w1, b1), (w2, b2)) = (of(&embedding.linear_1), of(&embedding.linear_2));
+    let hidden: Vec<f64> = apply(w1, b1, &features).iter().map(|z| z / (1.0 + (-z).exp())).collect();
+    let expected = apply(w2, b2, &hidden);
+    assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {expected:?}");
+
+    assert_eq!(
+        NumberEmbedding::new(1, 3, 8, 1.0, &device).unwrap_err(),
+        NnError::OddFeatures { field: "features", features: 3 }
+    );
+    assert_eq!(NumberEmbedding::new(0, 4, 8, 1.0, &device).unwrap_err(), NnError::Zero { field: "numbers" });
 }
