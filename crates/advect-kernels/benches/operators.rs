@@ -1,6 +1,9 @@
 //! The operators against Burn's own on the CPU, forward and with the backward pass; each pair is compared before it is timed.
-use advect_kernels::{conv2d, group_norm_silu, silu};
-use burn::tensor::{Device, Distribution, Tensor, activation, module, ops::ConvOptions};
+use advect_kernels::{
+    attention, conv2d, gated_residual, gelu, gelu_tanh, group_norm_silu, layer_norm, modulated_layer_norm, rms_norm,
+    silu,
+};
+use burn::tensor::{Device, Distribution, Tensor, activation, module, ops::AttentionModuleOptions, ops::ConvOptions};
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use std::hint::black_box;
 
@@ -46,18 +49,89 @@ fn assert_close<const D: usize>(name: &str, ours: Tensor<D>, burn: Tensor<D>) {
 
 fn activations(c: &mut Criterion) {
     compare::<1>(c, "silu 1M", [1 << 20], &silu, &activation::silu);
+    compare::<1>(c, "gelu 1M", [1 << 20], &gelu, &activation::gelu);
+    compare::<1>(c, "gelu tanh 1M", [1 << 20], &gelu_tanh, &activation::gelu_approximate);
+}
+
+/// A parameter that is tracked with a tracked input and constant with a constant one: what a training step and a sampling step do.
+fn parameter<const D: usize, const P: usize>(value: Tensor<P>) -> impl Fn(&Tensor<D>) -> Tensor<P> {
+    move |x| if x.is_require_grad() { value.clone().autodiff().require_grad() } else { value.clone() }
+}
+
+fn rows(c: &mut Criterion) {
+    let device = Device::flex();
+    let random = |rows, features| Tensor::<2>::random([rows, features], Distribution::Normal(0.0, 1.0), &device);
+    let centred = |x: Tensor<3>| {
+        let x = x.clone() - x.mean_dim(2);
+        let variance = (x.clone() * x.clone()).mean_dim(2);
+        x / (variance + 1e-6).sqrt()
+    };
+    for shape in [[1, 1000, 1000], [256, 49, 128], [4, 256, 384]] {
+        let [batch, _, features] = shape;
+        let [gamma, beta] = [1, 2].map(|_| parameter::<3, 1>(random(1, features).reshape([features])));
+        let ours = |x: Tensor<3>| {
+            let (gamma, beta) = (gamma(&x), beta(&x));
+            layer_norm(x, gamma, beta, 1e-6)
+        };
+        let burn = |x: Tensor<3>| {
+            let (gamma, beta) = (gamma(&x).unsqueeze(), beta(&x).unsqueeze());
+            centred(x) * gamma + beta
+        };
+        compare::<3>(c, &format!("layer norm {shape:?}"), shape, &ours, &burn);
+        let ours = |x: Tensor<3>| {
+            let gamma = gamma(&x);
+            rms_norm(x, gamma, 1e-6)
+        };
+        let burn = |x: Tensor<3>| {
+            let (gamma, square) = (gamma(&x).unsqueeze(), (x.clone() * x.clone()).mean_dim(2));
+            x / (square + 1e-6).sqrt() * gamma
+        };
+        compare::<3>(c, &format!("rms norm {shape:?}"), shape, &ours, &burn);
+        let [shift, scale] = [1, 2].map(|_| parameter::<3, 2>(random(batch, features)));
+        let ours = |x: Tensor<3>| {
+            let (shift, scale) = (shift(&x), scale(&x));
+            modulated_layer_norm(x, shift, scale, 1e-6)
+        };
+        let burn = |x: Tensor<3>| {
+            let (shift, scale) = (shift(&x).unsqueeze_dim::<3>(1), scale(&x).unsqueeze_dim::<3>(1));
+            centred(x) * (scale + 1.0) + shift
+        };
+        compare::<3>(c, &format!("modulated layer norm {shape:?}"), shape, &ours, &burn);
+        let branch = parameter::<3, 3>(Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device));
+        let ours = |x: Tensor<3>| {
+            let (gate, branch) = (scale(&x), branch(&x));
+            gated_residual(x, gate, branch)
+        };
+        let burn = |x: Tensor<3>| {
+            let (gate, branch) = (scale(&x).unsqueeze_dim::<3>(1), branch(&x));
+            x + branch * gate
+        };
+        compare::<3>(c, &format!("gated residual {shape:?}"), shape, &ours, &burn);
+    }
+}
+
+fn attentions(c: &mut Criterion) {
+    let burn = |q: Tensor<4>, k: Tensor<4>, v: Tensor<4>| {
+        module::attention(q, k, v, None, None, AttentionModuleOptions::default())
+    };
+    for shape in [[32, 6, 64, 64], [4, 6, 256, 64], [256, 4, 49, 32], [1, 1, 1024, 128]] {
+        let [k, v] =
+            [1, 2].map(|_| parameter::<4, 4>(Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())));
+        let ours = |q: Tensor<4>| {
+            let (k, v) = (k(&q), v(&q));
+            attention(q, k, v)
+        };
+        let burn = |q: Tensor<4>| {
+            let (k, v) = (k(&q), v(&q));
+            burn(q, k, v)
+        };
+        compare::<4>(c, &format!("attention {shape:?}"), shape, &ours, &burn);
+    }
 }
 
 fn norms(c: &mut Criterion) {
     for shape in [[128, 64, 8, 8], [64, 64, 16, 16]] {
-        let parameter = |value| {
-            let tensor = Tensor::<1>::full([64], value, &Device::flex());
-            // Tracked with a tracked input, constant with a constant one: what a training step and a sampling step do.
-            move |x: &Tensor<4>| {
-                if x.is_require_grad() { tensor.clone().autodiff().require_grad() } else { tensor.clone() }
-            }
-        };
-        let (gamma, beta) = (parameter(1.1), parameter(0.2));
+        let [gamma, beta] = [1.1, 0.2].map(|value| parameter::<4, 1>(Tensor::full([64], value, &Device::flex())));
         let burn = |x: Tensor<4>| {
             let [b, ch, h, w] = x.dims();
             let (gamma, beta) = (gamma(&x).reshape([1, ch, 1, 1]), beta(&x).reshape([1, ch, 1, 1]));
@@ -109,6 +183,6 @@ fn convolutions(c: &mut Criterion) {
 criterion_group! {
     name = operators;
     config = Criterion::default().sample_size(30).warm_up_time(std::time::Duration::from_millis(500)).measurement_time(std::time::Duration::from_secs(2));
-    targets = activations, norms, convolutions
+    targets = activations, rows, norms, attentions, convolutions
 }
 criterion_main!(operators);

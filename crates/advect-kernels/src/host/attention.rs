@@ -1,9 +1,9 @@
 //! Scaled dot-product attention and its gradients, head by head: a few queries at a time against all keys, so that memory grows with the sequence and not
 //! with its square.
 use super::activation::exp_of_negative;
-use super::buffer::{Shared, filled_by};
-use super::lanes::{load, store};
-use super::matrix::{Left, Right, Target, lanes, multiply};
+use super::buffer::{Lines, Shared, filled_by};
+use super::lanes::{SQUARE, load, store, transpose_square};
+use super::matrix::{Left, Right, Target, VECTORS, lanes, multiply};
 use rayon::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, Simd, SimdOp};
@@ -176,13 +176,13 @@ fn added(mut parts: Vec<f32>, len: usize) -> Vec<f32> {
 /// The working memory of a thread.
 #[derive(Default)]
 struct Scratch {
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    rows: Vec<f32>,
-    queries: Vec<f32>,
-    gradients: Vec<f32>,
-    scores: Vec<f32>,
-    slopes: Vec<f32>,
+    keys: Lines,
+    values: Lines,
+    rows: Lines,
+    queries: Lines,
+    gradients: Lines,
+    scores: Lines,
+    slopes: Lines,
 }
 
 /// Some queries of a head against all of its keys.
@@ -199,6 +199,7 @@ struct Head<'a> {
 }
 
 impl Head<'_> {
+    /// What scores are multiplied with.
     fn scale(&self) -> f32 {
         1.0 / (self.of.size as f32).sqrt()
     }
@@ -214,36 +215,39 @@ impl Head<'_> {
         ((self.head[0] * tokens + token) * step + self.head[1] * size, step)
     }
 
-    /// The tokens of this head one behind the other, multiplied with `factor`, each filled up to whole vectors.
+    /// The tokens of this head as rows of a right matrix.
     ///
     /// # Safety
     ///
     /// There are `count` tokens from `first` on.
-    unsafe fn copy(&self, of: Heads<'_>, first: usize, count: usize, size: usize, factor: f32, out: &mut Vec<f32>) {
-        let padded = size.next_multiple_of(self.lanes);
-        out.resize(count * padded, 0.0);
+    unsafe fn rows(&self, of: Heads<'_>, [first, count, size]: [usize; 3], out: &mut Lines) -> Right {
+        let panel = VECTORS * self.lanes;
+        let out = out.reserve(size.next_multiple_of(panel) * count).as_mut_ptr();
         // SAFETY: as the caller promises.
         unsafe {
             let source = of.token(self.head, first);
-            Copy { source, step: of.strides[2], count, size, factor, out: out.as_mut_ptr(), padded }.dispatch();
+            Copy { source, step: of.strides[2], count, size, out }.dispatch();
         }
+        Right { start: out, panel_step: panel * count, depth_step: panel }
     }
 
-    /// The tokens as columns, multiplied with `factor`: `[size, tokens]`, filled up to whole vectors.
+    /// The keys or values of this head as columns of a right matrix.
     ///
     /// # Safety
     ///
-    /// There are `count` tokens.
-    unsafe fn transpose(&self, of: Heads<'_>, count: usize, size: usize, factor: f32, out: &mut Vec<f32>) {
-        let padded = count.next_multiple_of(self.lanes);
-        out.resize(size * padded, 0.0);
-        for token in 0..count {
-            // SAFETY: as the caller promises.
-            let values = unsafe { std::slice::from_raw_parts(of.token(self.head, token), size) };
-            for (value, out) in values.iter().zip(out[token..].iter_mut().step_by(padded)) {
-                *out = value * factor;
+    /// They have `size` elements.
+    unsafe fn columns(&self, of: Heads<'_>, size: usize, out: &mut Lines) -> Right {
+        let panel = VECTORS * self.lanes;
+        let out = out.reserve(self.of.keys.next_multiple_of(panel) * size).as_mut_ptr();
+        // SAFETY: as the caller promises; the columns of all panels have been reserved.
+        unsafe {
+            for first in (0..self.of.keys).step_by(panel) {
+                let (source, count) = (of.token(self.head, first), panel.min(self.of.keys - first));
+                let (step, out) = (of.strides[2], out.add(first * size));
+                Transpose { source, step, count, size, out, panel }.dispatch();
             }
         }
+        Right { start: out, panel_step: panel * size, depth_step: panel }
     }
 
     /// Writes the outputs of the queries.
@@ -253,19 +257,17 @@ impl Head<'_> {
     /// `out` is the output, `[batch, queries, heads, width]`; nobody else writes those of these queries.
     unsafe fn forward(&self, scratch: &mut Scratch, out: Shared) {
         let Attention { queries, keys, size, width, .. } = *self.of;
-        let Scratch { keys: columns, values, scores, .. } = scratch;
         let (pitch, block) = (self.pitch(), self.of.block());
-        scores.resize(block * pitch, 0.0);
-        // SAFETY: the buffers have been made large enough here, and the tokens are those of the tensors.
+        let scores = scratch.scores.reserve(block * pitch).as_mut_ptr();
+        // SAFETY: the tokens are those of the tensors, and the buffers have been made as large as their matrices.
         unsafe {
-            self.transpose(self.k, keys, size, self.scale(), columns);
-            self.copy(self.v, 0, keys, width, 1.0, values);
+            let columns = self.columns(self.k, size, &mut scratch.keys);
+            let values = self.rows(self.v, [0, keys, width], &mut scratch.values);
             for first in (self.first..self.first + self.count).step_by(block) {
                 let rows = block.min(self.first + self.count - first);
-                self.scores(self.q, first, rows, size, columns, scores);
-                Softmax { scores: scores.as_mut_ptr(), rows, keys, pitch }.dispatch();
-                let weights = Left { start: scores.as_ptr(), row_step: pitch, depth_step: 1 };
-                let values = Right { start: values.as_ptr(), depth_step: width.next_multiple_of(self.lanes) };
+                self.products(self.q, [first, rows, size], columns, scores);
+                Softmax { scores, rows, keys, pitch, scale: self.scale() }.dispatch();
+                let weights = Left { start: scores, row_step: pitch, depth_step: 1 };
                 let (start, row_step) = self.place(queries, first, width);
                 multiply(rows, keys, width, weights, values, Target { start: out.at(start), row_step, add: false });
             }
@@ -276,78 +278,101 @@ impl Head<'_> {
     ///
     /// # Safety
     ///
-    /// There are `rows` tokens from `first` on, and `columns` come from [`Self::transpose`].
-    unsafe fn scores(&self, of: Heads<'_>, first: usize, rows: usize, size: usize, columns: &[f32], out: &mut [f32]) {
-        let keys = self.of.keys;
+    /// There are `rows` tokens from `first` on, and `out` has as many rows.
+    unsafe fn products(&self, of: Heads<'_>, [first, rows, size]: [usize; 3], columns: Right, out: *mut f32) {
         // SAFETY: as the caller promises.
         unsafe {
             let left = Left { start: of.token(self.head, first), row_step: of.strides[2], depth_step: 1 };
-            let right = Right { start: columns.as_ptr(), depth_step: keys.next_multiple_of(self.lanes) };
-            let target = Target { start: out.as_mut_ptr(), row_step: self.pitch(), add: false };
-            multiply(rows, size, keys, left, right, target);
+            let target = Target { start: out, row_step: self.pitch(), add: false };
+            multiply(rows, size, self.of.keys, left, columns, target);
         }
     }
 
     /// Writes the gradients of the queries, and what they add to the gradients of keys and values.
     ///
-    /// With P the softmax of the scores S and G the gradient of the output: dV = P^T G, dP = G V^T, dS = P (dP - sum(P dP)), dQ = dS K, dK = dS^T Q.
+    /// With P the softmax of the scores S scale and G the gradient of the output: dV = P^T G, dP = G V^T, dS = P (dP - sum(P dP)) scale, dQ = dS K,
+    /// dK = dS^T Q.
     ///
     /// # Safety
     ///
     /// `dq`, `dk` and `dv` are the gradients, `[batch, tokens, heads, size]`; nobody else writes those of these queries and of this head's keys and values.
     unsafe fn backward(&self, scratch: &mut Scratch, gradient: Heads<'_>, dq: Shared, dk: Shared, dv: Shared) {
         let Attention { queries, keys, size, width, .. } = *self.of;
-        let Scratch { keys: columns, values, rows: key_rows, queries: query_rows, gradients, scores, slopes } = scratch;
         let (pitch, block, scale) = (self.pitch(), self.of.block(), self.scale());
-        let [size_step, width_step] = [size, width].map(|size| size.next_multiple_of(self.lanes));
-        scores.resize(block * pitch, 0.0);
-        slopes.resize(block * pitch, 0.0);
-        // SAFETY: the buffers have been made large enough here, and the tokens are those of the tensors.
+        let weights = scratch.scores.reserve(block * pitch).as_mut_ptr();
+        let slopes = scratch.slopes.reserve(block * pitch).as_mut_ptr();
+        let ((dk_start, dk_step), (dv_start, dv_step)) = (self.place(keys, 0, size), self.place(keys, 0, width));
+        // SAFETY: the tokens are those of the tensors, and the buffers have been made as large as their matrices.
         unsafe {
-            self.transpose(self.k, keys, size, scale, columns);
-            self.transpose(self.v, keys, width, 1.0, values);
-            self.copy(self.k, 0, keys, size, scale, key_rows);
-            let (dk_start, dk_step) = self.place(keys, 0, size);
-            let (dv_start, dv_step) = self.place(keys, 0, width);
+            let key_columns = self.columns(self.k, size, &mut scratch.keys);
+            let value_columns = self.columns(self.v, width, &mut scratch.values);
+            let key_rows = self.rows(self.k, [0, keys, size], &mut scratch.rows);
             for first in (self.first..self.first + self.count).step_by(block) {
                 let rows = block.min(self.first + self.count - first);
                 let add = first > self.first;
-                self.scores(self.q, first, rows, size, columns, scores);
-                self.scores(gradient, first, rows, width, values, slopes);
-                let (weights, differences) = (scores.as_mut_ptr(), slopes.as_mut_ptr());
-                Softmax { scores: weights, rows, keys, pitch }.dispatch();
-                SoftmaxBackward { weights, slopes: differences, rows, keys, pitch }.dispatch();
+                self.products(self.q, [first, rows, size], key_columns, weights);
+                self.products(gradient, [first, rows, width], value_columns, slopes);
+                Softmax { scores: weights, rows, keys, pitch, scale }.dispatch();
+                SoftmaxBackward { weights, slopes, rows, keys, pitch, scale }.dispatch();
 
-                self.copy(gradient, first, rows, width, 1.0, gradients);
-                let by_key = Left { start: scores.as_ptr(), row_step: 1, depth_step: pitch };
-                let right = Right { start: gradients.as_ptr(), depth_step: width_step };
+                let by_key = |start: *mut f32| Left { start, row_step: 1, depth_step: pitch };
+                let outputs = self.rows(gradient, [first, rows, width], &mut scratch.gradients);
                 let target = Target { start: dv.at(dv_start), row_step: dv_step, add };
-                multiply(keys, rows, width, by_key, right, target);
+                multiply(keys, rows, width, by_key(weights), outputs, target);
 
-                self.copy(self.q, first, rows, size, scale, query_rows);
-                let by_key = Left { start: slopes.as_ptr(), row_step: 1, depth_step: pitch };
-                let right = Right { start: query_rows.as_ptr(), depth_step: size_step };
+                let query_rows = self.rows(self.q, [first, rows, size], &mut scratch.queries);
                 let target = Target { start: dk.at(dk_start), row_step: dk_step, add };
-                multiply(keys, rows, size, by_key, right, target);
+                multiply(keys, rows, size, by_key(slopes), query_rows, target);
 
-                let by_query = Left { start: slopes.as_ptr(), row_step: pitch, depth_step: 1 };
-                let right = Right { start: key_rows.as_ptr(), depth_step: size_step };
+                let by_query = Left { start: slopes, row_step: pitch, depth_step: 1 };
                 let (start, row_step) = self.place(queries, first, size);
-                multiply(rows, keys, size, by_query, right, Target { start: dq.at(start), row_step, add: false });
+                multiply(rows, keys, size, by_query, key_rows, Target { start: dq.at(start), row_step, add: false });
             }
         }
     }
 }
 
-/// Tokens copied to rows of `padded` elements.
+/// Tokens turned into columns: `out[i, token] = token[i]`, with `panel` elements from one i to the next.
+struct Transpose {
+    source: *const f32,
+    step: usize,
+    count: usize,
+    size: usize,
+    out: *mut f32,
+    panel: usize,
+}
+
+impl SimdOp for Transpose {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _: I) {
+        let Self { source, step, count, size, out, panel } = self;
+        let (squares_down, squares_right) = (count / SQUARE * SQUARE, size / SQUARE * SQUARE);
+        // SAFETY: there are `count` tokens of `size` elements, and as many columns.
+        unsafe {
+            for token in (0..squares_down).step_by(SQUARE) {
+                for i in (0..squares_right).step_by(SQUARE) {
+                    transpose_square(source.add(token * step + i), step, out.add(i * panel + token), panel);
+                }
+            }
+            for token in 0..count {
+                // What the squares left over.
+                for i in if token < squares_down { squares_right } else { 0 }..size {
+                    *out.add(i * panel + token) = *source.add(token * step + i);
+                }
+            }
+        }
+    }
+}
+
+/// Tokens copied to panels of [`VECTORS`] vectors.
 struct Copy {
     source: *const f32,
     step: usize,
     count: usize,
     size: usize,
-    factor: f32,
     out: *mut f32,
-    padded: usize,
 }
 
 impl SimdOp for Copy {
@@ -356,25 +381,27 @@ impl SimdOp for Copy {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let ops = isa.f32();
-        let factor = ops.splat(self.factor);
+        let panel = VECTORS * ops.len();
         for token in 0..self.count {
             for at in (0..self.size).step_by(ops.len()) {
-                // SAFETY: each token has `size` elements, and each row of the output has room for whole vectors of them.
+                // SAFETY: each token has `size` elements, and each panel of the output has room for whole vectors of all tokens.
                 unsafe {
                     let values = load(ops, self.source.add(token * self.step + at), self.size - at);
-                    ops.store_ptr(ops.mul(values, factor), self.out.add(token * self.padded + at));
+                    let place = at / panel * panel * self.count + token * panel + at % panel;
+                    ops.store_ptr(values, self.out.add(place));
                 }
             }
         }
     }
 }
 
-/// The softmax of each row of the scores, in place.
+/// The softmax of each row of the scores, multiplied with the scale, in place.
 struct Softmax {
     scores: *mut f32,
     rows: usize,
     keys: usize,
     pitch: usize,
+    scale: f32,
 }
 
 impl SimdOp for Softmax {
@@ -383,7 +410,7 @@ impl SimdOp for Softmax {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let ops = isa.f32();
-        let lanes = ops.len();
+        let (lanes, scale) = (ops.len(), ops.splat(self.scale));
         for row in 0..self.rows {
             // SAFETY: each row has `keys` elements, of which `left` are left.
             unsafe {
@@ -403,7 +430,7 @@ impl SimdOp for Softmax {
                 let mut at = 0;
                 while at < self.keys {
                     let left = self.keys - at;
-                    let value = exp_of_negative(isa, ops.sub(load(ops, scores.add(at), left), most));
+                    let value = exp_of_negative(isa, ops.mul(ops.sub(load(ops, scores.add(at), left), most), scale));
                     store(ops, value, scores.add(at), left);
                     let counts =
                         if left >= lanes { value } else { ops.select(value, ops.zero(), ops.first_n_mask(left)) };
@@ -435,13 +462,14 @@ fn largest<S: Simd<Elem = f32>>(vector: S, mut len: usize) -> f32 {
     values[0]
 }
 
-/// The gradient of the scores from that of their softmax, in its place: `P (dP - sum(P dP))`, row by row.
+/// The gradient of the products of queries and keys from that of the softmax, in its place: `P (dP - sum(P dP)) scale`, row by row.
 struct SoftmaxBackward {
     weights: *const f32,
     slopes: *mut f32,
     rows: usize,
     keys: usize,
     pitch: usize,
+    scale: f32,
 }
 
 impl SimdOp for SoftmaxBackward {
@@ -461,12 +489,13 @@ impl SimdOp for SoftmaxBackward {
                     sum = ops.mul_add(load(ops, weights.add(at), left), load(ops, slopes.add(at), left), sum);
                     at += ops.len();
                 }
-                let mean = ops.splat(ops.sum(sum));
+                let (mean, scale) = (ops.splat(ops.sum(sum)), ops.splat(self.scale));
                 let mut at = 0;
                 while at < self.keys {
                     let left = self.keys - at;
                     let slope = ops.sub(load(ops, slopes.add(at), left), mean);
-                    store(ops, ops.mul(load(ops, weights.add(at), left), slope), slopes.add(at), left);
+                    let weight = ops.mul(load(ops, weights.add(at), left), scale);
+                    store(ops, ops.mul(weight, slope), slopes.add(at), left);
                     at += ops.len();
                 }
             }

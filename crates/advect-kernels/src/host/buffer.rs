@@ -35,3 +35,25 @@ impl Shared {
         unsafe { self.0.add(count) }
     }
 }
+
+/// Floats that begin at a line of the cache, so that a vector never lies in two.
+#[derive(Default)]
+pub(super) struct Lines(Vec<Line>);
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; LINE]);
+
+const LINE: usize = 16;
+
+impl Lines {
+    /// Makes room for `len` floats, which keep what they were, or are 0.
+    pub(super) fn reserve(&mut self, len: usize) -> &mut [f32] {
+        let lines = len.div_ceil(LINE);
+        if self.0.len() < lines {
+            self.0.resize(lines, Line([0.0; LINE]));
+        }
+        // SAFETY: a line is its floats, side by side without gaps.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+    }
+}

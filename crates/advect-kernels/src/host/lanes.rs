@@ -54,3 +54,38 @@ pub(super) fn sum<I: Isa>(isa: I, x: &[f32], term: impl Fn(I::F32) -> I::F32) ->
     }
     ops.sum(ops.add(ops.add(sums[0], sums[1]), ops.add(sums[2], sums[3])))
 }
+
+/// Rows and columns that [`transpose_square`] turns.
+pub(super) const SQUARE: usize = 4;
+
+/// Writes the rows of a square matrix as columns: `to[j * to_step + i] = from[i * from_step + j]`.
+///
+/// Each processor of a family that has vectors at all has these; `rten_simd` has no such shuffles.
+///
+/// # Safety
+///
+/// `from` is valid for reads and `to` for writes of `SQUARE` floats in each of `SQUARE` rows.
+#[inline(always)]
+pub(super) unsafe fn transpose_square(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as the caller promises; SSE belongs to the architecture.
+    unsafe {
+        use std::arch::x86_64::{
+            _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
+        };
+        let [a, b, c, d] = [0, 1, 2, 3].map(|row| _mm_loadu_ps(from.add(row * from_step)));
+        let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+        _mm_storeu_ps(to, _mm_movelh_ps(ab, cd));
+        _mm_storeu_ps(to.add(to_step), _mm_movehl_ps(cd, ab));
+        let (ab, cd) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
+        _mm_storeu_ps(to.add(2 * to_step), _mm_movelh_ps(ab, cd));
+        _mm_storeu_ps(to.add(3 * to_step), _mm_movehl_ps(cd, ab));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    for i in 0..SQUARE {
+        for j in 0..SQUARE {
+            // SAFETY: as the caller promises.
+            unsafe { *to.add(j * to_step + i) = *from.add(i * from_step + j) };
+        }
+    }
+}

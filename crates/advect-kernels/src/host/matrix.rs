@@ -8,6 +8,9 @@ pub(super) const BLOCK: usize = 8;
 /// Vectors of the right matrix that are multiplied at once: 16 accumulators keep two multiply-add units of latency 4 busy and fit the registers of AVX-512.
 pub(super) const VECTORS: usize = 2;
 
+/// Steps of the depth, at most, of a part: with two vectors of AVX-512 these are 32 KiB of the right matrix.
+const DEPTH: usize = 256;
+
 /// `sums[i][j] += sum over d of a(i, d) * b(j, d)`, the products of each sum added in the order of `d`.
 ///
 /// # Safety
@@ -63,10 +66,12 @@ pub(super) struct Left {
     pub depth_step: usize,
 }
 
-/// The right matrix: the columns of step d begin at `start + d * depth_step`, side by side, and whole vectors of them can be read.
+/// The right matrix, cut into panels of [`VECTORS`] vectors of columns: those of panel p and step d begin at `start + p * panel_step + d * depth_step`, side
+/// by side, and whole vectors of them can be read.
 #[derive(Clone, Copy)]
 pub(super) struct Right {
     pub start: *const f32,
+    pub panel_step: usize,
     pub depth_step: usize,
 }
 
@@ -81,7 +86,7 @@ pub(super) struct Target {
 
 /// `target = left right` for matrices `[rows, depth]` and `[depth, columns]`.
 ///
-/// A sum takes its products in the order of the depth, so that it does not depend on where its row and column lie.
+/// A sum takes its products in the order of the depth, in parts of a length that the depth decides: it does not depend on where its row and column lie.
 ///
 /// # Safety
 ///
@@ -105,14 +110,24 @@ impl SimdOp for Multiply {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let lanes = isa.f32().len();
-        let mut column = 0;
-        // Columns outside: their part of the right matrix stays in the first-level cache.
-        while column + lanes < self.columns {
-            self.rows::<I, VECTORS>(isa, column);
-            column += VECTORS * lanes;
-        }
-        if column < self.columns {
-            self.rows::<I, 1>(isa, column);
+        // Steps and columns outside: their part of the right matrix stays in the first-level cache.
+        let steps = self.depth.div_ceil(self.depth.div_ceil(DEPTH).max(1)).max(1);
+        for first in (0..self.depth.max(1)).step_by(steps) {
+            let mut part = Self { depth: steps.min(self.depth - first), ..self };
+            // SAFETY: the matrices have these steps.
+            unsafe {
+                part.left.start = self.left.start.add(first * self.left.depth_step);
+                part.right.start = self.right.start.add(first * self.right.depth_step);
+            }
+            part.target.add |= first > 0;
+            let mut column = 0;
+            while column + lanes < self.columns {
+                part.rows::<I, VECTORS>(isa, column);
+                column += VECTORS * lanes;
+            }
+            if column < self.columns {
+                part.rows::<I, 1>(isa, column);
+            }
         }
     }
 }
@@ -144,7 +159,7 @@ impl Multiply {
             for (i, start) in starts.iter_mut().enumerate() {
                 *start = left.start.add((row + i.min(count - 1)) * left.row_step);
             }
-            let columns = right.start.add(column);
+            let columns = right.start.add(column / (VECTORS * ops.len()) * right.panel_step);
             multiply_add(
                 isa,
                 &mut sums,
