@@ -1,6 +1,6 @@
 //! The sinusoidal features in closed form.
 
-use advect_nn::sinusoidal;
+use advect_nn::{UNetConfig, sinusoidal};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::fixture::values;
@@ -46,4 +46,16 @@ fn each_pair_is_on_the_unit_circle_and_turns_at_its_own_speed() {
             );
         }
     }
+}
+
+#[test]
+fn backward_is_the_same_embedding_with_time_turned_round() {
+    let device = Device::flex();
+    let unet = UNetConfig::new(1, 32, vec![1]).with_groups(8).init(&device).unwrap();
+    let t = Tensor::<1>::from_floats([0.0, 0.25, 0.5, 0.999], &device);
+    let expected = values(&unet.time.forward(t.clone() * -1.0 + 0.999).into_data());
+    let found = values(&unet.time.clone().backward(999.0).forward(t).into_data());
+    let size = expected.iter().fold(0.0_f64, |size, x| size.max(x.abs()));
+    // Angles of up to 999 radians in f32.
+    assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 2e-4 * size), "{found:?} {expected:?}");
 }
