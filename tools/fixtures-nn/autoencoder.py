@@ -12,7 +12,9 @@ crates/advect-nn/tests/fixtures/autoencoder/
       in the metadata the parameter count and, for `four`, CompVis' name of each parameter and diffusers' older one.
     loss.safetensors      Gaussians and their divergence, log-likelihood and bound by torch.distributions.
     discriminator.safetensors   a PatchGAN of torch.nn with group norms.
-    sd.json, sd-old.json, sd-compvis.json, sd3.json, sd3-compvis.json     names, shapes and types of the published sizes.
+crates/advect-nn/tests/fixtures/manifest/
+    vae_sd.json, vae_sd_old.json, vae_sd_compvis.json, vae_sd3.json, vae_sd3_compvis.json
+        names, shapes and types of the published sizes. Stable Diffusion XL's are those of 1.x.
 Versions: requirements.txt.
 """
 
@@ -27,6 +29,7 @@ from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
 OUT = Path(__file__).resolve().parents[2] / "crates/advect-nn/tests/fixtures/autoencoder"
+MANIFESTS = OUT.parent / "manifest"
 
 
 def autoencoder(widths, *, channels, latent, blocks, groups, attention=True, quant=True):
@@ -177,8 +180,8 @@ def discriminator():
         conv(8, 16, 1), nn.GroupNorm(2, 16), nn.LeakyReLU(0.2),
         conv(16, 1, 1),
     )
-    names = {"0": "layers.0.conv", "2": "layers.1.conv", "3": "layers.1.norm", "5": "layers.2.conv", "6": "layers.2.norm",
-             "8": "conv_out"}
+    names = {"0": "layers.0.conv", "2": "layers.1.conv", "3": "layers.1.norm", "5": "layers.2.conv",
+             "6": "layers.2.norm", "8": "conv_out"}
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(3 * torch.randn_like(p) / p[0].numel() ** 0.5 if p.dim() > 1 else 0.5 + torch.randn_like(p))
@@ -192,15 +195,17 @@ def discriminator():
     losses[0].backward()
     for key, p in model.named_parameters():
         index, kind = key.split(".")
-        tensors |= {f"weight/{names[index]}.{kind}": p, f"norms/{names[index]}.{kind}": p.grad.norm()}
+        name = f"{names[index]}.{kind}"
+        tensors |= {f"weight/{name}": p, f"norms/{name}": p.grad.norm(), f"grad/{name}": p.grad}
     save("discriminator", tensors, {"parameters": str(sum(p.numel() for p in model.parameters()))})
 
 
 def manifest(name, state):
     entries = [f'"{key}":{{"shape":{json.dumps(list(state[key].shape))},"dtype":"F32"}}' for key in sorted(state)]
+    MANIFESTS.mkdir(parents=True, exist_ok=True)
     text = "{\n" + ",\n".join(entries) + "\n}\n"
     json.loads(text)
-    (OUT / f"{name}.json").write_text(text)
+    (MANIFESTS / f"{name}.json").write_text(text)
     print(f"{name}: {len(entries)} tensors, {sum(p.numel() for p in state.values())} parameters, {len(text)} bytes")
 
 
@@ -215,13 +220,13 @@ def main():
          ["encoder.conv_in.weight", "encoder.mid_block.attentions.0.to_k.weight", "quant_conv.weight"], names=True)
 
     # That of Stable Diffusion 3's, with more latent channels than the image has; two blocks, latents of odd size.
-    three = autoencoder((4, 4, 8), channels=1, latent=4, blocks=2, groups=4, quant=False)
+    three = autoencoder((4, 4, 8), channels=1, latent=4, blocks=2, groups=2, quant=False)
     case("three", three, 2, (12, 20),
          ["encoder.down_blocks.1.downsamplers.0.conv.weight", "decoder.up_blocks.0.upsamplers.0.conv.weight",
           "decoder.mid_block.attentions.0.to_out.0.weight"])
 
     # No attention. The width falls, then rises.
-    bare = autoencoder((8, 4, 8), channels=2, latent=3, blocks=1, groups=4, attention=False)
+    bare = autoencoder((8, 4, 8), channels=2, latent=3, blocks=1, groups=2, attention=False)
     case("bare", bare, 3, (8, 4),
          ["encoder.down_blocks.1.resnets.0.conv_shortcut.weight", "post_quant_conv.weight", "decoder.conv_out.weight"])
 
@@ -240,11 +245,11 @@ def main():
             return autoencoder((128, 256, 512, 512), channels=3, latent=latent, blocks=2, groups=32, quant=quant)
 
     sd, sd3 = published(4, True), published(16, False)
-    manifest("sd", sd.state_dict())
-    manifest("sd-old", old(sd))
-    manifest("sd-compvis", compvis(sd))
-    manifest("sd3", sd3.state_dict())
-    manifest("sd3-compvis", compvis(sd3))
+    manifest("vae_sd", sd.state_dict())
+    manifest("vae_sd_old", old(sd))
+    manifest("vae_sd_compvis", compvis(sd))
+    manifest("vae_sd3", sd3.state_dict())
+    manifest("vae_sd3_compvis", compvis(sd3))
 
     # The small one for MNIST, whose count the tests hold as a number.
     with torch.device("meta"):

@@ -1,22 +1,77 @@
 //! The operators made of Burn's: the bodies of every backend without a faster one, and of tensor types without a faster one.
 //!
 //! Half-precision tensors are computed in f32 where sums or exponentials would lose digits, and come back in their own type.
-use crate::kernels::{ConvSteps, NormOptions};
+use crate::kernels::{Activation, ConvSteps, NormOptions, RowOptions};
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
-use burn::tensor::{DType, FloatDType, Shape, ops::ConvOptions};
+use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
+use burn::tensor::{DType, FloatDType, Shape};
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-/// `x / (1 + exp(-x))`, and not Burn's sigmoid, which passes through f32 even for f64.
-pub(crate) fn silu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn activation<B: Backend>(x: FloatTensor<B>, function: Activation) -> FloatTensor<B> {
     let dtype = x.dtype();
     let x = widen::<B>(x);
-    let y = B::float_div(x.clone(), one_plus_exp_minus::<B>(x));
+    let y = match function {
+        Activation::Silu => silu::<B>(x),
+        Activation::Gelu => B::float_mul(x.clone(), normal_below::<B>(x)),
+        Activation::GeluTanh => {
+            let twice = twice_inner::<B>(x.clone());
+            B::float_div(x, one_plus_exp_minus::<B>(twice))
+        }
+    };
     narrow::<B>(y, dtype)
 }
 
-pub(crate) fn silu_backward<B: Backend>(x: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn activation_backward<B: Backend>(
+    x: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    function: Activation,
+) -> FloatTensor<B> {
     let dtype = x.dtype();
-    let d = silu_derivative::<B>(widen::<B>(x));
+    let x = widen::<B>(x);
+    let d = match function {
+        Activation::Silu => silu_derivative::<B>(x),
+        // P(N <= x) + x p(x), with the density p.
+        Activation::Gelu => {
+            let half_square = B::float_mul_scalar(B::float_mul(x.clone(), x.clone()), (-0.5).into());
+            let density = B::float_mul_scalar(B::float_exp(half_square), (2.0 * PI).sqrt().recip().into());
+            B::float_add(normal_below::<B>(x.clone()), B::float_mul(x, density))
+        }
+        // s + x s (1 - s) 2 u' with s = sigmoid(2 u).
+        Activation::GeluTanh => {
+            let s = B::float_recip(one_plus_exp_minus::<B>(twice_inner::<B>(x.clone())));
+            let square = B::float_mul(x.clone(), x.clone());
+            let rise = B::float_mul_scalar(square, (3.0 * GELU_CUBIC).into());
+            let rise = B::float_mul(x, B::float_add_scalar(rise, 1.0.into()));
+            let rise = B::float_mul_scalar(rise, gelu_slope().into());
+            let bend = B::float_mul(s.clone(), B::float_add_scalar(B::float_neg(s.clone()), 1.0.into()));
+            B::float_add(s, B::float_mul(bend, rise))
+        }
+    };
     narrow::<B>(B::float_mul(d, widen::<B>(gradient)), dtype)
+}
+
+const GELU_CUBIC: f64 = 0.044_715;
+
+fn gelu_slope() -> f64 {
+    2.0 * (2.0 / PI).sqrt()
+}
+
+/// `2 sqrt(2 / pi) (x + 0.044715 x^3)`.
+fn twice_inner<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let square = B::float_mul(x.clone(), x.clone());
+    let factor = B::float_add_scalar(B::float_mul_scalar(square, GELU_CUBIC.into()), 1.0.into());
+    B::float_mul_scalar(B::float_mul(x, factor), gelu_slope().into())
+}
+
+/// `P(N <= x)` for a standard normal N.
+fn normal_below<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let erf = B::float_erf(B::float_mul_scalar(x, FRAC_1_SQRT_2.into()));
+    B::float_mul_scalar(B::float_add_scalar(erf, 1.0.into()), 0.5.into())
+}
+
+/// `x / (1 + exp(-x))`, and not Burn's sigmoid, which passes through f32 even for f64.
+fn silu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_div(x.clone(), one_plus_exp_minus::<B>(x))
 }
 
 pub(crate) fn group_norm<B: Backend>(
@@ -69,6 +124,148 @@ pub(crate) fn group_norm_backward<B: Backend>(
     let centred = B::float_sub(g.clone(), B::float_mean_dim(g, 2));
     let dx = B::float_mul(B::float_sub(centred, B::float_mul(h, mean_gh)), rstd);
     (narrow::<B>(B::float_reshape(dx, shape), dtype), narrow::<B>(d_gamma, dtype), narrow::<B>(d_beta, dtype))
+}
+
+pub(crate) fn layer_norm<B: Backend>(
+    x: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    shift: FloatTensor<B>,
+    options: RowOptions,
+) -> FloatTensor<B> {
+    let (dtype, shape) = (x.dtype(), x.shape());
+    let (scale, shift) = (factor::<B>(widen::<B>(scale), &shape, options), over_rows::<B>(widen::<B>(shift), &shape));
+    let x = widen::<B>(x);
+    // With nothing to normalise, autodiff must still find its way to the parameters.
+    let h = if shape.num_elements() == 0 { x } else { normalised_rows::<B>(x, options.epsilon, true).0 };
+    narrow::<B>(B::float_add(B::float_mul(h, scale), shift), dtype)
+}
+
+/// With h the normalised input, s the scale (or 1 + scale) and g = dL/dy: dscale = sum g h, dshift = sum g,
+/// dx = (s g - mean(s g) - h mean(s g h)) / sd, the means over a row.
+pub(crate) fn layer_norm_backward<B: Backend>(
+    x: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    options: RowOptions,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let (dtype, shape, parameter) = (x.dtype(), x.shape(), scale.shape());
+    if shape.num_elements() == 0 {
+        return (x, zeros::<B>(&scale), zeros::<B>(&scale));
+    }
+    let (h, rstd) = normalised_rows::<B>(widen::<B>(x), options.epsilon, true);
+    let g = widen::<B>(gradient);
+    let d_scale = over_entries::<B>(B::float_mul(g.clone(), h.clone()), &parameter);
+    let d_shift = over_entries::<B>(g.clone(), &parameter);
+    let g = B::float_mul(g, factor::<B>(widen::<B>(scale), &shape, options));
+    let last = shape.num_dims() - 1;
+    let mean_gh = B::float_mean_dim(B::float_mul(g.clone(), h.clone()), last);
+    let centred = B::float_sub(g.clone(), B::float_mean_dim(g, last));
+    let dx = B::float_mul(B::float_sub(centred, B::float_mul(h, mean_gh)), rstd);
+    (narrow::<B>(dx, dtype), narrow::<B>(d_scale, dtype), narrow::<B>(d_shift, dtype))
+}
+
+pub(crate) fn rms_norm<B: Backend>(x: FloatTensor<B>, gamma: FloatTensor<B>, epsilon: f64) -> FloatTensor<B> {
+    let (dtype, shape) = (x.dtype(), x.shape());
+    let (x, gamma) = (widen::<B>(x), over_rows::<B>(widen::<B>(gamma), &shape));
+    let h = if shape.num_elements() == 0 { x } else { normalised_rows::<B>(x, epsilon, false).0 };
+    narrow::<B>(B::float_mul(h, gamma), dtype)
+}
+
+/// As for layer normalisation, without the mean that was not subtracted.
+pub(crate) fn rms_norm_backward<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    epsilon: f64,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let (dtype, shape, parameter) = (x.dtype(), x.shape(), gamma.shape());
+    if shape.num_elements() == 0 {
+        return (x, zeros::<B>(&gamma));
+    }
+    let (h, rstd) = normalised_rows::<B>(widen::<B>(x), epsilon, false);
+    let g = widen::<B>(gradient);
+    let d_gamma = over_entries::<B>(B::float_mul(g.clone(), h.clone()), &parameter);
+    let g = B::float_mul(g, over_rows::<B>(widen::<B>(gamma), &shape));
+    let mean_gh = B::float_mean_dim(B::float_mul(g.clone(), h.clone()), shape.num_dims() - 1);
+    let dx = B::float_mul(B::float_sub(g, B::float_mul(h, mean_gh)), rstd);
+    (narrow::<B>(dx, dtype), narrow::<B>(d_gamma, dtype))
+}
+
+pub(crate) fn modulate<B: Backend>(x: FloatTensor<B>, shift: FloatTensor<B>, scale: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = x.shape();
+    let scale = B::float_add_scalar(over_rows::<B>(scale, &shape), 1.0.into());
+    B::float_add(B::float_mul(x, scale), over_rows::<B>(shift, &shape))
+}
+
+pub(crate) fn modulate_backward<B: Backend>(
+    x: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let (shape, parameter) = (x.shape(), scale.shape());
+    if shape.num_elements() == 0 {
+        return (x, zeros::<B>(&scale), zeros::<B>(&scale));
+    }
+    let d_shift = over_entries::<B>(gradient.clone(), &parameter);
+    let d_scale = over_entries::<B>(B::float_mul(gradient.clone(), x), &parameter);
+    let scale = B::float_add_scalar(over_rows::<B>(scale, &shape), 1.0.into());
+    (B::float_mul(gradient, scale), d_shift, d_scale)
+}
+
+pub(crate) fn gated_residual<B: Backend>(x: FloatTensor<B>, gate: FloatTensor<B>, y: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = x.shape();
+    B::float_add(x, B::float_mul(y, over_rows::<B>(gate, &shape)))
+}
+
+pub(crate) fn gated_residual_backward<B: Backend>(
+    gate: FloatTensor<B>,
+    y: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let (shape, parameter) = (y.shape(), gate.shape());
+    if shape.num_elements() == 0 {
+        return (zeros::<B>(&gate), y);
+    }
+    let d_gate = over_entries::<B>(B::float_mul(gradient.clone(), y), &parameter);
+    (d_gate, B::float_mul(gradient, over_rows::<B>(gate, &shape)))
+}
+
+/// Burn's own attention, which is fused on some backends.
+pub(crate) fn attention<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, v: FloatTensor<B>) -> FloatTensor<B> {
+    let ([batch, heads, queries, _], [_, _, keys, width]) = (q.shape().dims(), v.shape().dims());
+    if q.shape().num_elements() == 0 || keys == 0 || width == 0 {
+        // No query, or nothing to find.
+        let shape = Shape::new([batch, heads, queries, width]);
+        return B::float_zeros(shape, &q.device(), FloatDType::from(q.dtype()));
+    }
+    B::attention(q, k, v, None, None, AttentionModuleOptions::default())
+}
+
+/// With P the softmax of the scores and G the gradient of the output: dV = P^T G, dP = G V^T, dS = P (dP - sum(P dP)), dQ = dS K, dK = dS^T Q.
+pub(crate) fn attention_backward<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    v: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let (dtype, size) = (q.dtype(), q.shape()[3]);
+    if q.shape().num_elements() == 0 || v.shape().num_elements() == 0 {
+        return (zeros::<B>(&q), zeros::<B>(&k), zeros::<B>(&v));
+    }
+    let [k, v, g] = [k, v, gradient].map(widen::<B>);
+    let q = B::float_mul_scalar(widen::<B>(q), (1.0 / (size as f64).sqrt()).into());
+    let transposed = |t: FloatTensor<B>| B::float_swap_dims(t, 2, 3);
+    let scores = B::float_matmul(q.clone(), transposed(k.clone()));
+    let scores = B::float_sub(scores.clone(), B::float_max_dim(scores, 3));
+    let weights = B::float_exp(scores);
+    let weights = B::float_div(weights.clone(), B::float_sum_dim(weights, 3));
+    let dv = B::float_matmul(transposed(weights.clone()), g.clone());
+    let slopes = B::float_matmul(g, transposed(v));
+    let mean = B::float_sum_dim(B::float_mul(weights.clone(), slopes.clone()), 3);
+    let slopes = B::float_mul(weights, B::float_sub(slopes, mean));
+    let dk = B::float_matmul(transposed(slopes.clone()), q);
+    let dq = B::float_mul_scalar(B::float_matmul(slopes, k), (1.0 / (size as f64).sqrt()).into());
+    (narrow::<B>(dq, dtype), narrow::<B>(dk, dtype), narrow::<B>(dv, dtype))
 }
 
 pub(crate) fn conv2d<B: Backend>(
@@ -155,6 +352,44 @@ fn normalise<B: Backend>(x: FloatTensor<B>, options: NormOptions) -> (FloatTenso
 fn affine<B: Backend>(h: FloatTensor<B>, gamma: FloatTensor<B>, beta: FloatTensor<B>, shape: &Shape) -> FloatTensor<B> {
     let channels = Shape::new([1, shape[1], 1, 1]);
     B::float_add(B::float_mul(h, B::float_reshape(gamma, channels.clone())), B::float_reshape(beta, channels))
+}
+
+/// `[features]` or `[entries, features]`, shaped to be spread over the rows of `shape`.
+fn over_rows<B: Backend>(parameter: FloatTensor<B>, shape: &Shape) -> FloatTensor<B> {
+    let own = parameter.shape();
+    let mut dims = vec![1; shape.num_dims()];
+    dims[shape.num_dims() - 1] = own[own.num_dims() - 1];
+    if own.num_dims() == 2 {
+        dims[0] = own[0];
+    }
+    B::float_reshape(parameter, Shape::from(dims))
+}
+
+/// The sum over the rows that share a parameter of shape `parameter`.
+fn over_entries<B: Backend>(x: FloatTensor<B>, parameter: &Shape) -> FloatTensor<B> {
+    let features = parameter[parameter.num_dims() - 1];
+    let entries = if parameter.num_dims() == 2 { parameter[0] } else { 1 };
+    let rows = x.shape().num_elements() / (entries * features);
+    let x = B::float_reshape(x, Shape::new([entries, rows, features]));
+    B::float_reshape(B::float_sum_dim(x, 1), parameter.clone())
+}
+
+fn factor<B: Backend>(scale: FloatTensor<B>, shape: &Shape, options: RowOptions) -> FloatTensor<B> {
+    let scale = over_rows::<B>(scale, shape);
+    if options.plus_one { B::float_add_scalar(scale, 1.0.into()) } else { scale }
+}
+
+/// The rows normalised, and one over their deviation, or over the root of their mean square where the mean stays.
+fn normalised_rows<B: Backend>(x: FloatTensor<B>, epsilon: f64, centred: bool) -> (FloatTensor<B>, FloatTensor<B>) {
+    let last = x.shape().num_dims() - 1;
+    let x = if centred { B::float_sub(x.clone(), B::float_mean_dim(x, last)) } else { x };
+    let square = B::float_mean_dim(B::float_mul(x.clone(), x.clone()), last);
+    let rstd = B::float_recip(B::float_sqrt(B::float_add_scalar(square, epsilon.into())));
+    (B::float_mul(x, rstd.clone()), rstd)
+}
+
+fn zeros<B: Backend>(like: &FloatTensor<B>) -> FloatTensor<B> {
+    B::float_zeros(like.shape(), &like.device(), FloatDType::from(like.dtype()))
 }
 
 fn widen<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {

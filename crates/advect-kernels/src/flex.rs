@@ -1,33 +1,63 @@
 //! The fast paths on Burn's Flex backend, for f32; other types take the bodies made of Burn's operators.
 use crate::composed;
-use crate::host::{conv2d, conv2d::Conv2dShape, group_norm, silu};
-use crate::kernels::{ConvSteps, Kernels, NormOptions};
+use crate::host::activation::{Gelu, GeluTanh, Silu};
+use crate::host::attention::{Attention, Heads};
+use crate::host::rows::{Add, RowAffine, RowNorm, Rows};
+use crate::host::{conv2d, conv2d::Conv2dShape, elementwise, group_norm};
+use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, Shape, TensorData};
 
+/// Evaluates an expression for the function of an [`Activation`], each with a loop of its own.
+macro_rules! with_function {
+    ($activation:expr, $f:ident => $body:expr) => {
+        match $activation {
+            Activation::Silu => {
+                let $f = Silu;
+                $body
+            }
+            Activation::Gelu => {
+                let $f = Gelu;
+                $body
+            }
+            Activation::GeluTanh => {
+                let $f = GeluTanh;
+                $body
+            }
+        }
+    };
+}
+
 impl Kernels for Flex {
-    fn silu(mut x: FlexTensor) -> FlexTensor {
+    fn activation(mut x: FlexTensor, function: Activation) -> FlexTensor {
         if let Some(values) = own(&mut x) {
-            silu::silu_in_place(values);
+            with_function!(function, f => elementwise::map_in_place(f, values));
             return x;
         }
-        let fast = || Some(tensor(silu::silu(dense(&x)?.as_slice()?), x.shape()));
-        fast().unwrap_or_else(|| composed::silu::<Self>(x.clone()))
+        let fast = || {
+            let values = dense(&x)?;
+            let values = values.as_slice()?;
+            Some(tensor(with_function!(function, f => elementwise::map(f, values)), x.shape()))
+        };
+        fast().unwrap_or_else(|| composed::activation::<Self>(x.clone(), function))
     }
 
-    fn silu_backward(x: FlexTensor, mut gradient: FlexTensor) -> FlexTensor {
+    fn activation_backward(x: FlexTensor, mut gradient: FlexTensor, function: Activation) -> FlexTensor {
         // The gradient belongs to nobody else as a rule: it makes room for the result.
         if let Some(x) = dense(&x)
             && let Some(x) = x.as_slice()
             && let Some(values) = own(&mut gradient)
         {
-            silu::silu_backward_in_place(x, values);
+            with_function!(function, f => elementwise::backward_in_place(f, x, values));
             return gradient;
         }
-        let fast =
-            || Some(tensor(silu::silu_backward(dense(&x)?.as_slice()?, dense(&gradient)?.as_slice()?), x.shape()));
-        fast().unwrap_or_else(|| composed::silu_backward::<Self>(x.clone(), gradient.clone()))
+        let fast = || {
+            let [values, gradient] = [dense(&x)?, dense(&gradient)?];
+            let (values, gradient) = (values.as_slice()?, gradient.as_slice()?);
+            Some(tensor(with_function!(function, f => elementwise::backward(f, values, gradient)), x.shape()))
+        };
+        fast().unwrap_or_else(|| composed::activation_backward::<Self>(x.clone(), gradient.clone(), function))
     }
 
     fn group_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, options: NormOptions) -> FlexTensor {
@@ -55,6 +85,133 @@ impl Kernels for Flex {
         fast().unwrap_or_else(|| {
             composed::group_norm_backward::<Self>(x.clone(), gamma.clone(), beta.clone(), gradient.clone(), options)
         })
+    }
+
+    fn row_norm(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, options: RowOptions) -> FlexTensor {
+        let fast = || {
+            let [values, scales, shifts] = [dense(&x)?, dense(&scale)?, dense(&shift)?];
+            let norm = layer(rows(&x, &scale)?, scales.as_slice()?, shifts.as_slice()?, options);
+            Some(tensor(norm.forward(values.as_slice()?), x.shape()))
+        };
+        fast().unwrap_or_else(|| composed::layer_norm::<Self>(x.clone(), scale.clone(), shift.clone(), options))
+    }
+
+    fn row_norm_backward(
+        x: FlexTensor,
+        scale: FlexTensor,
+        mut gradient: FlexTensor,
+        options: RowOptions,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let fast = |gradient: &mut FlexTensor| {
+            let [values, scales] = [dense(&x)?, dense(&scale)?];
+            let scales = scales.as_slice()?;
+            // The shift moves no gradient.
+            let norm = layer(rows(&x, &scale)?, scales, scales, options);
+            let (dx, sums) = rows_backward(&norm, values.as_slice()?, gradient)?;
+            let [d_scale, d_shift] = sums.map(|sum| tensor(sum, scale.shape()));
+            Some((dx, d_scale, d_shift))
+        };
+        fast(&mut gradient).unwrap_or_else(|| {
+            composed::layer_norm_backward::<Self>(x.clone(), scale.clone(), gradient.clone(), options)
+        })
+    }
+
+    fn rms_norm(x: FlexTensor, gamma: FlexTensor, epsilon: f64) -> FlexTensor {
+        let fast = || {
+            let [values, gammas] = [dense(&x)?, dense(&gamma)?];
+            let shift = vec![0.0; gamma.shape().num_elements()];
+            let norm = rms(rows(&x, &gamma)?, gammas.as_slice()?, &shift, epsilon);
+            Some(tensor(norm.forward(values.as_slice()?), x.shape()))
+        };
+        fast().unwrap_or_else(|| composed::rms_norm::<Self>(x.clone(), gamma.clone(), epsilon))
+    }
+
+    fn rms_norm_backward(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        mut gradient: FlexTensor,
+        epsilon: f64,
+    ) -> (FlexTensor, FlexTensor) {
+        let fast = |gradient: &mut FlexTensor| {
+            let [values, gammas] = [dense(&x)?, dense(&gamma)?];
+            let gammas = gammas.as_slice()?;
+            let norm = rms(rows(&x, &gamma)?, gammas, gammas, epsilon);
+            let (dx, [d_gamma, _]) = rows_backward(&norm, values.as_slice()?, gradient)?;
+            Some((dx, tensor(d_gamma, gamma.shape())))
+        };
+        fast(&mut gradient)
+            .unwrap_or_else(|| composed::rms_norm_backward::<Self>(x.clone(), gamma.clone(), gradient.clone(), epsilon))
+    }
+
+    fn modulate(x: FlexTensor, shift: FlexTensor, scale: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let [values, shift, scales] = [dense(&x)?, dense(&shift)?, dense(&scale)?];
+            let affine = RowAffine { rows: rows(&x, &scale)?, factor: scales.as_slice()?, offset: 1.0 };
+            Some(tensor(affine.forward(values.as_slice()?, Add::Entry(shift.as_slice()?)), x.shape()))
+        };
+        fast().unwrap_or_else(|| composed::modulate::<Self>(x.clone(), shift.clone(), scale.clone()))
+    }
+
+    fn modulate_backward(
+        x: FlexTensor,
+        scale: FlexTensor,
+        gradient: FlexTensor,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let fast = || {
+            let [values, scales, gradient] = [dense(&x)?, dense(&scale)?, dense(&gradient)?];
+            let affine = RowAffine { rows: rows(&x, &scale)?, factor: scales.as_slice()?, offset: 1.0 };
+            let (dx, sums) = affine.backward(values.as_slice()?, gradient.as_slice()?);
+            let [d_scale, d_shift] = sums.map(|sum| tensor(sum, scale.shape()));
+            Some((tensor(dx, x.shape()), d_shift, d_scale))
+        };
+        fast().unwrap_or_else(|| composed::modulate_backward::<Self>(x.clone(), scale.clone(), gradient.clone()))
+    }
+
+    fn gated_residual(x: FlexTensor, gate: FlexTensor, y: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let [values, gates, branch] = [dense(&x)?, dense(&gate)?, dense(&y)?];
+            let affine = RowAffine { rows: rows(&y, &gate)?, factor: gates.as_slice()?, offset: 0.0 };
+            Some(tensor(affine.forward(branch.as_slice()?, Add::Row(values.as_slice()?)), x.shape()))
+        };
+        fast().unwrap_or_else(|| composed::gated_residual::<Self>(x.clone(), gate.clone(), y.clone()))
+    }
+
+    fn gated_residual_backward(gate: FlexTensor, y: FlexTensor, gradient: FlexTensor) -> (FlexTensor, FlexTensor) {
+        let fast = || {
+            let [gates, branch, gradient] = [dense(&gate)?, dense(&y)?, dense(&gradient)?];
+            let affine = RowAffine { rows: rows(&y, &gate)?, factor: gates.as_slice()?, offset: 0.0 };
+            let (dy, [d_gate, _]) = affine.backward(branch.as_slice()?, gradient.as_slice()?);
+            Some((tensor(d_gate, gate.shape()), tensor(dy, y.shape())))
+        };
+        fast().unwrap_or_else(|| composed::gated_residual_backward::<Self>(gate.clone(), y.clone(), gradient.clone()))
+    }
+
+    fn dot_product_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let sizes = attention_sizes(&q, &k, &v)?;
+            let [q, k, v] = [token_rows(&q)?, token_rows(&k)?, token_rows(&v)?];
+            let y = sizes.forward(heads(&q), heads(&k), heads(&v));
+            Some(by_token(y, [sizes.batch, sizes.heads, sizes.queries, sizes.width]))
+        };
+        fast().unwrap_or_else(|| composed::attention::<Self>(q.clone(), k.clone(), v.clone()))
+    }
+
+    fn dot_product_attention_backward(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        gradient: FlexTensor,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let fast = || {
+            let sizes = attention_sizes(&q, &k, &v)?;
+            let [q, k, v, gradient] = [token_rows(&q)?, token_rows(&k)?, token_rows(&v)?, token_rows(&gradient)?];
+            let d = sizes.backward(heads(&q), heads(&k), heads(&v), heads(&gradient));
+            let Attention { batch, heads, queries, keys, size, width } = sizes;
+            let dq = by_token(d.q, [batch, heads, queries, size]);
+            Some((dq, by_token(d.k, [batch, heads, keys, size]), by_token(d.v, [batch, heads, keys, width])))
+        };
+        fast()
+            .unwrap_or_else(|| composed::attention_backward::<Self>(q.clone(), k.clone(), v.clone(), gradient.clone()))
     }
 
     fn convolution(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, steps: ConvSteps) -> FlexTensor {
@@ -132,6 +289,64 @@ fn norm<'a>(x: &FlexTensor, gamma: &'a [f32], beta: &'a [f32], options: NormOpti
     let [_, channels, height, width] = x.shape().dims();
     let NormOptions { groups, epsilon, silu } = options;
     group_norm::GroupNorm { channels, groups, pixels: height * width, gamma, beta, epsilon: epsilon as f32, silu }
+}
+
+/// How the rows of `x` share the entries of a parameter, `[features]` or `[entries, features]`; None where there is nothing to do.
+fn rows(x: &FlexTensor, parameter: &FlexTensor) -> Option<Rows> {
+    let (shape, own) = (x.shape(), parameter.shape());
+    let features = own[own.num_dims() - 1];
+    let entries = if own.num_dims() == 2 { own[0] } else { 1 };
+    let len = shape.num_elements();
+    (len > 0).then(|| Rows { features, rows: len / (entries * features), entries })
+}
+
+fn layer<'a>(rows: Rows, scale: &'a [f32], shift: &'a [f32], options: RowOptions) -> RowNorm<'a> {
+    let offset = if options.plus_one { 1.0 } else { 0.0 };
+    RowNorm { rows, scale, shift, offset, centred: true, epsilon: options.epsilon as f32 }
+}
+
+fn rms<'a>(rows: Rows, gamma: &'a [f32], shift: &'a [f32], epsilon: f64) -> RowNorm<'a> {
+    RowNorm { rows, scale: gamma, shift, offset: 0.0, centred: false, epsilon: epsilon as f32 }
+}
+
+/// The gradient of the input, in place of that of the output where nobody else holds it, and those of the parameters.
+fn rows_backward(norm: &RowNorm<'_>, x: &[f32], gradient: &mut FlexTensor) -> Option<(FlexTensor, [Vec<f32>; 2])> {
+    if let Some(values) = own(gradient) {
+        let sums = norm.backward_in_place(x, values);
+        return Some((gradient.clone(), sums));
+    }
+    let (dx, sums) = norm.backward(x, dense(gradient)?.as_slice()?);
+    Some((tensor(dx, gradient.shape()), sums))
+}
+
+/// The sizes of an attention of f32; None where there is nothing to do.
+fn attention_sizes(q: &FlexTensor, k: &FlexTensor, v: &FlexTensor) -> Option<Attention> {
+    let ([batch, heads, queries, size], [_, _, keys, width]) = (q.shape().dims(), v.shape().dims());
+    let some = [batch, heads, queries, keys, size, width].iter().all(|n| *n > 0);
+    let floats = [q, k, v].iter().all(|t| t.dtype() == DType::F32);
+    (some && floats).then_some(Attention { batch, heads, queries, keys, size, width })
+}
+
+/// The tensor `[batch, heads, tokens, size]`, copied only where the elements of a token do not lie side by side.
+fn token_rows(x: &FlexTensor) -> Option<FlexTensor> {
+    if x.dtype() != DType::F32 {
+        return None;
+    }
+    let strides = x.layout().strides();
+    let dense = (strides[3] == 1 || x.shape()[3] == 1) && strides.iter().all(|stride| *stride >= 0);
+    Some(if dense { x.clone() } else { x.to_contiguous() })
+}
+
+/// Where the tokens of such a tensor lie.
+fn heads(x: &FlexTensor) -> Heads<'_> {
+    let strides = x.layout().strides();
+    let strides = [strides[0], strides[1], strides[2]].map(isize::unsigned_abs);
+    Heads { values: &x.storage()[x.layout().start_offset()..], strides }
+}
+
+/// `[batch, heads, tokens, size]` seen in elements that lie as `[batch, tokens, heads, size]`: the order in which heads are joined again.
+fn by_token(values: Vec<f32>, [batch, heads, tokens, size]: [usize; 4]) -> FlexTensor {
+    tensor(values, Shape::new([batch, tokens, heads, size])).transpose(1, 2)
 }
 
 fn conv_shape(x: &FlexTensor, weight: &FlexTensor, steps: ConvSteps) -> Option<Conv2dShape> {

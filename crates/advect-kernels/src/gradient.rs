@@ -1,5 +1,5 @@
 //! The backward passes: steps of Burn's autodiff that call the backward operators of the backend inside.
-use crate::kernels::{ConvSteps, Kernels, NormOptions};
+use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions};
 use burn::backend::Autodiff;
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
@@ -8,18 +8,49 @@ use burn::backend::autodiff::{
 };
 use burn::backend::tensor::FloatTensor;
 
-#[derive(Debug)]
-struct Silu;
+/// Runs an operator, and records the step of its backward pass with what that keeps of the inputs if one of them is tracked.
+fn run<B, C, S, const N: usize>(
+    step: S,
+    inputs: [FloatTensor<Autodiff<B, C>>; N],
+    keep: impl FnOnce(&[FloatTensor<B>; N]) -> S::State,
+    forward: impl FnOnce([FloatTensor<B>; N]) -> FloatTensor<B>,
+) -> FloatTensor<Autodiff<B, C>>
+where
+    B: Kernels,
+    C: CheckpointStrategy,
+    S: Backward<B, N>,
+{
+    let nodes = inputs.each_ref().map(|input| input.node());
+    let inputs = inputs.map(|input| input.into_primitive());
+    match step.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => {
+            let state = keep(&inputs);
+            prep.finish(state, forward(inputs))
+        }
+        OpsKind::UnTracked(prep) => prep.finish(forward(inputs)),
+    }
+}
 
-impl<B: Kernels> Backward<B, 1> for Silu {
+/// Hands the gradients to the parents that want them. (A macro: Burn does not export the type of a node.)
+macro_rules! register {
+    ($gradients:expr, $parents:expr, $values:expr) => {
+        for (node, value) in $parents.into_iter().zip($values) {
+            if let Some(node) = node {
+                $gradients.register::<B>(node.id, value);
+            }
+        }
+    };
+}
+
+#[derive(Debug)]
+struct Activated(Activation);
+
+impl<B: Kernels> Backward<B, 1> for Activated {
     type State = FloatTensor<B>;
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
-        let [x] = ops.parents;
-        if let Some(node) = x {
-            gradients.register::<B>(node.id, B::silu_backward(ops.state, gradient));
-        }
+        register!(gradients, ops.parents, [B::activation_backward(ops.state, gradient, self.0)]);
     }
 }
 
@@ -34,11 +65,84 @@ impl<B: Kernels> Backward<B, 3> for GroupNorm {
         let gradient = gradients.consume::<B>(&ops.node);
         let [x, gamma, beta] = ops.state;
         let (dx, d_gamma, d_beta) = B::group_norm_backward(x, gamma, beta, gradient, self.0);
-        for (node, gradient) in ops.parents.into_iter().zip([dx, d_gamma, d_beta]) {
-            if let Some(node) = node {
-                gradients.register::<B>(node.id, gradient);
-            }
-        }
+        register!(gradients, ops.parents, [dx, d_gamma, d_beta]);
+    }
+}
+
+#[derive(Debug)]
+struct LayerNorm(RowOptions);
+
+impl<B: Kernels> Backward<B, 3> for LayerNorm {
+    /// The input and the scale.
+    type State = [FloatTensor<B>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, scale] = ops.state;
+        let (dx, d_scale, d_shift) = B::row_norm_backward(x, scale, gradient, self.0);
+        register!(gradients, ops.parents, [dx, d_scale, d_shift]);
+    }
+}
+
+#[derive(Debug)]
+struct RmsNorm {
+    epsilon: f64,
+}
+
+impl<B: Kernels> Backward<B, 2> for RmsNorm {
+    /// The input and gamma.
+    type State = [FloatTensor<B>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, gamma] = ops.state;
+        let (dx, d_gamma) = B::rms_norm_backward(x, gamma, gradient, self.epsilon);
+        register!(gradients, ops.parents, [dx, d_gamma]);
+    }
+}
+
+#[derive(Debug)]
+struct Modulate;
+
+impl<B: Kernels> Backward<B, 3> for Modulate {
+    /// The input and the scale.
+    type State = [FloatTensor<B>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, scale] = ops.state;
+        let (dx, d_shift, d_scale) = B::modulate_backward(x, scale, gradient);
+        register!(gradients, ops.parents, [dx, d_shift, d_scale]);
+    }
+}
+
+#[derive(Debug)]
+struct GatedResidual;
+
+impl<B: Kernels> Backward<B, 3> for GatedResidual {
+    /// The gate and what it multiplies.
+    type State = [FloatTensor<B>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [gate, y] = ops.state;
+        let (d_gate, dy) = B::gated_residual_backward(gate, y, gradient.clone());
+        register!(gradients, ops.parents, [gradient, d_gate, dy]);
+    }
+}
+
+#[derive(Debug)]
+struct Attention;
+
+impl<B: Kernels> Backward<B, 3> for Attention {
+    /// Queries, keys and values: the weights grow with the square of the sequence, and are computed again.
+    type State = [FloatTensor<B>; 3];
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [q, k, v] = ops.state;
+        let (dq, dk, dv) = B::dot_product_attention_backward(q, k, v, gradient);
+        register!(gradients, ops.parents, [dq, dk, dv]);
     }
 }
 
@@ -69,14 +173,8 @@ impl<B: Kernels> Backward<B, 3> for Conv2d {
 }
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
-    fn silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        match Silu.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let x = x.into_primitive();
-                prep.finish(x.clone(), B::silu(x))
-            }
-            OpsKind::UnTracked(prep) => prep.finish(B::silu(x.into_primitive())),
-        }
+    fn activation(x: FloatTensor<Self>, function: Activation) -> FloatTensor<Self> {
+        run::<B, C, _, 1>(Activated(function), [x], |[x]| x.clone(), |[x]| B::activation(x, function))
     }
 
     fn group_norm(
@@ -85,15 +183,41 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         beta: FloatTensor<Self>,
         options: NormOptions,
     ) -> FloatTensor<Self> {
-        let nodes = [x.node(), gamma.node(), beta.node()];
-        let [x, gamma, beta] = [x, gamma, beta].map(|t| t.into_primitive());
-        match GroupNorm(options).prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let y = B::group_norm(x.clone(), gamma.clone(), beta.clone(), options);
-                prep.finish([x, gamma, beta], y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(B::group_norm(x, gamma, beta, options)),
-        }
+        let forward = |[x, gamma, beta]: [FloatTensor<B>; 3]| B::group_norm(x, gamma, beta, options);
+        run::<B, C, _, 3>(GroupNorm(options), [x, gamma, beta], |inputs| inputs.clone(), forward)
+    }
+
+    fn row_norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        options: RowOptions,
+    ) -> FloatTensor<Self> {
+        let forward = |[x, scale, shift]: [FloatTensor<B>; 3]| B::row_norm(x, scale, shift, options);
+        let keep = |[x, scale, _]: &[FloatTensor<B>; 3]| [x.clone(), scale.clone()];
+        run::<B, C, _, 3>(LayerNorm(options), [x, scale, shift], keep, forward)
+    }
+
+    fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
+        let forward = |[x, gamma]: [FloatTensor<B>; 2]| B::rms_norm(x, gamma, epsilon);
+        run::<B, C, _, 2>(RmsNorm { epsilon }, [x, gamma], |inputs| inputs.clone(), forward)
+    }
+
+    fn modulate(x: FloatTensor<Self>, shift: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self> {
+        let forward = |[x, shift, scale]: [FloatTensor<B>; 3]| B::modulate(x, shift, scale);
+        let keep = |[x, _, scale]: &[FloatTensor<B>; 3]| [x.clone(), scale.clone()];
+        run::<B, C, _, 3>(Modulate, [x, shift, scale], keep, forward)
+    }
+
+    fn gated_residual(x: FloatTensor<Self>, gate: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        let forward = |[x, gate, y]: [FloatTensor<B>; 3]| B::gated_residual(x, gate, y);
+        let keep = |[_, gate, y]: &[FloatTensor<B>; 3]| [gate.clone(), y.clone()];
+        run::<B, C, _, 3>(GatedResidual, [x, gate, y], keep, forward)
+    }
+
+    fn dot_product_attention(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
+        let forward = |[q, k, v]: [FloatTensor<B>; 3]| B::dot_product_attention(q, k, v);
+        run::<B, C, _, 3>(Attention, [q, k, v], |inputs| inputs.clone(), forward)
     }
 
     fn convolution(
@@ -102,14 +226,8 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         bias: FloatTensor<Self>,
         steps: ConvSteps,
     ) -> FloatTensor<Self> {
-        let nodes = [x.node(), weight.node(), bias.node()];
-        let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
-        match Conv2d(steps).prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let y = B::convolution(x.clone(), weight.clone(), bias, steps);
-                prep.finish([x, weight], y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(B::convolution(x, weight, bias, steps)),
-        }
+        let forward = |[x, weight, bias]: [FloatTensor<B>; 3]| B::convolution(x, weight, bias, steps);
+        let keep = |[x, weight, _]: &[FloatTensor<B>; 3]| [x.clone(), weight.clone()];
+        run::<B, C, _, 3>(Conv2d(steps), [x, weight, bias], keep, forward)
     }
 }

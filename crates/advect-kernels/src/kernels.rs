@@ -3,6 +3,16 @@
 use crate::composed;
 use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
 
+/// A function of each element.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Activation {
+    Silu,
+    /// By the error function.
+    Gelu,
+    /// In its tanh form.
+    GeluTanh,
+}
+
 /// The sizes of a group normalisation that its tensors do not show.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NormOptions {
@@ -10,6 +20,14 @@ pub(crate) struct NormOptions {
     pub epsilon: f64,
     /// Whether SiLU follows.
     pub silu: bool,
+}
+
+/// How the rows of a layer normalisation are scaled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowOptions {
+    pub epsilon: f64,
+    /// Whether the factor is 1 + scale, as in a modulation.
+    pub plus_one: bool,
 }
 
 /// How a kernel moves over an image.
@@ -22,14 +40,18 @@ pub(crate) struct ConvSteps {
 /// Each operator has a body made of Burn's operators; a backend with something better overrides it.
 #[backend_extension(Flex: cfg(feature = "flex"), Cube: cfg(feature = "cube"), Remote: cfg(feature = "remote"), Autodiff)]
 pub(crate) trait Kernels: Backend {
-    /// `x * sigmoid(x)`.
-    fn silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::silu::<Self>(x)
+    /// A function of each element.
+    fn activation(x: FloatTensor<Self>, function: Activation) -> FloatTensor<Self> {
+        composed::activation::<Self>(x, function)
     }
 
     /// The gradient of `x`, from the gradient of the output.
-    fn silu_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::silu_backward::<Self>(x, gradient)
+    fn activation_backward(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        function: Activation,
+    ) -> FloatTensor<Self> {
+        composed::activation_backward::<Self>(x, gradient, function)
     }
 
     /// Group normalisation of `[batch, channels, height, width]`.
@@ -51,6 +73,84 @@ pub(crate) trait Kernels: Backend {
         options: NormOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         composed::group_norm_backward::<Self>(x, gamma, beta, gradient, options)
+    }
+
+    /// Layer normalisation of `[.., features]` with a scale and a shift of `[features]`, or `[entries, features]` shared by the rows of each entry.
+    fn row_norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        options: RowOptions,
+    ) -> FloatTensor<Self> {
+        composed::layer_norm::<Self>(x, scale, shift, options)
+    }
+
+    /// The gradients of `x`, `scale` and the shift, from the gradient of the output.
+    fn row_norm_backward(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: RowOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::layer_norm_backward::<Self>(x, scale, gradient, options)
+    }
+
+    /// Root-mean-square normalisation of `[.., features]`.
+    fn rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f64) -> FloatTensor<Self> {
+        composed::rms_norm::<Self>(x, gamma, epsilon)
+    }
+
+    /// The gradients of `x` and `gamma`, from the gradient of the output.
+    fn rms_norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::rms_norm_backward::<Self>(x, gamma, gradient, epsilon)
+    }
+
+    /// `x (1 + scale) + shift` for `[batch, tokens, features]` and `[entries, features]`.
+    fn modulate(x: FloatTensor<Self>, shift: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::modulate::<Self>(x, shift, scale)
+    }
+
+    /// The gradients of `x`, the shift and `scale`, from the gradient of the output.
+    fn modulate_backward(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::modulate_backward::<Self>(x, scale, gradient)
+    }
+
+    /// `x + gate y` for `[batch, tokens, features]` and `[entries, features]`.
+    fn gated_residual(x: FloatTensor<Self>, gate: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::gated_residual::<Self>(x, gate, y)
+    }
+
+    /// The gradients of `gate` and `y`, from the gradient of the output (which is that of `x`).
+    fn gated_residual_backward(
+        gate: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        composed::gated_residual_backward::<Self>(gate, y, gradient)
+    }
+
+    /// Attention over `[batch, heads, tokens, size]`.
+    fn dot_product_attention(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::attention::<Self>(q, k, v)
+    }
+
+    /// The gradients of queries, keys and values, from the gradient of the output.
+    fn dot_product_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::attention_backward::<Self>(q, k, v, gradient)
     }
 
     /// Convolution of `[batch, channels_in, height, width]` with `[channels_out, channels_in, kernel, kernel]`, plus `bias`.

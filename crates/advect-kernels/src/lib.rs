@@ -1,4 +1,5 @@
-//! Fused tensor operators for [Burn](burn): SiLU, group normalisation (with SiLU behind it) and 2-D convolution.
+//! Fused tensor operators for [Burn](burn): activations, normalisations (with SiLU or a modulation behind them), gated residuals, attention and 2-D
+//! convolution.
 //!
 //! On Burn's CPU backend Flex, with the feature `flex`, `f32` tensors take vectorised fast paths, forward and backward. Everything else (`f64` and
 //! half precision, other backends) runs the same functions on Burn's own operators. No function depends on a backend at compile time: the tensors say
@@ -28,7 +29,7 @@
 //! # Promises
 //!
 //! - The same inputs give the same bits on the same machine, whatever the number of threads and their scheduling.
-//! - An image's output does not depend on the other images of its batch.
+//! - An image's output does not depend on the other images of its batch, and a row's not on the other rows.
 //! - Strided, permuted and sliced inputs are accepted, and batches of zero images.
 //! - Gradients are of first order, as everywhere in Burn.
 //!
@@ -38,12 +39,12 @@
 //! backends of these names: they keep less for the backward pass than a chain of operators does. A backend that is on in Burn but not here works too.
 #![deny(unsafe_code)]
 
+mod activation;
 mod attention;
 mod composed;
 mod conv2d;
 #[cfg(feature = "flex")]
 mod flex;
-mod gelu;
 mod gradient;
 mod group_norm;
 #[cfg(feature = "flex")]
@@ -54,12 +55,10 @@ mod kernels;
 mod layer_norm;
 mod memory;
 mod route;
-mod silu;
 
+pub use activation::{gelu, gelu_tanh, silu};
 pub use attention::attention;
 pub use conv2d::conv2d;
-pub use gelu::{gelu, gelu_tanh};
 pub use group_norm::{group_norm, group_norm_silu};
 pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm, rms_norm};
 pub use memory::keep_freed_memory;
-pub use silu::silu;

@@ -44,8 +44,8 @@ pub struct AutoencoderKlConfig {
     /// Whether there is attention (of one head) at the coarsest level. Default: yes.
     #[serde(default = "default_true")]
     pub attention: bool,
-    /// Whether 1x1 convolutions come after the encoder and before the decoder: in the autoencoders of Stable Diffusion up
-    /// to XL, not in later ones. Default: yes.
+    /// Whether 1x1 convolutions come after the encoder and before the decoder: in the autoencoders of Stable Diffusion
+    /// up to XL, not in later ones. Default: yes.
     #[serde(default = "default_true")]
     pub quant_convs: bool,
     /// A diffusion model sees `(z - shift) * scale`: the mean of the latents of the training images. Default: 0.
@@ -300,9 +300,10 @@ impl AutoencoderKlConfig {
 
 /// Everything about a new network's weights that differs from Burn's defaults, which are PyTorch's.
 ///
-/// The last layer of each residual branch (a block's second convolution, an attention's output) is zero, weight and bias, so
-/// that each branch is the identity at first and the depth does not amplify signal or gradient, as in the U-Net. The last
-/// convolutions of encoder and decoder are not: from zero latents the decoder could tell the encoder nothing.
+/// The last layer of each residual branch (a block's second convolution, an attention's output) is zero, weight and
+/// bias, so that each branch is the identity at first and the depth does not amplify signal or gradient, as in the
+/// U-Net. The last convolutions of encoder and decoder are not: from zero latents the decoder could tell the encoder
+/// nothing.
 fn initialize(mut network: AutoencoderKl, device: &Device) -> AutoencoderKl {
     // Made anew rather than filled: a weight that nobody has looked at yet stays unallocated.
     let zero_block = |block: &mut CoderBlock| {
@@ -510,8 +511,8 @@ impl Decoder {
 /// An autoencoder whose latents are Gaussian: residual blocks down to a coarse resolution, and others up again.
 ///
 /// The first stage of latent diffusion (Rombach et al. 2022, section 3.1 and appendix G, "KL-reg."): diffusers'
-/// `AutoencoderKL`, with which the tests compare it, and CompVis' class of the same name. Values of images are usually in
-/// `[-1, 1]`.
+/// `AutoencoderKL`, with which the tests compare it, and CompVis' class of the same name. Values of images are usually
+/// in `[-1, 1]`.
 ///
 /// ```
 /// use advect_nn::AutoencoderKlConfig;
@@ -521,7 +522,7 @@ impl Decoder {
 /// let device = Device::flex();
 /// let autoencoder = AutoencoderKlConfig::mnist().init(&device)?;
 ///
-/// let x = Tensor::<4>::random([2, 1, 28, 28], Distribution::Uniform(-1.0, 1.0), &device); // [batch, channels, height, width]
+/// let x = Tensor::<4>::random([2, 1, 28, 28], Distribution::Uniform(-1.0, 1.0), &device);
 /// let z = autoencoder.latents(x); // [batch, latent_channels, height / factor, width / factor]
 /// assert_eq!(z.dims(), [2, 4, 7, 7]);
 /// let x = autoencoder.decode_latents(z); // [batch, channels, height, width]
@@ -565,8 +566,8 @@ impl AutoencoderKl {
         let ([_, _, height, width], factor) = (x.dims(), self.factor());
         assert!(
             height.is_multiple_of(factor) && width.is_multiple_of(factor),
-            "an autoencoder that shrinks images {factor} times cannot encode {height} x {width}: crop or resize to multiples \
-             of {factor}"
+            "an autoencoder that shrinks images {factor} times cannot encode {height} x {width}: crop or resize to \
+             multiples of {factor}"
         );
         let x = self.encoder.forward(x); // [batch, 2 * latent_channels, height / factor, width / factor]
         let x = match &self.quant_conv {
@@ -642,7 +643,8 @@ impl AutoencoderKl {
     }
 }
 
-/// What an encoder says about each image: latents that are independent and Gaussian (Kingma and Welling 2014, appendix B).
+/// What an encoder says about each image: latents that are independent and Gaussian (Kingma and Welling 2014,
+/// appendix B).
 #[derive(Debug, Clone)]
 pub struct LatentDistribution {
     mean: Tensor<4>,
@@ -680,8 +682,8 @@ impl LatentDistribution {
         self.mean() + (self.log_variance() * 0.5).exp() * noise
     }
 
-    /// The Kullback-Leibler divergence from the standard normal distribution, in nats: the sum over an image's latents of
-    /// `(mean^2 + exp(log_variance) - log_variance - 1) / 2` (Kingma and Welling 2014, appendix B).
+    /// The Kullback-Leibler divergence from the standard normal distribution, in nats: the sum over an image's latents
+    /// of `(mean^2 + exp(log_variance) - log_variance - 1) / 2` (Kingma and Welling 2014, appendix B).
     ///
     /// # Shapes
     ///

@@ -65,8 +65,8 @@ impl AutoencoderKl {
         constants: &[],
     };
 
-    /// `AutoencoderKL` of diffusers before 0.17, whose names are still in the published files of Stable Diffusion 1.x and
-    /// `sd-vae-ft-mse`.
+    /// `AutoencoderKL` of diffusers before 0.17, whose names are still in the published files of Stable Diffusion 1.x
+    /// and `sd-vae-ft-mse`.
     pub const DIFFUSERS_OLD: Layout = Layout {
         name: "AutoencoderKL of diffusers before 0.17",
         rows: diffusers!("query", "key", "value", "proj_attn"),
@@ -76,8 +76,8 @@ impl AutoencoderKl {
     /// `AutoencoderKL` of CompVis (latent-diffusion), Stability AI and Black Forest Labs, of four levels, like every
     /// [preset](crate::AutoencoderKlConfig::sd1) but that for MNIST.
     ///
-    /// In a checkpoint of all of Stable Diffusion these names come after `first_stage_model.`. The decoder's levels count
-    /// from the finest, which runs last.
+    /// In a checkpoint of all of Stable Diffusion these names come after `first_stage_model.`. The decoder's levels
+    /// count from the finest, which runs last.
     pub const COMPVIS: Layout = Layout {
         name: "AutoencoderKL of CompVis, four levels",
         rows: &[

@@ -9,9 +9,11 @@ use crate::autoencoder::{AutoencoderKl, LatentDistribution};
 /// An autoencoder as the probabilistic model that its training fits: `p(x | z) = N(decode(z), exp(log_variance) I)`,
 /// `q(z | x) = N(mean, exp(latent log-variance))` and the prior `N(0, I)` (Kingma and Welling 2014).
 ///
-/// The decoder's log-variance, one number for all pixels, is learned along with the network ("Introduction to Flow Matching
-/// and Diffusion Models", MIT 2026, chapter 6 and appendix D). The optimum is the logarithm of the mean squared error, so
-/// the balance between reconstruction and latents needs no tuning (Rybkin et al. 2021, "sigma-VAE").
+/// The decoder's log-variance, one number for all pixels, is learned along with the network ("Introduction to Flow
+/// Matching and Diffusion Models", MIT 2026, chapter 6 and appendix D). The optimum is the logarithm of the mean
+/// squared error, so the balance between reconstruction and latents needs no tuning (Rybkin et al. 2021, "sigma-VAE").
+/// An optimizer like Adam moves it by about the learning rate a step, so from 0 it takes some thousand steps to get
+/// there.
 #[derive(Module, Debug)]
 pub struct Vae {
     /// The network.
@@ -66,7 +68,7 @@ impl Vae {
 /// let vae = Vae::new(AutoencoderKlConfig::mnist().init(&device)?);
 /// let objective = AutoencoderObjective::new(0.1);
 ///
-/// let x = Tensor::<4>::random([2, 1, 28, 28], Distribution::Uniform(-1.0, 1.0), &device); // [batch, channels, height, width]
+/// let x = Tensor::<4>::random([2, 1, 28, 28], Distribution::Uniform(-1.0, 1.0), &device);
 /// let noise = Tensor::<4>::random([2, 4, 7, 7], Distribution::Normal(0.0, 1.0), &device); // of the latents
 /// let gradients = objective.loss(&vae, &vae.reconstruct(x, noise)).backward();
 /// assert!(vae.log_variance.grad(&gradients).is_some());
@@ -79,8 +81,8 @@ impl Vae {
 ///
 /// # A perceptual term
 ///
-/// [`with_perceptual`](Self::with_perceptual) takes any function of two images, such as a distance between the features of
-/// a trained network.
+/// [`with_perceptual`](Self::with_perceptual) takes any function of two images, such as a distance between the features
+/// of a trained network.
 ///
 /// # An adversarial term
 ///
@@ -149,13 +151,14 @@ impl<P: Fn(Tensor<4>, Tensor<4>) -> Tensor<1>> AutoencoderObjective<P> {
 /// The loss of an autoencoder with a Gaussian decoder of learned log-variance s:
 /// `distortion / exp(s) + s + kl_weight mean(mean^2 + exp(v) - v - 1)`, where v are the latents' log-variances.
 ///
-/// The 2026 course notes' display (85) in the form of their lab (Holderrieth and Erives, "Introduction to Flow Matching and
-/// Diffusion Models"): negative evidence lower bound with means over pixels and over latents instead of sums and without
-/// the factors 1/2. As a mean over latents weighs more than its share of a sum over everything, the bound itself is
-/// `kl_weight = latents / pixels` (counts of numbers): then this loss is 2 / pixels times the negative bound, less ln(2 pi).
-/// A larger weight is that of a beta-VAE (Higgins et al. 2017).
+/// The 2026 course notes' display (85) in the form of their lab (Holderrieth and Erives, "Introduction to Flow Matching
+/// and Diffusion Models"): negative evidence lower bound with means over pixels and over latents instead of sums and
+/// without the factors 1/2. As a mean over latents weighs more than its share of a sum over everything, the bound
+/// itself is `kl_weight = latents / pixels` (counts of numbers): then this loss is 2 / pixels times the negative bound,
+/// less ln(2 pi). A larger weight is that of a beta-VAE (Higgins et al. 2017).
 ///
-/// The distortion is the mean squared error, to which latent diffusion adds a perceptual distance (Rombach et al. 2022).
+/// The distortion is the mean squared error, to which latent diffusion adds a perceptual distance (Rombach et al.
+/// 2022).
 ///
 /// # Shapes
 ///

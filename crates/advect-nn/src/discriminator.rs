@@ -30,8 +30,8 @@ pub struct PatchDiscriminatorConfig {
     /// The width of the first layer; each layer doubles it, up to eight times this. Default: 64.
     #[serde(default = "default_channels")]
     pub channels: usize,
-    /// How often the resolution is halved. A verdict is about a patch of 16, 34, 70, 142 pixels along each side for 1, 2, 3,
-    /// 4 layers. Default: 3.
+    /// How often the resolution is halved. A verdict is about a patch of 16, 34, 70, 142 pixels along each side for 1,
+    /// 2, 3, 4 layers. Default: 3.
     #[serde(default = "default_layers")]
     pub layers: usize,
     /// The groups of each group normalization. Default: 32.
@@ -57,7 +57,7 @@ impl PatchDiscriminatorConfig {
         Self { in_channels, channels: default_channels(), layers: default_layers(), groups: default_groups() }
     }
 
-    /// For the 28x28 gray digits of MNIST: 50 thousand parameters, patches of 34 x 34.
+    /// For the 28x28 gray digits of MNIST: 43 thousand parameters, patches of 34 x 34.
     pub fn mnist() -> Self {
         Self { in_channels: 1, channels: 16, layers: 2, groups: 8 }
     }
@@ -138,8 +138,8 @@ pub struct PatchLayer {
 
 /// A discriminator without a view of the whole: one verdict for each patch of an image.
 ///
-/// "PatchGAN" of Isola et al. 2017 (pix2pix, section 3.2.2), with group instead of batch normalization: so a verdict does
-/// not depend on the other images of the batch, and there are no running statistics.
+/// "PatchGAN" of Isola et al. 2017 (pix2pix, section 3.2.2), with group instead of batch normalization: so a verdict
+/// does not depend on the other images of the batch, and there are no running statistics.
 #[derive(Module, Debug)]
 pub struct PatchDiscriminator {
     /// From the image on.
@@ -176,8 +176,8 @@ impl PatchDiscriminator {
 /// The discriminator's loss, from its verdicts on real images and on made ones:
 /// `(mean(max(0, 1 - real)) + mean(max(0, 1 + fake))) / 2`.
 ///
-/// The hinge loss of Lim and Ye 2017 ("Geometric GAN", equations 10 and 11), halved as in latent diffusion (Esser et al. 2021).
-/// Detach the made images before: the discriminator's step is not the autoencoder's.
+/// The hinge loss of Lim and Ye 2017 ("Geometric GAN"), halved as in latent diffusion (Esser et
+/// al. 2021). Detach the made images before: the discriminator's step is not the autoencoder's.
 ///
 /// # Shapes
 ///
@@ -189,8 +189,7 @@ pub fn discriminator_hinge_loss(real: Tensor<4>, fake: Tensor<4>) -> Tensor<1> {
 
 /// The maker's loss, from the discriminator's verdicts on what it made: `-mean(fake)`.
 ///
-/// The hinge loss of Lim and Ye 2017 ("Geometric GAN", equation 13). Add it, with a weight, to an autoencoder's loss; a
-/// discriminator whose parameters track no gradients (`Module::no_grad`) costs less there.
+/// The hinge loss of Lim and Ye 2017 ("Geometric GAN"). Add it, with a weight, to an autoencoder's loss.
 ///
 /// # Shapes
 ///

@@ -14,3 +14,24 @@ pub(crate) unsafe fn filled_by(len: usize, write: impl FnOnce(&mut [MaybeUninit<
     unsafe { values.set_len(len) };
     values
 }
+
+/// A pointer that several threads write through, each to places of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Shared(pub *mut f32);
+
+// SAFETY: a pointer alone does nothing; whoever writes through it sees to it that no two threads touch the same element.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// The place `count` elements further.
+    ///
+    /// # Safety
+    ///
+    /// It lies in the same allocation.
+    pub(super) unsafe fn at(self, count: usize) -> *mut f32 {
+        // SAFETY: as the caller promises.
+        unsafe { self.0.add(count) }
+    }
+}

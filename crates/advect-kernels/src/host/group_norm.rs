@@ -1,7 +1,7 @@
 //! Group normalisation with an optional SiLU behind it.
+use super::activation::{Function, Silu};
 use super::buffer::filled_by;
 use super::lanes::{load, store, sum};
-use super::silu;
 use rayon::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
@@ -152,7 +152,7 @@ impl SimdOp for Forward<'_> {
                     unsafe {
                         // The mean goes first: x scale + (beta - mean scale) would cancel where the mean is large.
                         let z = ops.mul_add(ops.sub(load(ops, x.as_ptr().add(at), left), shift), scale, offset);
-                        let y = if norm.silu { silu::value(isa, z) } else { z };
+                        let y = if norm.silu { Silu.value(isa, z) } else { z };
                         store(ops, y, out.as_mut_ptr().cast::<f32>().add(at), left);
                     }
                     at += ops.len();
@@ -206,7 +206,7 @@ impl SimdOp for Backward<'_> {
                         let mut g = load(ops, gradient.as_ptr().add(at), left);
                         let h = ops.mul(ops.sub(load(ops, x.as_ptr().add(at), left), shift), scale);
                         if norm.silu {
-                            g = ops.mul(g, silu::derivative(isa, ops.mul_add(h, gammas, betas)));
+                            g = ops.mul(g, Silu.derivative(isa, ops.mul_add(h, gammas, betas)));
                         }
                         // Lanes behind the end hold g = 0 (a masked load), so they add nothing.
                         by_h = ops.mul_add(g, h, by_h);

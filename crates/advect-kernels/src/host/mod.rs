@@ -2,8 +2,12 @@
 //!
 //! Work is cut into pieces whose size depends on the shapes alone, never on the number of threads, and each piece is summed in one order:
 //! the same inputs give the same bits on the same machine however the threads are scheduled.
+pub(crate) mod activation;
+pub(crate) mod attention;
 pub(crate) mod buffer;
 pub(crate) mod conv2d;
+pub(crate) mod elementwise;
 pub(crate) mod group_norm;
 mod lanes;
-pub(crate) mod silu;
+mod matrix;
+pub(crate) mod rows;

@@ -3,7 +3,9 @@
 //! The tests hold with the feature `flex` (fast paths) and without it (Burn's operators): the tensors live on Flex either way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod activation;
+mod attention;
 mod check;
 mod conv2d;
 mod group_norm;
-mod silu;
+mod layer_norm;

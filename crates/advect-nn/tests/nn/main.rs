@@ -6,6 +6,7 @@
     reason = "helpers of tests are no `#[test]` functions"
 )]
 
+mod autoencoder;
 mod checkpoint;
 mod checkpoint_files;
 mod checkpoint_fuzz;

@@ -1,52 +1,15 @@
 //! Matrix products over rows: the inner loops of convolution.
 use super::super::buffer::filled_by;
 use super::super::lanes;
+pub(super) use super::super::matrix::{BLOCK, VECTORS, multiply_add};
 use super::rows::{Correlation, Rows};
 use rayon::prelude::*;
-use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::ops::BitOps;
 use rten_simd::{Isa, SimdOp};
 use std::mem::MaybeUninit;
 
-/// Rows of the left matrix that are multiplied at once.
-pub(super) const BLOCK: usize = 8;
-/// Vectors of the right matrix that are multiplied at once: 16 accumulators keep two multiply-add units of latency 4 busy and fit the registers of AVX-512.
-pub(super) const VECTORS: usize = 2;
 /// Multiply-adds below which starting the other threads costs more than the work.
 pub(super) const PARALLEL: usize = 1 << 18;
-
-/// `sums[i][j] += sum over d of a(i, d) * b(j, d)`, the products of each sum added in the order of `d`.
-///
-/// # Safety
-///
-/// For each i, j and d, `a` gives a pointer that is valid for reads of one float, and `b` one valid for reads of a vector.
-#[inline(always)]
-pub(super) unsafe fn multiply_add<I: Isa, const M: usize, const N: usize>(
-    isa: I,
-    sums: &mut [[I::F32; N]; M],
-    depth: usize,
-    a: impl Fn(usize, usize) -> *const f32,
-    b: impl Fn(usize, usize) -> *const f32,
-) {
-    let ops = isa.f32();
-    // A copy, which the compiler can keep in registers.
-    let mut local = *sums;
-    for d in 0..depth {
-        // SAFETY: as the caller promises.
-        unsafe {
-            let mut right = [ops.zero(); N];
-            for (j, right) in right.iter_mut().enumerate() {
-                *right = ops.load_ptr(b(j, d));
-            }
-            for (i, sums) in local.iter_mut().enumerate() {
-                let left = ops.splat(*a(i, d));
-                for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = ops.mul_add(left, right, *sum);
-                }
-            }
-        }
-    }
-    *sums = local;
-}
 
 /// A matrix in blocks of eight rows, each block `[depth, 8]`: the eight factors of a step lie side by side.
 pub(super) struct PackedRows {

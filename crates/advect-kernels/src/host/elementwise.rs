@@ -1,0 +1,127 @@
+//! A function of each element, and its gradient, over slices.
+use super::activation::Function;
+use super::buffer::filled_by;
+use super::lanes::{load, store};
+use rayon::prelude::*;
+use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::{Isa, SimdOp};
+use std::mem::MaybeUninit;
+
+/// Elements a task takes: 128 KiB in and out stay in the second-level cache.
+const PIECE: usize = 1 << 14;
+/// Below this many elements starting the other threads costs more than the work.
+const PARALLEL: usize = 1 << 16;
+
+/// `f(x)`.
+pub(crate) fn map<F: Function>(f: F, x: &[f32]) -> Vec<f32> {
+    let piece = |(x, out): (&[f32], &mut [MaybeUninit<f32>])| {
+        Map { f, x: x.as_ptr(), out: out.as_mut_ptr().cast(), len: x.len().min(out.len()) }.dispatch();
+    };
+    // SAFETY: the pieces of `out` and `x` pair up, and `Map` writes as many elements as it reads.
+    unsafe {
+        filled_by(x.len(), |out| {
+            if x.len() < PARALLEL {
+                piece((x, out));
+            } else {
+                x.par_chunks(PIECE).zip(out.par_chunks_mut(PIECE)).for_each(piece);
+            }
+        })
+    }
+}
+
+/// `f(x)` over `x` itself.
+pub(crate) fn map_in_place<F: Function>(f: F, x: &mut [f32]) {
+    let piece = |x: &mut [f32]| {
+        // One pointer for reading and writing: a second borrow would end the first.
+        let (len, out) = (x.len(), x.as_mut_ptr());
+        Map { f, x: out.cast_const(), out, len }.dispatch();
+    };
+    if x.len() < PARALLEL { piece(x) } else { x.par_chunks_mut(PIECE).for_each(piece) }
+}
+
+/// `gradient * f'(x)`.
+pub(crate) fn backward<F: Function>(f: F, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let piece = |((x, gradient), out): ((&[f32], &[f32]), &mut [MaybeUninit<f32>])| {
+        let len = out.len().min(x.len()).min(gradient.len());
+        Backward { f, x: x.as_ptr(), gradient: gradient.as_ptr(), out: out.as_mut_ptr().cast(), len }.dispatch();
+    };
+    // SAFETY: the pieces of the three slices pair up, and `Backward` writes every element of its output.
+    unsafe {
+        filled_by(x.len(), |out| {
+            if x.len() < PARALLEL {
+                piece(((x, gradient), out));
+            } else {
+                x.par_chunks(PIECE).zip(gradient.par_chunks(PIECE)).zip(out.par_chunks_mut(PIECE)).for_each(piece);
+            }
+        })
+    }
+}
+
+/// `gradient * f'(x)` over `gradient` itself.
+pub(crate) fn backward_in_place<F: Function>(f: F, x: &[f32], gradient: &mut [f32]) {
+    let piece = |(x, gradient): (&[f32], &mut [f32])| {
+        let (len, out) = (x.len().min(gradient.len()), gradient.as_mut_ptr());
+        Backward { f, x: x.as_ptr(), gradient: out.cast_const(), out, len }.dispatch();
+    };
+    if x.len() < PARALLEL {
+        piece((x, gradient));
+    } else {
+        x.par_chunks(PIECE).zip(gradient.par_chunks_mut(PIECE)).for_each(piece);
+    }
+}
+
+/// `out = f(x)`; `x` and `out` may be the same memory.
+struct Map<F> {
+    f: F,
+    x: *const f32,
+    out: *mut f32,
+    len: usize,
+}
+
+impl<F: Function> SimdOp for Map<F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let ops = isa.f32();
+        let mut at = 0;
+        while at < self.len {
+            let left = self.len - at;
+            // SAFETY: both pointers are valid for `len` elements, of which `left` are left; a vector is read before it is written.
+            unsafe {
+                let x = load(ops, self.x.add(at), left);
+                store(ops, self.f.value(isa, x), self.out.add(at), left);
+            }
+            at += ops.len();
+        }
+    }
+}
+
+/// `out = gradient * f'(x)`; `gradient` and `out` may be the same memory.
+struct Backward<F> {
+    f: F,
+    x: *const f32,
+    gradient: *const f32,
+    out: *mut f32,
+    len: usize,
+}
+
+impl<F: Function> SimdOp for Backward<F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let ops = isa.f32();
+        let mut at = 0;
+        while at < self.len {
+            let left = self.len - at;
+            // SAFETY: the three pointers are valid for `len` elements, of which `left` are left; a vector of the gradient is read before it is written.
+            unsafe {
+                let d = self.f.derivative(isa, load(ops, self.x.add(at), left));
+                let g = load(ops, self.gradient.add(at), left);
+                store(ops, ops.mul(d, g), self.out.add(at), left);
+            }
+            at += ops.len();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Products of small matrices.
+use super::lanes::{load, store};
+use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::{Isa, SimdOp};
+
+/// Rows of the left matrix that are multiplied at once.
+pub(super) const BLOCK: usize = 8;
+/// Vectors of the right matrix that are multiplied at once: 16 accumulators keep two multiply-add units of latency 4 busy and fit the registers of AVX-512.
+pub(super) const VECTORS: usize = 2;
+
+/// `sums[i][j] += sum over d of a(i, d) * b(j, d)`, the products of each sum added in the order of `d`.
+///
+/// # Safety
+///
+/// For each i, j and d, `a` gives a pointer that is valid for reads of one float, and `b` one valid for reads of a vector.
+#[inline(always)]
+pub(super) unsafe fn multiply_add<I: Isa, const M: usize, const N: usize>(
+    isa: I,
+    sums: &mut [[I::F32; N]; M],
+    depth: usize,
+    a: impl Fn(usize, usize) -> *const f32,
+    b: impl Fn(usize, usize) -> *const f32,
+) {
+    let ops = isa.f32();
+    // A copy, which the compiler can keep in registers.
+    let mut local = *sums;
+    for d in 0..depth {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let mut right = [ops.zero(); N];
+            for (j, right) in right.iter_mut().enumerate() {
+                *right = ops.load_ptr(b(j, d));
+            }
+            for (i, sums) in local.iter_mut().enumerate() {
+                let left = ops.splat(*a(i, d));
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = ops.mul_add(left, right, *sum);
+                }
+            }
+        }
+    }
+    *sums = local;
+}
+
+/// The number of floats in a vector of this processor.
+pub(super) fn lanes() -> usize {
+    struct Lanes;
+    impl SimdOp for Lanes {
+        type Output = usize;
+
+        fn eval<I: Isa>(self, isa: I) -> usize {
+            isa.f32().len()
+        }
+    }
+    Lanes.dispatch()
+}
+
+/// The left matrix: element (row, d) is at `start + row * row_step + d * depth_step`.
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    pub start: *const f32,
+    pub row_step: usize,
+    pub depth_step: usize,
+}
+
+/// The right matrix: the columns of step d begin at `start + d * depth_step`, side by side, and whole vectors of them can be read.
+#[derive(Clone, Copy)]
+pub(super) struct Right {
+    pub start: *const f32,
+    pub depth_step: usize,
+}
+
+/// The result, row after row with `row_step` between them, and what is there before.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub start: *mut f32,
+    pub row_step: usize,
+    /// Whether the product is added to it.
+    pub add: bool,
+}
+
+/// `target = left right` for matrices `[rows, depth]` and `[depth, columns]`.
+///
+/// A sum takes its products in the order of the depth, so that it does not depend on where its row and column lie.
+///
+/// # Safety
+///
+/// `left` and `right` are valid for reads, `target` is valid for writes of `columns` floats in each row and overlaps neither.
+pub(super) unsafe fn multiply(rows: usize, depth: usize, columns: usize, left: Left, right: Right, target: Target) {
+    Multiply { rows, depth, columns, left, right, target }.dispatch();
+}
+
+struct Multiply {
+    rows: usize,
+    depth: usize,
+    columns: usize,
+    left: Left,
+    right: Right,
+    target: Target,
+}
+
+impl SimdOp for Multiply {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let lanes = isa.f32().len();
+        let mut column = 0;
+        // Columns outside: their part of the right matrix stays in the first-level cache.
+        while column + lanes < self.columns {
+            self.rows::<I, VECTORS>(isa, column);
+            column += VECTORS * lanes;
+        }
+        if column < self.columns {
+            self.rows::<I, 1>(isa, column);
+        }
+    }
+}
+
+impl Multiply {
+    #[inline(always)]
+    fn rows<I: Isa, const N: usize>(&self, isa: I, column: usize) {
+        let mut row = 0;
+        while row < self.rows {
+            match self.rows - row {
+                1 => self.block::<I, 1, N>(isa, row, column),
+                2..=4 => self.block::<I, 4, N>(isa, row, column),
+                _ => self.block::<I, BLOCK, N>(isa, row, column),
+            }
+            row += BLOCK;
+        }
+    }
+
+    #[inline(always)]
+    fn block<I: Isa, const M: usize, const N: usize>(&self, isa: I, row: usize, column: usize) {
+        let ops = isa.f32();
+        let Self { left, right, target, .. } = *self;
+        let count = M.min(self.rows - row);
+        // Rows behind the end are the last one again, and are not stored.
+        let mut starts = [left.start; M];
+        let mut sums = [[ops.zero(); N]; M];
+        // SAFETY: as the caller of `multiply` promises; the rows and columns are inside.
+        unsafe {
+            for (i, start) in starts.iter_mut().enumerate() {
+                *start = left.start.add((row + i.min(count - 1)) * left.row_step);
+            }
+            let columns = right.start.add(column);
+            multiply_add(
+                isa,
+                &mut sums,
+                self.depth,
+                |i, d| starts[i].add(d * left.depth_step),
+                |j, d| columns.add(d * right.depth_step + j * ops.len()),
+            );
+            for (i, sums) in sums.iter().enumerate().take(count) {
+                let out = target.start.add((row + i) * target.row_step);
+                for (j, sum) in sums.iter().enumerate() {
+                    let at = column + j * ops.len();
+                    let left = self.columns - at;
+                    let sum = if target.add { ops.add(load(ops, out.add(at), left), *sum) } else { *sum };
+                    store(ops, sum, out.add(at), left);
+                }
+            }
+        }
+    }
+}
