@@ -8,6 +8,7 @@ wrapped.safetensors  `model.` and `ema_model.` prefixes in one flat file
 half.safetensors, bfloat.safetensors   conv_in of the network in 16 bits
 evil-*.pt    pickles that would run a command if they were run
 ema-only.pt  {"ema": ..} and nothing else
+expanded.pt  one number that a view repeats a thousand times
 
 Values are closed forms: tensor number k (in the order below) is arange(n) / 8 + k. Versions: requirements.txt.
 """
@@ -118,6 +119,8 @@ def main():
     unet()
     torch.save(tensors(), OUT / "zip.pt")
     torch.save(tensors(), OUT / "legacy.pt", _use_new_zipfile_serialization=False)
+
+    torch.save({"expanded": count(1, 1).expand(1000)}, OUT / "expanded.pt")
 
     layer = torch.nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(layer.parameters())

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::config::{MOST, MOST_STEPS, SolverName};
+use crate::config::{MOST, MOST_STEPS, PredictionName, ScheduleName, SolverName};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -45,8 +45,15 @@ pub(crate) enum Command {
         after_help = "Examples:\n  advect sample runs/digits --class 3 --count 16 --out threes.png\n  advect sample runs/digits --count 1000 --classes all --out digits.npz\n  advect sample runs/moons --solver dopri5 --rtol 1e-5 --atol 1e-5 --out moons.npy"
     )]
     Sample(SampleArgs),
-    /// Say what a run folder or a weights file holds.
-    #[command(after_help = "Examples:\n  advect info runs/digits\n  advect info runs/digits/ema.safetensors")]
+    /// Make a run folder of a network that diffusers trained, to draw samples from.
+    #[command(
+        after_help = "Examples:\n  advect import ddpm-butterflies/unet --out runs/butterflies\n  advect import my-unet --out runs/mine --schedule vp --prediction noise"
+    )]
+    Import(ImportArgs),
+    /// Say what a run folder, a weights file or a folder of diffusers holds.
+    #[command(
+        after_help = "Examples:\n  advect info runs/digits\n  advect info runs/digits/ema.safetensors\n  advect info DiT-XL-2-256x256.pt"
+    )]
     Info(InfoArgs),
     /// List the presets.
     #[command(after_help = "Example: advect presets")]
@@ -124,6 +131,27 @@ pub(crate) struct SampleArgs {
     pub(crate) out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// A folder of diffusers: config.json of a UNet2DModel, and its weights.
+    pub(crate) folder: PathBuf,
+    /// The run folder to make.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// The path it was trained on [default: as scheduler_config.json says, in the folder or in scheduler/ beside it].
+    #[arg(long, value_enum, requires = "prediction")]
+    pub(crate) schedule: Option<ScheduleName>,
+    /// What it predicts [default: likewise].
+    #[arg(long, value_enum, requires = "schedule")]
+    pub(crate) prediction: Option<PredictionName>,
+    /// Height and width of the images [default: those of its configuration].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) side: Option<usize>,
+    /// Take weights that are NaN or infinite as they are.
+    #[arg(long)]
+    pub(crate) allow_nan: bool,
+}
+
 /// clap's own ranges do not cover `usize`.
 fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -147,6 +175,6 @@ pub(crate) enum WeightsName {
 
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
-    /// A run folder or a .safetensors file.
+    /// A run folder, a .safetensors, .pt, .pth or .bin file, an index of several, or a folder of diffusers.
     pub(crate) path: PathBuf,
 }

@@ -22,6 +22,12 @@ pub(crate) struct DataConfig {
     /// The height and width that images are brought to, where that can be chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) side: Option<usize>,
+    /// Channels, height and width, where only an imported network knows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shape: Option<[usize; 3]>,
+    /// The number of classes, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) classes: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,17 +38,24 @@ pub(crate) enum DataName {
     Moons,
     Checkerboard,
     EightGaussians,
+    /// Pixels from 0 to 255 of an imported network, whose data are not here: it can be sampled, not trained.
+    Imported,
 }
 
 impl DataConfig {
     /// Data that come with the program, a tenth held out.
     pub(crate) fn own(name: DataName) -> Self {
-        Self { name, held_out: 10, folder: None, side: None }
+        Self { name, held_out: 10, folder: None, side: None, shape: None, classes: None }
+    }
+
+    /// Data that are not here.
+    pub(crate) fn imported(shape: [usize; 3], classes: Option<usize>) -> Self {
+        Self { shape: Some(shape), classes, ..Self::own(DataName::Imported) }
     }
 
     pub(crate) fn toy(&self) -> Option<Toy> {
         match self.name {
-            DataName::Digits | DataName::Mnist => None,
+            DataName::Digits | DataName::Mnist | DataName::Imported => None,
             DataName::Moons => Some(Toy::Moons),
             DataName::Checkerboard => Some(Toy::Checkerboard),
             DataName::EightGaussians => Some(Toy::EightGaussians),
@@ -58,6 +71,7 @@ impl DataConfig {
                 vec![1, side, side]
             }
             DataName::Moons | DataName::Checkerboard | DataName::EightGaussians => vec![2],
+            DataName::Imported => self.shape.map_or_else(Vec::new, |shape| shape.to_vec()),
         }
     }
 
@@ -66,17 +80,22 @@ impl DataConfig {
         match self.name {
             DataName::Digits => Units { offset: 8.0, scale: 8.0 },
             DataName::Mnist => mnist_units(),
+            DataName::Imported => Units { offset: 127.5, scale: 127.5 },
             DataName::Moons | DataName::Checkerboard | DataName::EightGaussians => Units { offset: 0.0, scale: 1.0 },
         }
     }
 
     /// The values that show as black and as white.
     pub(crate) fn range(&self) -> [f32; 2] {
-        if self.name == DataName::Mnist { [0.0, 255.0] } else { [0.0, 16.0] }
+        if self.name == DataName::Digits { [0.0, 16.0] } else { [0.0, 255.0] }
     }
 
     pub(crate) fn classes(&self) -> usize {
-        if self.toy().is_some() { 0 } else { 10 }
+        match self.name {
+            DataName::Digits | DataName::Mnist => 10,
+            DataName::Moons | DataName::Checkerboard | DataName::EightGaussians => 0,
+            DataName::Imported => self.classes.unwrap_or(0),
+        }
     }
 
     /// What a sample is called.
@@ -85,6 +104,16 @@ impl DataConfig {
     }
 
     pub(crate) fn validate(&self) -> Result<(), CliError> {
+        let imported = self.name == DataName::Imported;
+        if imported != self.shape.is_some() || !imported && self.classes.is_some() {
+            return Err(CliError::usage("data.shape and data.classes are for imported networks, which need the shape"));
+        }
+        if self.shape.is_some_and(|shape| shape.iter().any(|size| !(1..=MAX_SIDE).contains(size))) {
+            return Err(CliError::usage(format!("data.shape is out of range: 1 to {MAX_SIDE}")));
+        }
+        if imported && self.folder.is_none() && self.side.is_none() {
+            return Ok(());
+        }
         if self.name == DataName::Mnist {
             let side = self.side.unwrap_or(MNIST_SIDE);
             if !(1..=MAX_SIDE).contains(&side) {
@@ -105,8 +134,14 @@ impl DataConfig {
 
     /// The images, in memory.
     pub(crate) fn load(&self) -> Result<Dataset, CliError> {
-        if self.name != DataName::Mnist {
-            return Ok(digits()?);
+        match self.name {
+            DataName::Mnist => {}
+            DataName::Imported => {
+                return Err(CliError::usage(
+                    "the data of an imported network are not here: it can be sampled, not trained",
+                ));
+            }
+            _ => return Ok(digits()?),
         }
         let Some(folder) = &self.folder else {
             return Err(CliError::usage(

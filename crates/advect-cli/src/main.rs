@@ -5,6 +5,7 @@ mod autoencoder;
 mod config;
 mod data;
 mod error;
+mod import;
 mod info;
 mod latent;
 mod model;
@@ -44,6 +45,7 @@ fn run(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Train(args) => train::run(args, &device(cli, say)?, say),
         Command::Sample(args) => sample::run(args, &device(cli, say)?, say),
+        Command::Import(args) => import::run(args, &device(cli, say)?, say),
         Command::Info(args) => info::run(&args.path, say),
         Command::Presets => {
             for preset in presets::ALL {

@@ -27,7 +27,10 @@ pub(crate) fn still(data: &DataConfig, seed: u64, samples: &Samples, path: &Path
     match data.toy() {
         None => {
             let order = display_order(samples);
-            save_png(&image_grid(data, &samples.values, &order, columns(samples))?, path)?;
+            match color(data) {
+                true => save_png(&color_grid(data, &samples.values, &order, columns(samples))?, path)?,
+                false => save_png(&image_grid(data, &samples.values, &order, columns(samples))?, path)?,
+            }
         }
         Some(_) => save_png(&scatter(data, seed, &samples.values), path)?,
     }
@@ -39,6 +42,11 @@ pub(crate) fn moving(data: &DataConfig, seed: u64, samples: &Samples, path: &Pat
     match data.toy() {
         None => {
             let order = display_order(samples);
+            if color(data) {
+                let frame = |values: &Vec<f32>| color_grid(data, values, &order, columns(samples));
+                save_color_gif(&samples.frames.iter().map(frame).collect::<Result<Vec<_>, _>>()?, path)?;
+                return Ok(());
+            }
             let frame = |values: &Vec<f32>| image_grid(data, values, &order, columns(samples));
             save_gif(&samples.frames.iter().map(frame).collect::<Result<Vec<_>, _>>()?, path)?;
         }
@@ -92,6 +100,22 @@ fn columns(samples: &Samples) -> usize {
     } else {
         first
     }
+}
+
+/// Whether samples are images in red, green and blue.
+fn color(data: &DataConfig) -> bool {
+    data.shape()[0] == 3
+}
+
+/// A grid for each of the three channels, laid on each other.
+fn color_grid(data: &DataConfig, values: &[f32], order: &[usize], columns: usize) -> Result<image::RgbImage, CliError> {
+    let pixels: usize = data.shape()[1..].iter().product();
+    let channel = |c: usize| -> Vec<f32> { values.chunks(pixels).skip(c).step_by(3).flatten().copied().collect() };
+    let [red, green, blue] = [0, 1, 2].map(|c| image_grid(data, &channel(c), order, columns));
+    let (red, green, blue) = (red?, green?, blue?);
+    Ok(image::RgbImage::from_fn(red.width(), red.height(), |x, y| {
+        image::Rgb([red.get_pixel(x, y)[0], green.get_pixel(x, y)[0], blue.get_pixel(x, y)[0]])
+    }))
 }
 
 fn image_grid(

@@ -190,6 +190,25 @@ fn mnist() -> RunConfig {
     }
 }
 
+/// A network that was trained elsewhere: what its run folder says.
+pub(crate) fn imported(
+    unet: UNetConfig,
+    [height, width]: [usize; 2],
+    path: (ScheduleName, PredictionName),
+) -> RunConfig {
+    let (schedule, prediction) = path;
+    RunConfig {
+        preset: "imported".to_owned(),
+        data: DataConfig::imported([unet.in_channels, height, width], unet.classes),
+        model: ModelConfig::Unet(unet),
+        path: PathConfig { schedule, prediction, ..self::path() },
+        train: TrainConfig { steps: 1, ..digits().train },
+        // Discrete steps end one before the data, where a prediction of the noise says nothing any more.
+        sample: SampleConfig { steps: 50, guidance: 1.0, batch: 64, end: 0.999, ..digits().sample },
+        ..digits()
+    }
+}
+
 fn plane(name: &str, data: DataName, hidden: usize, steps: u64) -> RunConfig {
     RunConfig {
         format: 1,

@@ -21,11 +21,16 @@ use crate::error::{NnError, at_least_one, even, positive};
 /// - `t`: `[batch]`
 /// - output: `[batch, features]`
 pub fn sinusoidal(t: Tensor<1>, features: usize, max_period: f64) -> Tensor<2> {
-    let half = features / 2;
-    let frequencies: Vec<f64> = (0..half).map(|i| max_period.powf(-(i as f64) / half as f64)).collect();
+    let frequencies = frequencies(features, max_period);
     let frequencies = Tensor::<1>::from_data(TensorData::from(frequencies.as_slice()), (&t.device(), t.dtype()));
     let angles = t.unsqueeze_dim::<2>(1) * frequencies.unsqueeze::<2>(); // [batch, half]
     Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1) // [batch, features]
+}
+
+/// One for each pair of features.
+fn frequencies(features: usize, max_period: f64) -> Vec<f64> {
+    let half = features / 2;
+    (0..half).map(|i| max_period.powf(-(i as f64) / half as f64)).collect()
 }
 
 /// The longest period of the time features of image networks, in units of the scaled time (guided-diffusion's default).
@@ -55,6 +60,29 @@ impl TimeEmbedding {
             features,
             scale,
         }
+    }
+
+    /// The embedding that gives at `last - t * scale` what this one gives at `t * scale`: for networks whose time runs the
+    /// other way, such as those of diffusers, where 999 is noise and 0 is data.
+    ///
+    /// Exact: cos(w (a - b)) and sin(w (a - b)) are linear in cos(w b) and sin(w b), so the first layer takes it up.
+    pub fn backward(mut self, last: f64) -> Self {
+        let (half, frequencies) = (self.features / 2, frequencies(self.features, MAX_PERIOD));
+        self.linear_1.weight = self.linear_1.weight.map(|weight| {
+            // As the features round them, or a large angle would be another one.
+            let angles: Vec<f64> = frequencies.iter().map(|&w| f64::from(w as f32) * last).collect();
+            let column = |values: Vec<f64>| {
+                let data = TensorData::new(values, [half, 1]);
+                Tensor::<2>::from_data(data, (&weight.device(), weight.dtype()))
+            };
+            let cos = column(angles.iter().map(|angle| angle.cos()).collect()); // [half, 1]
+            let sin = column(angles.iter().map(|angle| angle.sin()).collect()); // [half, 1]
+            let of_cos = weight.clone().narrow(0, 0, half); // [half, size]
+            let of_sin = weight.clone().narrow(0, half, half); // [half, size]
+            let first = of_cos.clone() * cos.clone() + of_sin.clone() * sin.clone(); // [half, size]
+            Tensor::cat(vec![first, of_cos * sin - of_sin * cos], 0) // [features, size]
+        });
+        self
     }
 
     /// Embeds times in `[0, 1]`.

@@ -50,6 +50,12 @@ fn tensors_of_torch_save_in_closed_form() {
 }
 
 #[test]
+fn a_view_is_no_larger_than_its_storage() {
+    let bytes = std::fs::read(path("expanded.pt")).unwrap();
+    refuses(&bytes, "`expanded` has 1000 values in a storage of 1");
+}
+
+#[test]
 fn sixteen_bits_are_those_of_the_file() {
     let wide = all(&unet().1);
     for (name, dtype) in [("half.safetensors", DType::F16), ("bfloat.safetensors", DType::BF16)] {

@@ -1,6 +1,6 @@
 //! The features of numbers in closed form.
 
-use advect_nn::{FourierFeatures, Frequencies, NnError, NumberEmbedding, sinusoidal};
+use advect_nn::{FourierFeatures, Frequencies, NnError, NumberEmbedding, UNetConfig, sinusoidal};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -104,4 +104,16 @@ fn numbers_are_embedded_one_after_the_other() {
         NnError::OddFeatures { field: "features", features: 3 }
     );
     assert_eq!(NumberEmbedding::new(0, 4, 8, 1.0, &device).unwrap_err(), NnError::Zero { field: "numbers" });
+}
+
+#[test]
+fn backward_is_the_same_embedding_with_time_turned_round() {
+    let device = Device::flex();
+    let unet = UNetConfig::new(1, 32, vec![1]).with_groups(8).init(&device).unwrap();
+    let t = Tensor::<1>::from_floats([0.0, 0.25, 0.5, 0.999], &device);
+    let expected = values(&unet.time.forward(t.clone() * -1.0 + 0.999).into_data());
+    let found = values(&unet.time.clone().backward(999.0).forward(t).into_data());
+    let size = expected.iter().fold(0.0_f64, |size, x| size.max(x.abs()));
+    // Angles of up to 999 radians in f32.
+    assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 2e-4 * size), "{found:?} {expected:?}");
 }

@@ -1,0 +1,147 @@
+use crate::{Bench, npy};
+use advect::burn::tensor::{Device, Int, Tensor};
+use advect::nn::UNetConfig;
+use advect::nn::checkpoint::{Checkpoint, Source, save};
+use advect::prelude::RunFolder;
+use advect::train::Which;
+use std::path::{Path, PathBuf};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../advect-nn/tests/fixtures/checkpoint").join(name)
+}
+
+/// A bench with a folder `unet` of diffusers and the scheduler of DDPM beside it.
+fn bench() -> Bench {
+    let bench = Bench::new();
+    std::fs::create_dir_all(bench.path("unet")).unwrap();
+    std::fs::create_dir_all(bench.path("scheduler")).unwrap();
+    for name in ["config.json", "diffusion_pytorch_model.safetensors"] {
+        std::fs::copy(fixture("unet").join(name), bench.path("unet").join(name)).unwrap();
+    }
+    scheduler(&bench, "epsilon", "linear");
+    bench
+}
+
+fn scheduler(bench: &Bench, prediction: &str, betas: &str) {
+    let text = format!(
+        r#"{{"_class_name": "DDPMScheduler", "beta_start": 0.0001, "beta_end": 0.02, "num_train_timesteps": 1000,
+            "beta_schedule": "{betas}", "prediction_type": "{prediction}"}}"#
+    );
+    std::fs::write(bench.path("scheduler/scheduler_config.json"), text).unwrap();
+}
+
+#[test]
+fn an_imported_network_is_diffusers_network_with_time_turned_round() {
+    let bench = bench();
+    bench.ok("import unet --out run");
+    let config: toml::Table = bench.text("run/config.toml").parse().unwrap();
+    assert_eq!(config["path"]["schedule"].as_str(), Some("vp"));
+    assert_eq!(config["path"]["prediction"].as_str(), Some("noise"));
+    let unet: UNetConfig = {
+        let mut model = config["model"].as_table().unwrap().clone();
+        model.remove("kind");
+        model.try_into().unwrap()
+    };
+
+    let device = Device::flex();
+    let io = Checkpoint::open(&fixture("unet/io.safetensors")).unwrap();
+    let get = |name: &str| io.tensor(name).unwrap();
+    for which in [Which::Model, Which::Ema] {
+        let run = RunFolder::open(&bench.path("run")).unwrap();
+        let network = run.load(unet.init(&device).unwrap(), which).unwrap();
+        // diffusers saw n = 1000 t there, with n = 999 the noise; here 0 is the noise.
+        let t = Tensor::<1>::from_data(get("t"), &device) * -1.0 + 0.999;
+        let class = Tensor::<1, Int>::from_data(get("class"), &device);
+        let output = network.forward(Tensor::from_data(get("x"), &device), t, Some(class));
+        let (output, expected) =
+            (output.into_data().try_to_vec::<f32>().unwrap(), get("output").try_to_vec::<f32>().unwrap());
+        let size = expected.iter().fold(0.0_f32, |size, x| size.max(x.abs()));
+        let off = output.iter().zip(&expected).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
+        assert!(off < 2e-4 * size, "off by {off}, values up to {size}");
+    }
+}
+
+#[test]
+fn an_imported_network_draws_samples() {
+    let bench = bench();
+    bench.ok("import unet --out run");
+    bench.ok("sample run --count 3 --steps 4 --out samples.npy");
+    let (values, shape) = npy(&bench.path("samples.npy"));
+    assert!(shape.contains("(3, 1, 8, 8"), "{shape}");
+    assert!(values.iter().all(|x| x.is_finite()));
+    bench.ok("sample run --class 1 --count 2 --steps 4 --out samples.png");
+    let said = bench.ok("info run");
+    assert!(said.contains("preset imported") && said.contains("finished"), "{said}");
+    let said = bench.fails(2, "train --run run --resume --steps 2");
+    assert!(said.contains("it can be sampled, not trained"), "{said}");
+}
+
+#[test]
+fn info_prints_the_layout_of_other_peoples_files() {
+    let bench = bench();
+    let said = bench.ok("info unet");
+    assert!(said.contains("conv_in.weight  [4, 1, 3, 3]  F32"), "{said}");
+    assert!(said.contains("\n  conv_in  40\n"), "{said}");
+    assert!(said.contains("UNet {"), "{said}");
+    std::fs::copy(fixture("nested.pt"), bench.path("nested.pt")).unwrap();
+    let said = bench.ok("info nested.pt");
+    assert!(said.contains("model.module.weight  [2, 3]  F32") && said.contains("\n  ema  8\n"), "{said}");
+}
+
+/// That the import fails with one sentence and leaves nothing.
+fn refused(bench: &Bench, code: i32, arguments: &str, part: &str) {
+    let said = bench.fails(code, &format!("import {arguments} --out run"));
+    assert!(said.contains(part), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    assert!(!bench.path("run").exists(), "{said}");
+}
+
+#[test]
+fn bad_checkpoints_are_one_sentence_and_leave_nothing() {
+    let weights = "unet/diffusion_pytorch_model.safetensors";
+    let bench = bench();
+    let good = bench.bytes(weights);
+    let write = |bytes: &[u8]| std::fs::write(bench.path(weights), bytes).unwrap();
+    write(&good[..good.len() - 1]);
+    refused(&bench, 1, "unet", "cut off");
+    write(&good[..100]);
+    refused(&bench, 1, "unet", "its header should have");
+    write(b"not a checkpoint at all");
+    refused(&bench, 1, "unet", "neither a safetensors file nor one of `torch.save`");
+
+    let checkpoint = Checkpoint::open(&fixture(weights)).unwrap();
+    let mut tensors = checkpoint.manifest().into_keys().map(|name| (name.clone(), checkpoint.tensor(&name).unwrap()));
+    let mut tensors: advect::nn::checkpoint::Tensors = tensors.by_ref().collect();
+    let kept = tensors.insert("conv_in.bias".into(), [1.0_f32, f32::NAN, 2.0, 3.0].into()).unwrap();
+    save(&bench.path(weights), &tensors).unwrap();
+    refused(&bench, 1, "unet", "1 values in 1 tensors, the first is `conv_in.bias`");
+    bench.ok("import unet --allow-nan --out with-nan");
+    tensors.remove("conv_in.bias").unwrap();
+    tensors.insert("conv_in.offset".into(), kept);
+    save(&bench.path(weights), &tensors).unwrap();
+    refused(&bench, 1, "unet", "1 missing (conv_in.bias); 1 unexpected (conv_in.offset)");
+
+    write(&good);
+    let config = bench.text("unet/config.json");
+    let replaced =
+        |from: &str, to: &str| std::fs::write(bench.path("unet/config.json"), config.replace(from, to)).unwrap();
+    replaced("\"layers_per_block\": 1", "\"layers_per_block\": 2");
+    refused(&bench, 1, "unet", "does not fit the network");
+    replaced("\"norm_eps\": 1e-05", "\"norm_eps\": 1e-06");
+    refused(&bench, 1, "unet", "`norm_eps` = 1e-6 is not supported");
+    replaced("\"sample_size\": 8", "\"sample_size\": null");
+    refused(&bench, 2, "unet", "with --side");
+    replaced("", "");
+    scheduler(&bench, "v_prediction", "linear");
+    refused(&bench, 1, "unet", "`prediction_type` = v_prediction is not supported");
+    scheduler(&bench, "epsilon", "squaredcos_cap_v2");
+    refused(&bench, 1, "unet", "`beta_schedule` = squaredcos_cap_v2 is not supported");
+    std::fs::remove_file(bench.path("scheduler/scheduler_config.json")).unwrap();
+    refused(&bench, 2, "unet", "give --schedule and --prediction");
+    assert!(bench.fails(2, "import unet --schedule vp --out run").contains("--prediction"));
+    refused(&bench, 1, weights, "is no folder");
+
+    std::fs::remove_file(bench.path(weights)).unwrap();
+    std::fs::copy(fixture("evil-torch.pt"), bench.path("unet/diffusion_pytorch_model.bin")).unwrap();
+    refused(&bench, 1, "unet --schedule vp --prediction noise", "it was not run");
+}
