@@ -21,7 +21,7 @@ fn wrong_usage_is_two_and_names_what_was_meant() {
     says(&bench.fails(2, "train --preset moons --set train.ema=1.5"), &["train.ema = 1.5", "0 <= ema < 1"]);
     says(&bench.fails(2, "train --preset moons --set train.learning_rate=nan"), &["train.learning_rate", "> 0"]);
     says(&bench.fails(2, "train --preset moons --set path.schedule=lineer"), &["lineer", "linear"]);
-    says(&bench.fails(2, "train --preset moons --set model.input=3"), &["model.input must be 2"]);
+    says(&bench.fails(2, "train --preset moons --set model.input=3"), &["2 coordinates", "model.input = 2"]);
     says(&bench.fails(2, "train --preset digits --set model.groups=7"), &["groups"]);
     says(&bench.fails(2, "train --preset moons --steps 0"), &["--steps", "1..=1000000000000"]);
     says(&bench.fails(2, "train --resume --preset moons --set train.batch=3"), &["--resume"]);

@@ -97,13 +97,13 @@ fn json_and_quiet_serve_scripts() {
     assert_eq!(info["state"]["step"], 20);
     let weights: serde_json::Value = serde_json::from_str(bench.ok("info run/ema.safetensors --json").trim()).unwrap();
     assert_eq!(weights["numbers"], info["state"]["parameters"]);
-    assert_eq!(bench.ok("presets --json").lines().count(), 4);
+    assert_eq!(bench.ok("presets --json").lines().count(), 8);
 }
 
 #[test]
 fn help_has_examples() {
     let bench = Bench::new();
-    for command in ["train", "sample", "info", "presets"] {
+    for command in ["train", "sample", "import", "info", "presets"] {
         let help = bench.ok(&format!("{command} --help"));
         assert!(help.contains("Example") && help.contains(&format!("advect {command}")), "{help}");
     }
