@@ -80,6 +80,7 @@ class DiT(nn.Module):
         super().__init__()
         height, width_ = model["size"]
         self.patch, self.channels = model["patch"], model["in_channels"]
+        self.out_channels = model.get("out_channels", self.channels)
         self.time_scale, self.grid = model.get("time_scale", 1000.0), (height // self.patch, width_ // self.patch)
         width, heads = model["width"], model["heads"]
         hidden = round(width * model.get("mlp_ratio", 4.0))
@@ -92,7 +93,7 @@ class DiT(nn.Module):
         self.label = nn.Embedding(model["classes"] + 1, width)
         self.blocks = nn.ModuleList([Block(width, heads, hidden) for _ in range(model["depth"])])
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.modulation, self.out = nn.Linear(width, 2 * width), nn.Linear(width, pixels)
+        self.modulation, self.out = nn.Linear(width, 2 * width), nn.Linear(width, self.out_channels * self.patch**2)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -113,8 +114,8 @@ class DiT(nn.Module):
             x = block(x, c)
         shift, scale = self.modulation(F.silu(c))[:, None].chunk(2, -1)
         x = self.out(self.norm(x) * (1 + scale) + shift)
-        x = x.reshape(b, rows, columns, self.channels, p, p).permute(0, 3, 1, 4, 2, 5)
-        return x.reshape(b, self.channels, rows * p, columns * p)
+        x = x.reshape(b, rows, columns, self.out_channels, p, p).permute(0, 3, 1, 4, 2, 5)
+        return x.reshape(b, self.out_channels, rows * p, columns * p)
 
 
 def loss(model, x1, label, t):

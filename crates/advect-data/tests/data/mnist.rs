@@ -40,7 +40,7 @@ fn files_are_found_packed_or_not_and_training_comes_first() {
     // (x - 0.1305 * 255) / (0.2891 * 255): the published mean and deviation.
     let model =
         train.units().to_model(burn::tensor::Tensor::<1>::from_floats([33.2775, 107.0], &burn::tensor::Device::flex()));
-    let model = model.into_data().to_vec::<f32>().unwrap();
+    let model = model.into_data().try_to_vec::<f32>().unwrap();
     assert!(
         (f64::from(model[0])).abs() < 1e-5 && (f64::from(model[1]) - (107.0 - 33.2775) / 73.7205).abs() < 1e-5,
         "{model:?}"
