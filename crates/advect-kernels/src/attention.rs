@@ -36,3 +36,27 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
         composed::attention::<Dispatch>(q, k, v)
     })
 }
+
+/// [Attention](attention) between the tokens of one sequence, whose queries, keys and values lie side by side as one linear layer makes them.
+///
+/// The same as cutting `qkv` into parts and heads, and joining the heads of the output again; but the gradient of `qkv` is written once, where those of
+/// three slices would each be as large as `qkv`, and added.
+///
+/// # Shapes
+///
+/// - `qkv`: `[batch, tokens, 3 * heads * size]`: queries, keys, values, each ordered by head
+/// - output: `[batch, tokens, heads * size]`, ordered by head
+///
+/// # Panics
+///
+/// If `3 * heads` does not divide the features of `qkv`.
+pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let features = qkv.dims()[2];
+    assert!(heads > 0 && features.is_multiple_of(3 * heads), "{features} features are not 3 x {heads} heads");
+    let qkv = qkv.into_dispatch();
+    Tensor::from_dispatch(if route::listed(&qkv) {
+        <Dispatch as Kernels>::joined_attention(qkv, heads)
+    } else {
+        composed::self_attention::<Dispatch>(qkv, heads)
+    })
+}

@@ -4,7 +4,7 @@
 use crate::kernels::{Activation, ConvSteps, NormOptions, RowOptions};
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
-use burn::tensor::{DType, FloatDType, Shape};
+use burn::tensor::{DType, FloatDType, Shape, Slice};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 pub(crate) fn activation<B: Backend>(x: FloatTensor<B>, function: Activation) -> FloatTensor<B> {
@@ -266,6 +266,41 @@ pub(crate) fn attention_backward<B: Backend>(
     let dk = B::float_matmul(transposed(slopes.clone()), q);
     let dq = B::float_mul_scalar(B::float_matmul(slopes, k), (1.0 / (size as f64).sqrt()).into());
     (narrow::<B>(dq, dtype), narrow::<B>(dk, dtype), narrow::<B>(dv, dtype))
+}
+
+pub(crate) fn self_attention<B: Backend>(qkv: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
+    let [batch, tokens, features] = qkv.shape().dims();
+    let [q, k, v] = parts::<B>(qkv, heads);
+    let y = B::float_swap_dims(attention::<B>(q, k, v), 1, 2);
+    B::float_reshape(y, Shape::new([batch, tokens, features / 3]))
+}
+
+pub(crate) fn self_attention_backward<B: Backend>(
+    qkv: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    heads: usize,
+) -> FloatTensor<B> {
+    let shape = qkv.shape();
+    let [batch, tokens, features] = shape.dims();
+    if shape.num_elements() == 0 {
+        return qkv;
+    }
+    let [q, k, v] = parts::<B>(qkv, heads);
+    let gradient = B::float_reshape(gradient, Shape::new([batch, tokens, heads, features / (3 * heads)]));
+    let (dq, dk, dv) = attention_backward::<B>(q, k, v, B::float_swap_dims(gradient, 1, 2));
+    let joined = B::float_swap_dims(B::float_cat(vec![dq, dk, dv], 1), 1, 2);
+    B::float_reshape(joined, shape)
+}
+
+/// Queries, keys and values, each `[batch, heads, tokens, size]`.
+fn parts<B: Backend>(qkv: FloatTensor<B>, heads: usize) -> [FloatTensor<B>; 3] {
+    let [batch, tokens, features] = qkv.shape().dims();
+    let qkv = B::float_reshape(qkv, Shape::new([batch, tokens, 3 * heads, features / (3 * heads)]));
+    let qkv = B::float_swap_dims(qkv, 1, 2);
+    [0, 1, 2].map(|part| {
+        let heads = Slice::from(part * heads..(part + 1) * heads);
+        B::float_slice(qkv.clone(), &[Slice::full(), heads])
+    })
 }
 
 pub(crate) fn conv2d<B: Backend>(

@@ -214,6 +214,25 @@ impl Kernels for Flex {
             .unwrap_or_else(|| composed::attention_backward::<Self>(q.clone(), k.clone(), v.clone(), gradient.clone()))
     }
 
+    fn joined_attention(qkv: FlexTensor, heads: usize) -> FlexTensor {
+        let fast = || {
+            let (sizes, qkv) = (joined_sizes(&qkv, heads)?, dense(&qkv)?);
+            let [q, k, v] = joined(&sizes, qkv.as_slice()?);
+            Some(tensor(sizes.forward(q, k, v), Shape::new([sizes.batch, sizes.keys, heads * sizes.size])))
+        };
+        fast().unwrap_or_else(|| composed::self_attention::<Self>(qkv.clone(), heads))
+    }
+
+    fn joined_attention_backward(qkv: FlexTensor, gradient: FlexTensor, heads: usize) -> FlexTensor {
+        let fast = || {
+            let (sizes, values, gradient) = (joined_sizes(&qkv, heads)?, dense(&qkv)?, dense(&gradient)?);
+            let width = heads * sizes.size;
+            let gradient = Heads { values: gradient.as_slice()?, strides: [sizes.keys * width, sizes.size, width] };
+            Some(tensor(sizes.backward_joined(joined(&sizes, values.as_slice()?), gradient), qkv.shape()))
+        };
+        fast().unwrap_or_else(|| composed::self_attention_backward::<Self>(qkv.clone(), gradient.clone(), heads))
+    }
+
     fn convolution(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, steps: ConvSteps) -> FlexTensor {
         let fast = || {
             let shape = conv_shape(&x, &weight, steps)?;
@@ -342,6 +361,27 @@ fn heads(x: &FlexTensor) -> Heads<'_> {
     let strides = x.layout().strides();
     let strides = [strides[0], strides[1], strides[2]].map(isize::unsigned_abs);
     Heads { values: &x.storage()[x.layout().start_offset()..], strides }
+}
+
+/// The sizes of an attention between the tokens of `[batch, tokens, 3 * heads * size]`; None where there is nothing to do.
+fn joined_sizes(qkv: &FlexTensor, heads: usize) -> Option<Attention> {
+    let [batch, tokens, features] = qkv.shape().dims();
+    let size = features / (3 * heads);
+    (qkv.shape().num_elements() > 0).then_some(Attention {
+        batch,
+        heads,
+        queries: tokens,
+        keys: tokens,
+        size,
+        width: size,
+    })
+}
+
+/// Its queries, keys and values.
+fn joined<'a>(sizes: &Attention, values: &'a [f32]) -> [Heads<'a>; 3] {
+    let width = sizes.heads * sizes.size;
+    [0, 1, 2]
+        .map(|part| Heads { values: &values[part * width..], strides: [sizes.keys * 3 * width, sizes.size, 3 * width] })
 }
 
 /// `[batch, heads, tokens, size]` seen in elements that lie as `[batch, tokens, heads, size]`: the order in which heads are joined again.

@@ -147,6 +147,20 @@ impl<B: Kernels> Backward<B, 3> for Attention {
 }
 
 #[derive(Debug)]
+struct SelfAttention {
+    heads: usize,
+}
+
+impl<B: Kernels> Backward<B, 1> for SelfAttention {
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        register!(gradients, ops.parents, [B::joined_attention_backward(ops.state, gradient, self.heads)]);
+    }
+}
+
+#[derive(Debug)]
 struct Conv2d(ConvSteps);
 
 impl<B: Kernels> Backward<B, 3> for Conv2d {
@@ -218,6 +232,11 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn dot_product_attention(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
         let forward = |[q, k, v]: [FloatTensor<B>; 3]| B::dot_product_attention(q, k, v);
         run::<B, C, _, 3>(Attention, [q, k, v], |inputs| inputs.clone(), forward)
+    }
+
+    fn joined_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        let forward = |[qkv]: [FloatTensor<B>; 1]| B::joined_attention(qkv, heads);
+        run::<B, C, _, 1>(SelfAttention { heads }, [qkv], |[qkv]| qkv.clone(), forward)
     }
 
     fn convolution(

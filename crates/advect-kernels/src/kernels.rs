@@ -153,6 +153,20 @@ pub(crate) trait Kernels: Backend {
         composed::attention_backward::<Self>(q, k, v, gradient)
     }
 
+    /// Attention between the tokens of `[batch, tokens, 3 * heads * size]`: queries, keys, values, each ordered by head.
+    fn joined_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        composed::self_attention::<Self>(qkv, heads)
+    }
+
+    /// The gradient of `qkv`, from the gradient of the output.
+    fn joined_attention_backward(
+        qkv: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        composed::self_attention_backward::<Self>(qkv, gradient, heads)
+    }
+
     /// Convolution of `[batch, channels_in, height, width]` with `[channels_out, channels_in, kernel, kernel]`, plus `bias`.
     fn convolution(
         x: FloatTensor<Self>,

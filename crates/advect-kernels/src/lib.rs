@@ -57,7 +57,7 @@ mod memory;
 mod route;
 
 pub use activation::{gelu, gelu_tanh, silu};
-pub use attention::attention;
+pub use attention::{attention, self_attention};
 pub use conv2d::conv2d;
 pub use group_norm::{group_norm, group_norm_silu};
 pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm, rms_norm};

@@ -7,6 +7,7 @@ use super::matrix::{Left, Right, Target, VECTORS, lanes, multiply};
 use rayon::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, Simd, SimdOp};
+use std::ops::Range;
 
 /// Scores that are kept at once: a block of queries against all keys, in the second-level cache.
 const SCORES: usize = 1 << 16;
@@ -71,16 +72,13 @@ impl Attention {
     /// `softmax(q k^T / sqrt(size)) v` as `[batch, queries, heads, width]`.
     pub(crate) fn forward(&self, q: Heads<'_>, k: Heads<'_>, v: Heads<'_>) -> Vec<f32> {
         self.check(q, k, v);
-        let (lanes, queries) = (lanes(), self.queries_of_a_task());
-        let tasks = self.queries.div_ceil(queries);
+        let (lanes, tasks) = (lanes(), self.tasks());
         // SAFETY: the tasks cover all heads and queries, and each writes the outputs of its own.
         unsafe {
             filled_by(self.batch * self.queries * self.heads * self.width, |out| {
-                let out = Shared(out.as_mut_ptr().cast());
-                self.each(tasks, Scratch::default, |scratch, head, task| {
-                    let first = task * queries;
-                    let head = Head { of: self, q, k, v, head, first, count: queries.min(self.queries - first), lanes };
-                    head.forward(scratch, out);
+                let out = Place { start: Shared(out.as_mut_ptr().cast()), step: self.heads * self.width };
+                self.each(&tasks, |scratch, head, queries| {
+                    Head { of: self, q, k, v, head, lanes }.forward(queries, scratch, out);
                 });
             })
         }
@@ -88,35 +86,77 @@ impl Attention {
 
     /// The gradients, from the gradient of the output.
     pub(crate) fn backward(&self, q: Heads<'_>, k: Heads<'_>, v: Heads<'_>, gradient: Heads<'_>) -> Gradients {
-        self.check(q, k, v);
-        assert!(gradient.hold([self.batch, self.heads, self.queries], self.width));
-        let (lanes, queries) = (lanes(), self.queries_of_a_task());
-        let tasks = self.queries.div_ceil(queries);
-        let [keys_len, values_len] = [self.size, self.width].map(|size| self.batch * self.keys * self.heads * size);
+        let [q_step, k_step, v_step] = [self.size, self.size, self.width].map(|size| self.heads * size);
         let (mut dq, mut dv) = (Vec::new(), Vec::new());
-        let run = |dq: Shared, dk: Shared, dv: Shared| {
-            self.each(tasks, Scratch::default, |scratch, head, task| {
-                let first = task * queries;
-                let head = Head { of: self, q, k, v, head, first, count: queries.min(self.queries - first), lanes };
-                // SAFETY: each task has gradients of all keys and values to itself, and those of its own queries.
-                unsafe {
-                    let (dk, dv) = (Shared(dk.at(task * keys_len)), Shared(dv.at(task * values_len)));
-                    head.backward(scratch, gradient, dq, dk, dv);
-                }
-            });
-        };
-        // SAFETY: the tasks cover all heads and queries.
+        // SAFETY: `run_backward` writes all gradients.
         let dk = unsafe {
-            filled_by(tasks * keys_len, |dk| {
-                dv = filled_by(tasks * values_len, |dv| {
-                    dq = filled_by(self.batch * self.queries * self.heads * self.size, |dq| {
-                        let [dq, dk, dv] = [dq, dk, dv].map(|out| Shared(out.as_mut_ptr().cast()));
-                        run(dq, dk, dv);
+            filled_by(self.batch * self.keys * k_step, |dk| {
+                dv = filled_by(self.batch * self.keys * v_step, |dv| {
+                    dq = filled_by(self.batch * self.queries * q_step, |dq| {
+                        let [dq, dk, dv] = [(dq, q_step), (dk, k_step), (dv, v_step)]
+                            .map(|(out, step)| Place { start: Shared(out.as_mut_ptr().cast()), step });
+                        self.run_backward([q, k, v], gradient, [dq, dk, dv]);
                     });
                 });
             })
         };
-        Gradients { q: dq, k: added(dk, keys_len), v: added(dv, values_len) }
+        Gradients { q: dq, k: dk, v: dv }
+    }
+
+    /// The gradient of queries, keys and values that lie side by side, `[batch, tokens, 3, heads, size]`, from that of the output.
+    pub(crate) fn backward_joined(&self, qkv: [Heads<'_>; 3], gradient: Heads<'_>) -> Vec<f32> {
+        assert!(self.queries == self.keys && self.size == self.width);
+        let width = self.heads * self.size;
+        // SAFETY: `run_backward` writes all gradients, each third of a token one of them.
+        unsafe {
+            filled_by(self.batch * self.keys * 3 * width, |out| {
+                let out = Shared(out.as_mut_ptr().cast());
+                let places = [0, 1, 2].map(|part| Place { start: Shared(out.at(part * width)), step: 3 * width });
+                self.run_backward(qkv, gradient, places);
+            })
+        }
+    }
+
+    /// Writes the gradients of queries, keys and values.
+    ///
+    /// # Safety
+    ///
+    /// There is room for them in their places, which belong to nobody else.
+    unsafe fn run_backward(&self, [q, k, v]: [Heads<'_>; 3], gradient: Heads<'_>, [dq, dk, dv]: [Place; 3]) {
+        self.check(q, k, v);
+        assert!(gradient.hold([self.batch, self.heads, self.queries], self.width));
+        let (lanes, tasks) = (lanes(), self.tasks());
+        if let [_] = tasks[..] {
+            // SAFETY: as the caller promises; the tasks cover all heads, and each writes the gradients of its own.
+            self.each(&tasks, |scratch, head, queries| unsafe {
+                Head { of: self, q, k, v, head, lanes }.backward(queries, scratch, gradient, [dq, dk, dv]);
+            });
+            return;
+        }
+        // Tasks that share a head each sum over their own queries.
+        let [k_step, v_step] = [self.size, self.width].map(|size| self.heads * size);
+        let [k_len, v_len] = [k_step, v_step].map(|step| self.batch * self.keys * step);
+        let [mut k_parts, mut v_parts] = [k_len, v_len].map(|len| vec![0.0f32; tasks.len() * len]);
+        let (k_start, v_start) = (Shared(k_parts.as_mut_ptr()), Shared(v_parts.as_mut_ptr()));
+        // SAFETY: as the caller promises; the tasks cover all heads and queries, and each has its part of the sums.
+        self.each(&tasks, |scratch, head, queries| unsafe {
+            let task = queries.start / tasks[0].len();
+            let dk = Place { start: Shared(k_start.at(task * k_len)), step: k_step };
+            let dv = Place { start: Shared(v_start.at(task * v_len)), step: v_step };
+            Head { of: self, q, k, v, head, lanes }.backward(queries, scratch, gradient, [dq, dk, dv]);
+        });
+        for (out, parts, step) in [(dk, &k_parts, k_step), (dv, &v_parts, v_step)] {
+            for (token, index) in (0..self.batch * self.keys * step).step_by(step.max(1)).enumerate() {
+                // SAFETY: as the caller promises.
+                let out = unsafe { std::slice::from_raw_parts_mut(out.start.at(token * out.step), step) };
+                out.copy_from_slice(&parts[index..index + step]);
+                for part in parts.chunks_exact(self.batch * self.keys * step).skip(1) {
+                    for (sum, part) in out.iter_mut().zip(&part[index..index + step]) {
+                        *sum += part;
+                    }
+                }
+            }
+        }
     }
 
     fn check(&self, q: Heads<'_>, k: Heads<'_>, v: Heads<'_>) {
@@ -131,46 +171,37 @@ impl Attention {
         (SCORES / self.keys / 8 * 8).clamp(8, QUERIES)
     }
 
-    /// Queries of one head that one task takes: from the sizes of a head alone, so that the batch changes no bit.
-    fn queries_of_a_task(&self) -> usize {
+    /// The queries of one head, shared between tasks: by the sizes of a head alone, so that the batch changes no bit.
+    fn tasks(&self) -> Vec<Range<usize>> {
         let enough = TASK / (self.keys * (self.size + self.width));
-        enough.max(self.queries.div_ceil(TASKS)).next_multiple_of(QUERIES)
+        let queries = enough.max(self.queries.div_ceil(TASKS)).next_multiple_of(QUERIES);
+        (0..self.queries).step_by(queries).map(|first| first..self.queries.min(first + queries)).collect()
     }
 
     /// Calls `run` for each task of each head.
-    fn each<S>(
-        &self,
-        tasks: usize,
-        scratch: impl Fn() -> S + Sync + Send,
-        run: impl Fn(&mut S, [usize; 2], usize) + Sync + Send,
-    ) {
-        let count = self.batch * self.heads * tasks;
-        let index = |scratch: &mut S, index: usize| {
-            let head = index / tasks;
-            run(scratch, [head / self.heads, head % self.heads], index % tasks);
+    fn each(&self, tasks: &[Range<usize>], run: impl Fn(&mut Scratch, [usize; 2], Range<usize>) + Sync + Send) {
+        let count = self.batch * self.heads * tasks.len();
+        let index = |scratch: &mut Scratch, index: usize| {
+            let head = index / tasks.len();
+            run(scratch, [head / self.heads, head % self.heads], tasks[index % tasks.len()].clone());
         };
         let work = self.queries * self.keys * (self.size + self.width);
         if count == 1 || self.batch * self.heads * work < PARALLEL {
-            let mut scratch = scratch();
+            let mut scratch = Scratch::default();
             (0..count).for_each(|i| index(&mut scratch, i));
         } else {
-            let least = (PARALLEL / 4 / (work / tasks).max(1)).max(1);
-            (0..count).into_par_iter().with_min_len(least).for_each_init(scratch, index);
+            let least = PARALLEL / 4 / (work / tasks.len()).max(1);
+            (0..count).into_par_iter().with_min_len(least.max(1)).for_each_init(Scratch::default, index);
         }
     }
 }
 
-/// The sum of several arrays of `len` elements that lie one behind the other.
-fn added(mut parts: Vec<f32>, len: usize) -> Vec<f32> {
-    let (sum, rest) = parts.split_at_mut(len);
-    for part in rest.chunks_exact(len) {
-        for (sum, part) in sum.iter_mut().zip(part) {
-            *sum += part;
-        }
-    }
-    parts.truncate(len);
-    parts.shrink_to_fit();
-    parts
+/// Where the tokens of `[batch, tokens, heads, size]` go.
+#[derive(Clone, Copy)]
+struct Place {
+    start: Shared,
+    /// From a token to the next.
+    step: usize,
 }
 
 /// The working memory of a thread.
@@ -185,7 +216,7 @@ struct Scratch {
     slopes: Lines,
 }
 
-/// Some queries of a head against all of its keys.
+/// A head.
 struct Head<'a> {
     of: &'a Attention,
     q: Heads<'a>,
@@ -193,8 +224,6 @@ struct Head<'a> {
     v: Heads<'a>,
     /// Batch entry and head.
     head: [usize; 2],
-    first: usize,
-    count: usize,
     lanes: usize,
 }
 
@@ -209,10 +238,15 @@ impl Head<'_> {
         self.of.keys.next_multiple_of(self.lanes) + self.lanes
     }
 
-    /// Where a token of this head lies in `[batch, tokens, heads, size]`, and how far the next one is.
-    fn place(&self, tokens: usize, token: usize, size: usize) -> (usize, usize) {
-        let step = self.of.heads * size;
-        ((self.head[0] * tokens + token) * step + self.head[1] * size, step)
+    /// The rows of this head from a token on.
+    ///
+    /// # Safety
+    ///
+    /// There are `tokens` tokens of `size` elements in the place of each batch entry.
+    unsafe fn target(&self, of: Place, tokens: usize, size: usize, token: usize, add: bool) -> Target {
+        // SAFETY: as the caller promises.
+        let start = unsafe { of.start.at((self.head[0] * tokens + token) * of.step + self.head[1] * size) };
+        Target { start, row_step: of.step, add }
     }
 
     /// The tokens of this head as rows of a right matrix.
@@ -254,8 +288,8 @@ impl Head<'_> {
     ///
     /// # Safety
     ///
-    /// `out` is the output, `[batch, queries, heads, width]`; nobody else writes those of these queries.
-    unsafe fn forward(&self, scratch: &mut Scratch, out: Shared) {
+    /// `out` has room for all outputs; nobody else writes those of these queries.
+    unsafe fn forward(&self, of: Range<usize>, scratch: &mut Scratch, out: Place) {
         let Attention { queries, keys, size, width, .. } = *self.of;
         let (pitch, block) = (self.pitch(), self.of.block());
         let scores = scratch.scores.reserve(block * pitch).as_mut_ptr();
@@ -263,13 +297,12 @@ impl Head<'_> {
         unsafe {
             let columns = self.columns(self.k, size, &mut scratch.keys);
             let values = self.rows(self.v, [0, keys, width], &mut scratch.values);
-            for first in (self.first..self.first + self.count).step_by(block) {
-                let rows = block.min(self.first + self.count - first);
+            for first in of.clone().step_by(block) {
+                let rows = block.min(of.end - first);
                 self.products(self.q, [first, rows, size], columns, scores);
                 Softmax { scores, rows, keys, pitch, scale: self.scale() }.dispatch();
                 let weights = Left { start: scores, row_step: pitch, depth_step: 1 };
-                let (start, row_step) = self.place(queries, first, width);
-                multiply(rows, keys, width, weights, values, Target { start: out.at(start), row_step, add: false });
+                multiply(rows, keys, width, weights, values, self.target(out, queries, width, first, false));
             }
         }
     }
@@ -295,21 +328,20 @@ impl Head<'_> {
     ///
     /// # Safety
     ///
-    /// `dq`, `dk` and `dv` are the gradients, `[batch, tokens, heads, size]`; nobody else writes those of these queries and of this head's keys and values.
-    unsafe fn backward(&self, scratch: &mut Scratch, gradient: Heads<'_>, dq: Shared, dk: Shared, dv: Shared) {
+    /// There is room for all gradients; nobody else writes those of these queries and of this head's keys and values.
+    unsafe fn backward(&self, of: Range<usize>, scratch: &mut Scratch, gradient: Heads<'_>, [dq, dk, dv]: [Place; 3]) {
         let Attention { queries, keys, size, width, .. } = *self.of;
         let (pitch, block, scale) = (self.pitch(), self.of.block(), self.scale());
         let weights = scratch.scores.reserve(block * pitch).as_mut_ptr();
         let slopes = scratch.slopes.reserve(block * pitch).as_mut_ptr();
-        let ((dk_start, dk_step), (dv_start, dv_step)) = (self.place(keys, 0, size), self.place(keys, 0, width));
         // SAFETY: the tokens are those of the tensors, and the buffers have been made as large as their matrices.
         unsafe {
             let key_columns = self.columns(self.k, size, &mut scratch.keys);
             let value_columns = self.columns(self.v, width, &mut scratch.values);
             let key_rows = self.rows(self.k, [0, keys, size], &mut scratch.rows);
-            for first in (self.first..self.first + self.count).step_by(block) {
-                let rows = block.min(self.first + self.count - first);
-                let add = first > self.first;
+            for first in of.clone().step_by(block) {
+                let rows = block.min(of.end - first);
+                let add = first > of.start;
                 self.products(self.q, [first, rows, size], key_columns, weights);
                 self.products(gradient, [first, rows, width], value_columns, slopes);
                 Softmax { scores: weights, rows, keys, pitch, scale }.dispatch();
@@ -317,16 +349,15 @@ impl Head<'_> {
 
                 let by_key = |start: *mut f32| Left { start, row_step: 1, depth_step: pitch };
                 let outputs = self.rows(gradient, [first, rows, width], &mut scratch.gradients);
-                let target = Target { start: dv.at(dv_start), row_step: dv_step, add };
+                let target = self.target(dv, keys, width, 0, add);
                 multiply(keys, rows, width, by_key(weights), outputs, target);
 
                 let query_rows = self.rows(self.q, [first, rows, size], &mut scratch.queries);
-                let target = Target { start: dk.at(dk_start), row_step: dk_step, add };
+                let target = self.target(dk, keys, size, 0, add);
                 multiply(keys, rows, size, by_key(slopes), query_rows, target);
 
                 let by_query = Left { start: slopes, row_step: pitch, depth_step: 1 };
-                let (start, row_step) = self.place(queries, first, size);
-                multiply(rows, keys, size, by_query, key_rows, Target { start: dq.at(start), row_step, add: false });
+                multiply(rows, keys, size, by_query, key_rows, self.target(dq, queries, size, first, false));
             }
         }
     }

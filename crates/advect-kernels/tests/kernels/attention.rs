@@ -2,7 +2,7 @@ use crate::check::{
     LAYOUTS, Layout, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise,
     on_one_and_three_threads, tensor, values,
 };
-use advect_kernels::attention;
+use advect_kernels::{attention, self_attention};
 use burn::tensor::{DType, Device, Tensor, activation::softmax};
 
 /// Batch, heads, queries, keys, size and width.
@@ -124,21 +124,51 @@ fn gradients_agree_with_differences_and_with_burn() {
 }
 
 #[test]
-fn heads_may_be_views_of_joined_tokens() {
-    // As a transformer makes them: [batch, tokens, 3 heads size], cut into heads and swapped, and joined again.
-    let (device, [batch, tokens, heads, size]) = (Device::flex().autodiff(), [3, 21, 2, 8]);
-    let values_ = noise(batch * tokens * 3 * heads * size, 1);
-    let run = |f: fn(Tensor<4>, Tensor<4>, Tensor<4>) -> Tensor<4>| {
-        let x = tensor(&values_, [batch, tokens, 3 * heads * size], DType::F32, &device).require_grad();
-        let y = x.clone().reshape([batch, tokens, 3 * heads, size]).swap_dims(1, 2);
-        let [q, k, v] = [0, 1, 2].map(|i| y.clone().narrow(1, i * heads, heads));
-        let y = f(q, k, v).swap_dims(1, 2).reshape([batch, tokens, heads * size]);
-        let gradients = (y.clone() * y.clone()).sum().backward();
-        (values(y), gradient(&x, &gradients))
-    };
-    let (ours, burn) = (run(attention), run(with_burn));
-    assert_close("joined heads", &ours.0, &burn.0, 1e-6);
-    assert_close("gradient", &ours.1, &burn.1, 1e-5);
+fn joined_heads_agree_with_burn_as_views_and_by_themselves() {
+    // [batch, tokens, 3 heads size], cut into parts and heads, and joined again; the last one in several tasks a head.
+    for [batch, tokens, heads, size] in [[3, 21, 2, 8], [1, 1, 3, 5], [2, 49, 4, 32], [1, 900, 2, 48]] {
+        let features = 3 * heads * size;
+        let parts = |x: Tensor<3>, f: fn(Tensor<4>, Tensor<4>, Tensor<4>) -> Tensor<4>| {
+            let y = x.reshape([batch, tokens, 3 * heads, size]).swap_dims(1, 2);
+            let [q, k, v] = [0, 1, 2].map(|i| y.clone().narrow(1, i * heads, heads));
+            f(q, k, v).swap_dims(1, 2).reshape([batch, tokens, heads * size])
+        };
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-12)] {
+            let device = Device::flex().autodiff();
+            let run = |permuted: bool, f: &dyn Fn(Tensor<3>) -> Tensor<3>| {
+                let x = tensor(&noise(batch * tokens * features, 1), [batch, tokens, features], dtype, &device);
+                let x = x * 1.5;
+                let x = if permuted {
+                    Tensor::<3>::from_data(x.swap_dims(0, 1).into_data(), (&device, dtype)).swap_dims(0, 1)
+                } else {
+                    x
+                };
+                let x = x.detach().require_grad();
+                let y = f(x.clone());
+                let weights = tensor(&noise(batch * tokens * heads * size, 2), y.dims(), dtype, &device);
+                let gradients = (y.clone() * weights).sum().backward();
+                (values(y), gradient(&x, &gradients))
+            };
+            let burn = run(false, &|x| parts(x, with_burn));
+            for ours in [
+                run(false, &|x| parts(x, attention)),
+                run(false, &|x| self_attention(x, heads)),
+                run(true, &|x| self_attention(x, heads)),
+            ] {
+                assert_close("joined heads", &ours.0, &burn.0, tolerance);
+                assert_close("gradient", &ours.1, &burn.1, tolerance);
+            }
+        }
+    }
+    let empty = Tensor::<3>::zeros([0, 5, 12], &Device::flex().autodiff()).require_grad();
+    assert_eq!(self_attention(empty.clone(), 2).dims(), [0, 5, 4]);
+    let _ = self_attention(empty, 2).sum().backward();
+}
+
+#[test]
+#[should_panic(expected = "10 features are not 3 x 2 heads")]
+fn refuses_features_that_are_not_three_times_the_heads() {
+    let _ = self_attention(Tensor::zeros([1, 2, 10], &Device::flex()), 2);
 }
 
 #[test]
