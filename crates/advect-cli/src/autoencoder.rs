@@ -79,9 +79,10 @@ fn picture(
         x.map_err(|_| CliError::failure("cannot read the reconstructions back from the device"))
     };
     let (images, back) = (pixels(images)?, pixels(back)?);
-    let row = COLUMNS * config.data.shape().iter().product::<usize>();
-    let rows = images.chunks(row).zip(back.chunks(row));
+    let columns = shown.min(COLUMNS);
+    let row = columns * config.data.shape().iter().product::<usize>();
     // A last row that is not full would push its reconstructions out of line.
-    let rows: Vec<f32> = rows.filter(|(a, _)| a.len() == row).flat_map(|(a, b)| [a, b].concat()).collect();
-    pictures::grid(&config.data, &rows, COLUMNS, path)
+    let rows = images.chunks_exact(row).zip(back.chunks_exact(row));
+    let rows: Vec<f32> = rows.flat_map(|(images, back)| [images, back].concat()).collect();
+    pictures::grid(&config.data, &rows, columns, path)
 }

@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::{GroupNorm, Linear, LinearConfig};
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
+
+use advect_kernels::self_attention;
 
 use crate::layers::{new_norm, norm};
 
@@ -47,18 +47,12 @@ impl SelfAttention {
     /// If `x` has another number of channels.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
-        let (pixels, size) = (height * width, self.head_channels);
-        let heads = channels / size;
+        let (pixels, heads) = (height * width, channels / self.head_channels);
 
         let y = norm(&self.norm, x.clone()); // [batch, channels, height, width]
         let y = y.reshape([batch, channels, pixels]).swap_dims(1, 2); // [batch, pixels, channels]
         let y = self.qkv.forward(y); // [batch, pixels, 3 * channels]
-        let y = y.reshape([batch, pixels, 3 * heads, size]).swap_dims(1, 2); // [batch, 3 * heads, pixels, size]
-        let q = y.clone().narrow(1, 0, heads); // [batch, heads, pixels, size]
-        let k = y.clone().narrow(1, heads, heads); // [batch, heads, pixels, size]
-        let v = y.narrow(1, 2 * heads, heads); // [batch, heads, pixels, size]
-        let y = attention(q, k, v, None, None, AttentionModuleOptions::default()); // [batch, heads, pixels, size]
-        let y = y.swap_dims(1, 2).reshape([batch, pixels, channels]); // [batch, pixels, channels]
+        let y = self_attention(y, heads); // [batch, pixels, channels]
         let y = self.out.forward(y).swap_dims(1, 2); // [batch, channels, pixels]
         x + y.reshape([batch, channels, height, width]) // [batch, channels, height, width]
     }

@@ -3,7 +3,7 @@
 use burn::tensor::TensorData;
 
 use crate::DiT;
-use crate::checkpoint::{Constant, Known, Layout, Row};
+use crate::checkpoint::{CheckpointError, Constant, Known, Layout, Row, Tensors, export};
 use crate::position::stored_sin_cos_2d;
 
 impl DiT {
@@ -11,7 +11,7 @@ impl DiT {
     /// queries and keys.
     ///
     /// A checkpoint's fixed positions (`pos_embed`) are compared with ours if its images are square. A table does not
-    /// know the image's size: export leaves them out, add [`fixed_positions`](Self::fixed_positions).
+    /// know the image's size: [`export_original`](Self::export_original) writes them.
     pub const LAYOUT: Layout = Layout {
         name: "the original DiT and SiT",
         rows: ORIGINAL,
@@ -26,6 +26,17 @@ impl DiT {
     /// the epsilon 1e-5 unless `norm_eps` says 1e-6.
     pub const LAYOUT_DIFFUSERS: Layout =
         Layout { name: "DiTTransformer2DModel of diffusers", rows: DIFFUSERS, constants: &[] };
+
+    /// The weights under the original's names with the fixed positions, as the original stores them: what
+    /// [`LAYOUT`](Self::LAYOUT) loads, byte for byte.
+    ///
+    /// # Errors
+    /// As for [`export`].
+    pub fn export_original(&self) -> Result<Tensors, CheckpointError> {
+        let mut tensors = export(self, &Self::LAYOUT)?;
+        tensors.extend(self.fixed_positions().map(|positions| ("pos_embed".to_owned(), positions)));
+        Ok(tensors)
+    }
 }
 
 /// The fixed positions of a square image.

@@ -1,6 +1,8 @@
 //! The parts of a transformer: normalization, attention and feed-forward on tokens.
 
-use advect_kernels::{attention, gelu_tanh, layer_norm, modulate, modulated_layer_norm, rms_norm, silu};
+use advect_kernels::{
+    attention, gelu_tanh, layer_norm, modulate, modulated_layer_norm, rms_norm, self_attention, silu,
+};
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
@@ -191,6 +193,10 @@ impl TokenAttention {
     ///
     /// If the rotation is for another number of tokens.
     pub fn forward(&self, x: Tensor<3>, rotation: Option<&Rotation>) -> Tensor<3> {
+        if let (None, None) = (&self.norm, rotation) {
+            // Nothing happens to queries and keys on the way: nothing is cut apart.
+            return self.out.forward(self_attention(self.qkv.forward(x), self.heads)); // [batch, tokens, width]
+        }
         let [q, k, v] = project(&self.qkv, self.norm.as_ref(), self.heads, x); // [batch, heads, tokens, size]
         let (q, k) = match rotation {
             Some(rotation) => (rotation.apply(q), rotation.apply(k)), // [batch, heads, tokens, size]
