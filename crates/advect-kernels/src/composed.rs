@@ -84,10 +84,10 @@ pub(crate) fn group_norm<B: Backend>(
     let (dtype, shape) = (x.dtype(), x.shape());
     if shape.num_elements() == 0 {
         // Nothing to normalise, but autodiff must still find its way to the parameters.
-        return affine::<B>(x, gamma, beta, &shape);
+        return affine::<B>(x, gamma, beta);
     }
     let (h, _) = normalise::<B>(widen::<B>(x), options);
-    let z = affine::<B>(h, widen::<B>(gamma), widen::<B>(beta), &shape);
+    let z = affine::<B>(h, widen::<B>(gamma), widen::<B>(beta));
     narrow::<B>(if options.silu { silu::<B>(z) } else { z }, dtype)
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn group_norm_backward<B: Backend>(
     let (h, rstd) = normalise::<B>(widen::<B>(x), options);
     let (gamma, mut g) = (widen::<B>(gamma), widen::<B>(gradient));
     if options.silu {
-        let z = affine::<B>(h.clone(), gamma.clone(), widen::<B>(beta), &shape);
+        let z = affine::<B>(h.clone(), gamma.clone(), widen::<B>(beta));
         g = B::float_mul(g, silu_derivative::<B>(z));
     }
     let over_images = |t: FloatTensor<B>| {
@@ -117,14 +117,98 @@ pub(crate) fn group_norm_backward<B: Backend>(
     };
     let d_gamma = over_images(B::float_mul(g.clone(), h.clone()));
     let d_beta = over_images(g.clone());
-    let gamma = B::float_reshape(gamma, Shape::new([1, shape[1], 1, 1]));
-    let by_group = grouped(&shape, options.groups);
-    let g = B::float_reshape(B::float_mul(g, gamma), by_group.clone());
+    let dx = grouped_gradient::<B>(B::float_mul(g, by_channel::<B>(gamma)), h, rstd, &shape, options);
+    (narrow::<B>(dx, dtype), narrow::<B>(d_gamma, dtype), narrow::<B>(d_beta, dtype))
+}
+
+/// The gradient of the input of a group normalisation from `g`, that of the normalised input `h`.
+fn grouped_gradient<B: Backend>(
+    g: FloatTensor<B>,
+    h: FloatTensor<B>,
+    rstd: FloatTensor<B>,
+    shape: &Shape,
+    options: NormOptions,
+) -> FloatTensor<B> {
+    let by_group = grouped(shape, options.groups);
+    let g = B::float_reshape(g, by_group.clone());
     let h = B::float_reshape(h, by_group);
     let mean_gh = B::float_mean_dim(B::float_mul(g.clone(), h.clone()), 2);
     let centred = B::float_sub(g.clone(), B::float_mean_dim(g, 2));
-    let dx = B::float_mul(B::float_sub(centred, B::float_mul(h, mean_gh)), rstd);
-    (narrow::<B>(B::float_reshape(dx, shape), dtype), narrow::<B>(d_gamma, dtype), narrow::<B>(d_beta, dtype))
+    B::float_reshape(B::float_mul(B::float_sub(centred, B::float_mul(h, mean_gh)), rstd), shape.clone())
+}
+
+pub(crate) fn modulated_group_norm<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    shift: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    options: NormOptions,
+) -> FloatTensor<B> {
+    let (dtype, shape) = (x.dtype(), x.shape());
+    let [gamma, beta, shift, scale] = [gamma, beta, shift, scale].map(widen::<B>);
+    let (gamma, beta) = folded::<B>(gamma, beta, shift, scale);
+    if shape.num_elements() == 0 {
+        return affine::<B>(x, gamma, beta);
+    }
+    let (h, _) = normalise::<B>(widen::<B>(x), options);
+    let z = affine::<B>(h, gamma, beta);
+    narrow::<B>(if options.silu { silu::<B>(z) } else { z }, dtype)
+}
+
+/// With h the normalised input and g the gradient of z = gamma (1 + scale) h + beta (1 + scale) + shift, a = sum g h and b = sum g over the pixels of a
+/// channel of an image: dscale = gamma a + beta b, dshift = b, dgamma = sum over images of (1 + scale) a, dbeta = sum over images of (1 + scale) b.
+#[allow(clippy::type_complexity)]
+pub(crate) fn modulated_group_norm_backward<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    shift: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    options: NormOptions,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let (dtype, shape) = (x.dtype(), x.shape());
+    if shape.num_elements() == 0 {
+        return (x, zeros::<B>(&gamma), zeros::<B>(&beta), zeros::<B>(&shift), zeros::<B>(&scale));
+    }
+    let (channels, entries) = (gamma.shape(), scale.shape());
+    let [gamma, beta, shift, scale] = [gamma, beta, shift, scale].map(widen::<B>);
+    let (h, rstd) = normalise::<B>(widen::<B>(x), options);
+    let (factor, offset) = folded::<B>(gamma.clone(), beta.clone(), shift, scale.clone());
+    let mut g = widen::<B>(gradient);
+    if options.silu {
+        g = B::float_mul(g, silu_derivative::<B>(affine::<B>(h.clone(), factor.clone(), offset)));
+    }
+    let over_pixels = |t: FloatTensor<B>| {
+        B::float_reshape(B::float_sum_dim(B::float_sum_dim(t, 3), 2), Shape::new([shape[0], shape[1]]))
+    };
+    let over_images = |t: FloatTensor<B>| B::float_sum_dim(t, 0);
+    let (a, b) = (over_pixels(B::float_mul(g.clone(), h.clone())), over_pixels(g.clone()));
+    let of_entries = |t: FloatTensor<B>| if entries[0] == shape[0] { t } else { over_images(t) };
+    let row = |t: FloatTensor<B>| B::float_reshape(t, Shape::new([1, shape[1]]));
+    let d_scale = B::float_add(B::float_mul(a.clone(), row(gamma)), B::float_mul(b.clone(), row(beta)));
+    let one_plus = B::float_add_scalar(scale, 1.0.into());
+    let of_channels =
+        |t: FloatTensor<B>| B::float_reshape(over_images(B::float_mul(t, one_plus.clone())), channels.clone());
+    let (d_gamma, d_beta) = (of_channels(a), of_channels(b.clone()));
+    let dx = grouped_gradient::<B>(B::float_mul(g, by_channel::<B>(factor)), h, rstd, &shape, options);
+    let [dx, d_gamma, d_beta, d_shift, d_scale] =
+        [dx, d_gamma, d_beta, of_entries(b), of_entries(d_scale)].map(|t| narrow::<B>(t, dtype));
+    (dx, d_gamma, d_beta, d_shift, d_scale)
+}
+
+/// `gamma (1 + scale)` and `beta (1 + scale) + shift`, `[images, channels]`.
+fn folded<B: Backend>(
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    shift: FloatTensor<B>,
+    scale: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let row = Shape::new([1, gamma.shape()[0]]);
+    let factor = B::float_add_scalar(scale, 1.0.into());
+    let beta = B::float_mul(factor.clone(), B::float_reshape(beta, row.clone()));
+    (B::float_mul(factor, B::float_reshape(gamma, row)), B::float_add(beta, shift))
 }
 
 pub(crate) fn layer_norm<B: Backend>(
@@ -424,9 +508,15 @@ fn normalise<B: Backend>(x: FloatTensor<B>, options: NormOptions) -> (FloatTenso
     (B::float_reshape(B::float_mul(x, rstd.clone()), shape), rstd)
 }
 
-fn affine<B: Backend>(h: FloatTensor<B>, gamma: FloatTensor<B>, beta: FloatTensor<B>, shape: &Shape) -> FloatTensor<B> {
-    let channels = Shape::new([1, shape[1], 1, 1]);
-    B::float_add(B::float_mul(h, B::float_reshape(gamma, channels.clone())), B::float_reshape(beta, channels))
+fn affine<B: Backend>(h: FloatTensor<B>, gamma: FloatTensor<B>, beta: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_add(B::float_mul(h, by_channel::<B>(gamma)), by_channel::<B>(beta))
+}
+
+/// `[channels]` or `[images, channels]`, shaped to be spread over pixels.
+fn by_channel<B: Backend>(parameter: FloatTensor<B>) -> FloatTensor<B> {
+    let own = parameter.shape();
+    let images = if own.num_dims() == 2 { own[0] } else { 1 };
+    B::float_reshape(parameter, Shape::new([images, own[own.num_dims() - 1], 1, 1]))
 }
 
 /// `[features]` or `[entries, features]`, shaped to be spread over the rows of `shape`.

@@ -82,10 +82,65 @@ impl Kernels for Flex {
             let [values, gammas, betas, gradient] = [dense(&x)?, dense(&gamma)?, dense(&beta)?, dense(&gradient)?];
             let norm = norm(&x, gammas.as_slice()?, betas.as_slice()?, options);
             let d = norm.backward(values.as_slice()?, gradient.as_slice()?);
-            Some((tensor(d.x, x.shape()), tensor(d.gamma, gamma.shape()), tensor(d.beta, beta.shape())))
+            let [d_gamma, d_beta] = d.shared(norm.channels, |_, _| 1.0).map(|sum| tensor(sum, gamma.shape()));
+            Some((tensor(d.x, x.shape()), d_gamma, d_beta))
         };
         fast().unwrap_or_else(|| {
             composed::group_norm_backward::<Self>(x.clone(), gamma.clone(), beta.clone(), gradient.clone(), options)
+        })
+    }
+
+    fn modulated_group_norm(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        shift: FlexTensor,
+        scale: FlexTensor,
+        options: NormOptions,
+    ) -> FlexTensor {
+        let fast = || {
+            let [values, gammas, betas, shifts, scales] =
+                [dense(&x)?, dense(&gamma)?, dense(&beta)?, dense(&shift)?, dense(&scale)?];
+            let scales = scales.as_slice()?;
+            let (gammas, betas) = folded(gammas.as_slice()?, betas.as_slice()?, shifts.as_slice()?, scales);
+            Some(tensor(norm(&x, &gammas, &betas, options).forward(values.as_slice()?), x.shape()))
+        };
+        fast().unwrap_or_else(|| {
+            let [x, gamma, beta, shift, scale] = [&x, &gamma, &beta, &shift, &scale].map(FlexTensor::clone);
+            composed::modulated_group_norm::<Self>(x, gamma, beta, shift, scale, options)
+        })
+    }
+
+    fn modulated_group_norm_backward(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        shift: FlexTensor,
+        scale: FlexTensor,
+        gradient: FlexTensor,
+        options: NormOptions,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let fast = || {
+            let [values, gammas, betas, shifts, scales] =
+                [dense(&x)?, dense(&gamma)?, dense(&beta)?, dense(&shift)?, dense(&scale)?];
+            let [gammas, betas, scales]: [&[f32]; 3] = [gammas.as_slice()?, betas.as_slice()?, scales.as_slice()?];
+            let (factors, offsets) = folded(gammas, betas, shifts.as_slice()?, scales);
+            let norm = norm(&x, &factors, &offsets, options);
+            let d = norm.backward(values.as_slice()?, dense(&gradient)?.as_slice()?);
+            let channels = norm.channels;
+            let one_plus = |image: usize, channel: usize| 1.0 + scales[(image * channels + channel) % scales.len()];
+            let [d_gamma, d_beta] = d.shared(channels, one_plus).map(|sum| tensor(sum, gamma.shape()));
+            let (mut d_shift, mut d_scale) = (vec![0.0f32; scales.len()], vec![0.0f32; scales.len()]);
+            for (i, [by_h, alone]) in d.sums.iter().enumerate() {
+                d_shift[i % scales.len()] += alone;
+                d_scale[i % scales.len()] += gammas[i % channels] * by_h + betas[i % channels] * alone;
+            }
+            let [d_shift, d_scale] = [d_shift, d_scale].map(|sum| tensor(sum, scale.shape()));
+            Some((tensor(d.x, x.shape()), d_gamma, d_beta, d_shift, d_scale))
+        };
+        fast().unwrap_or_else(|| {
+            let [x, gamma, beta, shift, scale] = [&x, &gamma, &beta, &shift, &scale].map(FlexTensor::clone);
+            composed::modulated_group_norm_backward::<Self>(x, gamma, beta, shift, scale, gradient.clone(), options)
         })
     }
 
@@ -355,6 +410,15 @@ fn norm<'a>(x: &FlexTensor, gamma: &'a [f32], beta: &'a [f32], options: NormOpti
     let [_, channels, height, width] = x.shape().dims();
     let NormOptions { groups, epsilon, silu } = options;
     group_norm::GroupNorm { channels, groups, pixels: height * width, gamma, beta, epsilon: epsilon as f32, silu }
+}
+
+/// `gamma (1 + scale)` and `beta (1 + scale) + shift`, `[images, channels]` as scale and shift are.
+fn folded(gamma: &[f32], beta: &[f32], shift: &[f32], scale: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let channels = gamma.len();
+    let factors = scale.iter().enumerate().map(|(i, scale)| gamma[i % channels] * (1.0 + scale));
+    let offsets = scale.iter().zip(shift).enumerate();
+    let offsets = offsets.map(|(i, (scale, shift))| beta[i % channels] * (1.0 + scale) + shift);
+    (factors.collect(), offsets.collect())
 }
 
 /// How the rows of `x` share the entries of a parameter, `[features]` or `[entries, features]`; None where there is nothing to do.

@@ -70,6 +70,22 @@ impl<B: Kernels> Backward<B, 3> for GroupNorm {
 }
 
 #[derive(Debug)]
+struct ModulatedGroupNorm(NormOptions);
+
+impl<B: Kernels> Backward<B, 5> for ModulatedGroupNorm {
+    /// The inputs.
+    type State = [FloatTensor<B>; 5];
+
+    fn backward(self, ops: Ops<Self::State, 5>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, gamma, beta, shift, scale] = ops.state;
+        let (dx, d_gamma, d_beta, d_shift, d_scale) =
+            B::modulated_group_norm_backward(x, gamma, beta, shift, scale, gradient, self.0);
+        register!(gradients, ops.parents, [dx, d_gamma, d_beta, d_shift, d_scale]);
+    }
+}
+
+#[derive(Debug)]
 struct LayerNorm(RowOptions);
 
 impl<B: Kernels> Backward<B, 3> for LayerNorm {
@@ -199,6 +215,21 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let forward = |[x, gamma, beta]: [FloatTensor<B>; 3]| B::group_norm(x, gamma, beta, options);
         run::<B, C, _, 3>(GroupNorm(options), [x, gamma, beta], |inputs| inputs.clone(), forward)
+    }
+
+    fn modulated_group_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> FloatTensor<Self> {
+        let forward = |[x, gamma, beta, shift, scale]: [FloatTensor<B>; 5]| {
+            B::modulated_group_norm(x, gamma, beta, shift, scale, options)
+        };
+        let inputs = [x, gamma, beta, shift, scale];
+        run::<B, C, _, 5>(ModulatedGroupNorm(options), inputs, |inputs| inputs.clone(), forward)
     }
 
     fn row_norm(

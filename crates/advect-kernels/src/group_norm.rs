@@ -36,19 +36,59 @@ pub fn group_norm_silu(x: Tensor<4>, groups: usize, gamma: Tensor<1>, beta: Tens
     run(x, gamma, beta, NormOptions { groups, epsilon, silu: true })
 }
 
-fn run(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, options: NormOptions) -> Tensor<4> {
-    let channels = x.dims()[1];
+/// [Group normalisation](group_norm), a [modulation](crate::modulate) `z (1 + scale) + shift` with a shift and a scale for each channel of each image, and then
+/// [SiLU](crate::silu), in one pass over the memory: "adaptive group normalization" (Dhariwal and Nichol 2021, section 3.1).
+///
+/// # Shapes
+///
+/// - `x`: `[batch, channels, height, width]`, and so is the output
+/// - `gamma`, `beta`: `[channels]`
+/// - `shift`, `scale`: `[batch, channels]`, or `[1, channels]` for the whole batch
+///
+/// # Panics
+///
+/// If `groups` does not divide `channels`, or the shapes disagree.
+pub fn modulated_group_norm_silu(
+    x: Tensor<4>,
+    groups: usize,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    shift: Tensor<2>,
+    scale: Tensor<2>,
+    epsilon: f64,
+) -> Tensor<4> {
+    check(&x, groups, &gamma, &beta);
+    let ([batch, channels, ..], [images, _]) = (x.dims(), scale.dims());
     assert!(
-        options.groups > 0 && channels.is_multiple_of(options.groups),
-        "{} groups do not divide {channels} channels",
-        options.groups
+        (images == batch || images == 1) && shift.dims() == [images, channels] && scale.dims() == [images, channels],
+        "shift {:?} and scale {:?} do not fit images {:?}",
+        shift.dims(),
+        scale.dims(),
+        x.dims()
     );
+    let options = NormOptions { groups, epsilon, silu: true };
+    let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
+    let (shift, scale) = (shift.into_dispatch(), scale.into_dispatch());
+    Tensor::from_dispatch(if route::listed(&x) {
+        <Dispatch as Kernels>::modulated_group_norm(x, gamma, beta, shift, scale, options)
+    } else {
+        composed::modulated_group_norm::<Dispatch>(x, gamma, beta, shift, scale, options)
+    })
+}
+
+fn check(x: &Tensor<4>, groups: usize, gamma: &Tensor<1>, beta: &Tensor<1>) {
+    let channels = x.dims()[1];
+    assert!(groups > 0 && channels.is_multiple_of(groups), "{groups} groups do not divide {channels} channels");
     assert!(
         gamma.dims() == [channels] && beta.dims() == [channels],
         "gamma {:?} and beta {:?} do not fit {channels} channels",
         gamma.dims(),
         beta.dims()
     );
+}
+
+fn run(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, options: NormOptions) -> Tensor<4> {
+    check(&x, options.groups, &gamma, &beta);
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
     Tensor::from_dispatch(if route::listed(&x) {
         <Dispatch as Kernels>::group_norm(x, gamma, beta, options)

@@ -76,6 +76,32 @@ pub(crate) trait Kernels: Backend {
         composed::group_norm_backward::<Self>(x, gamma, beta, gradient, options)
     }
 
+    /// Group normalisation, then `z (1 + scale) + shift` with `[images, channels]` for all images or for each, then SiLU if `options` say so.
+    fn modulated_group_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> FloatTensor<Self> {
+        composed::modulated_group_norm::<Self>(x, gamma, beta, shift, scale, options)
+    }
+
+    /// The gradients of `x`, `gamma`, `beta`, `shift` and `scale`, from the gradient of the output.
+    #[allow(clippy::type_complexity)]
+    fn modulated_group_norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::modulated_group_norm_backward::<Self>(x, gamma, beta, shift, scale, gradient, options)
+    }
+
     /// Layer normalisation of `[.., features]` with a scale and a shift of `[features]`, or `[entries, features]` shared by the rows of each entry.
     fn row_norm(
         x: FloatTensor<Self>,

@@ -60,7 +60,7 @@ mod route;
 pub use activation::{gelu, gelu_tanh, silu};
 pub use attention::{attention, self_attention};
 pub use conv2d::conv2d;
-pub use group_norm::{group_norm, group_norm_silu};
+pub use group_norm::{group_norm, group_norm_silu, modulated_group_norm_silu};
 pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm, rms_norm};
 pub use memory::keep_freed_memory;
 pub use optimizer::{AdamW, AdamWState, adamw, sum_of_squares};

@@ -2,7 +2,7 @@
 //!
 //! The structs stay Burn's, so that records and parameter names look familiar; what runs is a function call.
 
-use advect_kernels::{conv2d, group_norm, group_norm_silu, silu};
+use advect_kernels::{conv2d, group_norm, group_norm_silu, modulated_group_norm_silu, silu};
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Initializer, PaddingConfig2d};
@@ -52,5 +52,23 @@ pub(crate) fn norm_silu(layer: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
     match (&layer.gamma, &layer.beta) {
         (Some(gamma), Some(beta)) => group_norm_silu(x, layer.num_groups, gamma.val(), beta.val(), layer.epsilon),
         _ => silu(layer.forward(x)),
+    }
+}
+
+/// Group normalization, then `z (1 + scale) + shift` for each channel of each image, then SiLU.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, channels, height, width]`, and so is the output
+/// - `shift`, `scale`: `[batch or 1, channels]`
+pub(crate) fn modulated_norm_silu(layer: &GroupNorm, x: Tensor<4>, shift: Tensor<2>, scale: Tensor<2>) -> Tensor<4> {
+    match (&layer.gamma, &layer.beta) {
+        (Some(gamma), Some(beta)) => {
+            modulated_group_norm_silu(x, layer.num_groups, gamma.val(), beta.val(), shift, scale, layer.epsilon)
+        }
+        _ => {
+            let [shift, scale] = [shift, scale].map(|t| t.unsqueeze_dims::<4>(&[2, 3])); // [batch or 1, channels, 1, 1]
+            silu(layer.forward(x) * (scale + 1.0) + shift) // [batch, channels, height, width]
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The residual block of a U-Net, and the two ways to change the resolution.
 
-use advect_kernels::silu;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, Linear, LinearConfig};
@@ -9,7 +8,7 @@ use burn::tensor::ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{conv, new_conv, new_norm, norm, norm_silu};
+use crate::layers::{conv, modulated_norm_silu, new_conv, new_norm, norm_silu};
 
 /// How time and class enter a residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,13 +114,12 @@ impl ResidualBlock {
 
         let e = self.embedding.forward(embedding); // [batch or 1, to or 2 * to]
         let [rows, size] = e.dims();
-        let e = e.reshape([rows, size, 1, 1]); // [batch or 1, to or 2 * to, 1, 1]
         let h = match self.conditioning {
-            Conditioning::Add => norm_silu(&self.norm2, h + e), // [batch, to, height', width']
+            Conditioning::Add => norm_silu(&self.norm2, h + e.reshape([rows, size, 1, 1])), // [batch, to, height', width']
             Conditioning::ScaleShift => {
-                let scale = e.clone().narrow(1, 0, size / 2); // [batch or 1, to, 1, 1]
-                let shift = e.narrow(1, size / 2, size / 2); // [batch or 1, to, 1, 1]
-                silu(norm(&self.norm2, h) * (scale + 1.0) + shift) // [batch, to, height', width']
+                let scale = e.clone().narrow(1, 0, size / 2); // [batch or 1, to]
+                let shift = e.narrow(1, size / 2, size / 2); // [batch or 1, to]
+                modulated_norm_silu(&self.norm2, h, shift, scale) // [batch, to, height', width']
             }
         };
         let h = conv(&self.conv2, h); // [batch, to, height', width']

@@ -19,6 +19,7 @@ pub(crate) struct GroupNorm<'a> {
     pub channels: usize,
     pub groups: usize,
     pub pixels: usize,
+    /// `[channels]`, or `[batch, channels]` where each image has its own; `beta` likewise.
     pub gamma: &'a [f32],
     pub beta: &'a [f32],
     pub epsilon: f32,
@@ -29,8 +30,23 @@ pub(crate) struct GroupNorm<'a> {
 /// The gradients of a group normalisation.
 pub(crate) struct Gradients {
     pub x: Vec<f32>,
-    pub gamma: Vec<f32>,
-    pub beta: Vec<f32>,
+    /// Those of gamma and beta that each channel of each image adds, in pairs: `[batch, channels]`.
+    pub sums: Vec<[f32; 2]>,
+}
+
+impl Gradients {
+    /// The gradients of gamma and beta that all images share, each image's part multiplied with `factor(image, channel)`.
+    pub(crate) fn shared(&self, channels: usize, factor: impl Fn(usize, usize) -> f32) -> [Vec<f32>; 2] {
+        let mut totals = vec![[0.0f64; 2]; channels];
+        for (image, sums) in self.sums.chunks_exact(channels.max(1)).enumerate() {
+            for (channel, (total, sum)) in totals.iter_mut().zip(sums).enumerate() {
+                let factor = f64::from(factor(image, channel));
+                total[0] += factor * f64::from(sum[0]);
+                total[1] += factor * f64::from(sum[1]);
+            }
+        }
+        [0, 1].map(|which| totals.iter().map(|total| total[which] as f32).collect())
+    }
 }
 
 impl GroupNorm<'_> {
@@ -68,7 +84,7 @@ impl GroupNorm<'_> {
 
     pub(crate) fn backward(&self, x: &[f32], gradient: &[f32]) -> Gradients {
         if x.is_empty() {
-            return Gradients { x: Vec::new(), gamma: vec![0.0; self.channels], beta: vec![0.0; self.channels] };
+            return Gradients { x: Vec::new(), sums: Vec::new() };
         }
         let (channels, unit) = self.unit();
         let piece = self.piece();
@@ -94,18 +110,7 @@ impl GroupNorm<'_> {
                 }
             })
         };
-        let mut totals = vec![[0.0f64; 2]; self.channels];
-        for image in sums.chunks_exact(self.channels) {
-            for (total, sum) in totals.iter_mut().zip(image) {
-                total[0] += f64::from(sum[0]);
-                total[1] += f64::from(sum[1]);
-            }
-        }
-        Gradients {
-            x: dx,
-            gamma: totals.iter().map(|t| t[0] as f32).collect(),
-            beta: totals.iter().map(|t| t[1] as f32).collect(),
-        }
+        Gradients { x: dx, sums }
     }
 }
 
@@ -140,7 +145,7 @@ impl SimdOp for Forward<'_> {
         let (channels, unit) = norm.unit();
         for (index, (x, out)) in x.chunks_exact(unit).zip(out.chunks_exact_mut(unit)).enumerate() {
             let (mean, rstd) = moments(isa, x, norm.epsilon);
-            let channel = (first + index) % norm.groups * channels;
+            let channel = (first + index) * channels % norm.gamma.len();
             let shift = ops.splat(mean);
             for (c, (x, out)) in x.chunks_exact(norm.pixels).zip(out.chunks_exact_mut(norm.pixels)).enumerate() {
                 let scale = ops.splat(norm.gamma[channel + c] * rstd);
@@ -191,7 +196,7 @@ impl SimdOp for Backward<'_> {
         for (index, (((x, gradient), out), sums)) in groups.enumerate() {
             let (mean, rstd) = moments(isa, x, norm.epsilon);
             let (shift, scale) = (ops.splat(mean), ops.splat(rstd));
-            let channel = (first + index) % norm.groups * channels;
+            let channel = (first + index) * channels % norm.gamma.len();
             let (out, mut total) = (out.as_mut_ptr().cast::<f32>(), [0.0f32; 2]);
             for (c, sum) in sums.iter_mut().enumerate() {
                 let (gamma, beta) = (norm.gamma[channel + c], norm.beta[channel + c]);

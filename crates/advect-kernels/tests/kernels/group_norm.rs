@@ -2,7 +2,7 @@ use crate::check::{
     LAYOUTS, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise, on_one_and_three_threads,
     tensor, values,
 };
-use advect_kernels::{group_norm, group_norm_silu};
+use advect_kernels::{group_norm, group_norm_silu, modulated_group_norm_silu};
 use burn::tensor::{DType, Device, Tensor, activation};
 
 const EPSILON: f64 = 1e-5;
@@ -130,6 +130,78 @@ fn gradients_agree_with_differences_and_with_burn() {
             }
         }
     }
+}
+
+/// Adaptive group normalisation in f64: parameters are gamma, beta, shift and scale.
+fn modulated(x: &[f64], shape: [usize; 4], groups: usize, [gamma, beta, shift, scale]: &[Vec<f64>; 4]) -> Vec<f64> {
+    let (channels, pixels) = (shape[1], shape[2] * shape[3]);
+    let z = reference(x, shape, groups, gamma, beta, false);
+    let value = |(i, z): (usize, &f64)| {
+        let at = i / pixels % scale.len();
+        let z = z * (1.0 + scale[at]) + shift[at];
+        z / (1.0 + (-z).exp())
+    };
+    assert!(scale.len() == channels || scale.len() == shape[0] * channels);
+    z.iter().enumerate().map(value).collect()
+}
+
+#[test]
+fn modulated_agrees_with_the_formula_differences_and_burn() {
+    let device = Device::flex().autodiff();
+    for (dtype, tolerance) in [(DType::F32, 5e-5), (DType::F64, 1e-6)] {
+        for (shape, groups) in CASES.into_iter().filter(|(shape, _)| shape[0] > 0) {
+            for (images, layout) in [(shape[0], LAYOUTS[0]), (1, LAYOUTS[1]), (shape[0], LAYOUTS[2])] {
+                let (len, channels) = (shape.iter().product::<usize>(), shape[1]);
+                if shape[2] * shape[3] * channels / groups < 3 {
+                    continue;
+                }
+                let (x, weights) = (noise(len, 1), noise(len, 2));
+                let parameters = [(1, 3), (1, 4), (images, 5), (images, 6)].map(|(n, seed)| noise(n * channels, seed));
+                type Modulated<'a> = &'a dyn Fn(Tensor<4>, [Tensor<1>; 2], [Tensor<2>; 2]) -> Tensor<4>;
+                let run = |f: Modulated<'_>| {
+                    let x = laid_out(&x, shape, dtype, layout, &device).require_grad();
+                    let [gamma, beta, shift, scale] = &parameters;
+                    let one = [gamma, beta].map(|p| tensor(p, [channels], dtype, &device).require_grad());
+                    let two = [shift, scale].map(|p| tensor(p, [images, channels], dtype, &device).require_grad());
+                    let y = f(x.clone(), one.clone(), two.clone());
+                    let gradients = (y.clone() * laid_out(&weights, shape, dtype, layout, &device)).sum().backward();
+                    let [gamma, beta] = one.map(|p| gradient(&p, &gradients));
+                    let [shift, scale] = two.map(|p| gradient(&p, &gradients));
+                    [values(y), gradient(&x, &gradients), gamma, beta, shift, scale]
+                };
+                let ours = run(&|x, [gamma, beta], [shift, scale]| {
+                    modulated_group_norm_silu(x, groups, gamma, beta, shift, scale, EPSILON)
+                });
+                let burn = run(&|x, [gamma, beta], [shift, scale]| {
+                    let z = with_burn(x, groups, gamma, beta, false);
+                    let [shift, scale] = [shift, scale].map(|p| p.reshape([images, channels, 1, 1]));
+                    activation::silu(z * (scale + 1.0) + shift)
+                });
+                let what = |name: &str| format!("{name} {dtype:?} {shape:?} {layout:?} {images}");
+                let expected = modulated(&x, shape, groups, &parameters);
+                assert_close(&what("y"), &ours[0], &expected, if dtype == DType::F32 { 1e-5 } else { 1e-12 });
+                for (i, name) in ["y", "x", "gamma", "beta", "shift", "scale"].into_iter().enumerate() {
+                    assert_close(&what(name), &ours[i], &burn[i], 5e-5);
+                }
+                let slopes = differences(&x, 1 + len / 8, |x| dot(&modulated(x, shape, groups, &parameters), &weights));
+                assert_slopes(&what("x"), &ours[1], &slopes, tolerance);
+                for (i, name) in ["gamma", "beta", "shift", "scale"].into_iter().enumerate() {
+                    let slopes = differences(&parameters[i], 1 + parameters[i].len() / 4, |p| {
+                        let mut parameters = parameters.clone();
+                        parameters[i] = p.to_vec();
+                        dot(&modulated(&x, shape, groups, &parameters), &weights)
+                    });
+                    assert_slopes(&what(name), &ours[i + 2], &slopes, tolerance);
+                }
+            }
+        }
+    }
+    let parameter = || Tensor::<2>::zeros([1, 4], &device).require_grad();
+    let (shift, ones) = (parameter(), Tensor::<1>::ones([4], &device));
+    let x = Tensor::<4>::zeros([0, 4, 3, 3], &device);
+    let y = modulated_group_norm_silu(x, 2, ones.clone(), ones, shift.clone(), parameter(), EPSILON);
+    assert_eq!(y.dims(), [0, 4, 3, 3]);
+    assert_eq!(shift.grad(&y.sum().backward()).map_or(vec![0.0; 4], values), [0.0; 4]);
 }
 
 #[test]
