@@ -1,7 +1,7 @@
 //! The operators against Burn's own on the CPU, forward and with the backward pass; each pair is compared before it is timed.
 use advect_kernels::{
-    attention, conv2d, gated_residual, gelu, gelu_tanh, group_norm_silu, layer_norm, modulated_layer_norm, rms_norm,
-    silu,
+    AdamW, AdamWState, adamw, attention, conv2d, gated_residual, gelu, gelu_tanh, group_norm_silu, layer_norm,
+    modulated_layer_norm, rms_norm, silu,
 };
 use burn::tensor::{Device, Distribution, Tensor, activation, module, ops::AttentionModuleOptions, ops::ConvOptions};
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
@@ -148,6 +148,48 @@ fn norms(c: &mut Criterion) {
     }
 }
 
+/// One step over as many weights as a small transformer has; each step gets what the one before left, as in training.
+fn optimizer(c: &mut Criterion) {
+    type Numbers = [Tensor<1>; 4];
+    let step = AdamW {
+        rate: 1e-3,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.01,
+        step: 10,
+        gradient_factor: 0.9,
+        follow: 1e-3,
+    };
+    let start = || [0.0, 0.0, 1.0, 0.0].map(|value| Tensor::<1>::full([1 << 22], value, &Device::flex()));
+    let gradient = Tensor::<1>::random([1 << 22], Distribution::Normal(0.0, 1.0), &Device::flex());
+    let ours = |[weights, first, second, average]: Numbers| {
+        let (weights, state) = adamw(weights, gradient.clone(), AdamWState { first, second, average }, &step);
+        [weights, state.first, state.second, state.average]
+    };
+    let burn = |[weights, first, second, average]: Numbers| {
+        let gradient = gradient.clone() * step.gradient_factor;
+        let first = first * step.beta1 + gradient.clone() * (1.0 - step.beta1);
+        let second = second * step.beta2 + gradient.clone() * gradient * (1.0 - step.beta2);
+        let [fix1, fix2] = [step.beta1, step.beta2].map(|beta| 1.0 - beta.powi(10));
+        let direction = first.clone() / ((second.clone() / fix2).sqrt() + step.epsilon);
+        let weights = weights * (1.0 - step.rate * step.weight_decay) - direction * (step.rate / fix1);
+        let average = average.clone() + (weights.clone() - average) * step.follow;
+        [weights, first, second, average]
+    };
+    for (ours, burn) in ours(start()).into_iter().zip(burn(start())) {
+        assert_close("adamw", ours, burn);
+    }
+    let mut group = c.benchmark_group("adamw and average 4M");
+    let run = |group: &mut BenchmarkGroup<'_, WallTime>, who: &str, f: &dyn Fn(Numbers) -> Numbers| {
+        let mut numbers = Some(start());
+        group.bench_function(who, |b| b.iter(|| numbers = numbers.take().map(f)));
+    };
+    run(&mut group, "advect", &ours);
+    run(&mut group, "burn", &burn);
+    group.finish();
+}
+
 fn convolutions(c: &mut Criterion) {
     for (name, shape, outputs, kernel, stride) in [
         ("3x3 64-64 8x8", [128, 64, 8, 8], 64, 3, 1),
@@ -183,6 +225,6 @@ fn convolutions(c: &mut Criterion) {
 criterion_group! {
     name = operators;
     config = Criterion::default().sample_size(30).warm_up_time(std::time::Duration::from_millis(500)).measurement_time(std::time::Duration::from_secs(2));
-    targets = activations, rows, norms, attentions, convolutions
+    targets = activations, rows, norms, attentions, optimizer, convolutions
 }
 criterion_main!(operators);

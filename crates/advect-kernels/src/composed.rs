@@ -2,6 +2,7 @@
 //!
 //! Half-precision tensors are computed in f32 where sums or exponentials would lose digits, and come back in their own type.
 use crate::kernels::{Activation, ConvSteps, NormOptions, RowOptions};
+use crate::optimizer::AdamW;
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::{DType, FloatDType, Shape, Slice};
@@ -301,6 +302,45 @@ fn parts<B: Backend>(qkv: FloatTensor<B>, heads: usize) -> [FloatTensor<B>; 3] {
         let heads = Slice::from(part * heads..(part + 1) * heads);
         B::float_slice(qkv.clone(), &[Slice::full(), heads])
     })
+}
+
+pub(crate) fn adamw<B: Backend>(
+    weights: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    first: FloatTensor<B>,
+    second: FloatTensor<B>,
+    average: FloatTensor<B>,
+    step: AdamW,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let times = |x: FloatTensor<B>, factor: f64| B::float_mul_scalar(x, factor.into());
+    let [fix_first, fix_second] = step.corrections();
+    let gradient = times(gradient, step.gradient_factor);
+    let first = B::float_add(times(first, step.beta1), times(gradient.clone(), 1.0 - step.beta1));
+    let square = B::float_mul(gradient.clone(), gradient);
+    let second = B::float_add(times(second, step.beta2), times(square, 1.0 - step.beta2));
+    let root = B::float_sqrt(B::float_div_scalar(second.clone(), fix_second.into()));
+    let direction = B::float_div(first.clone(), B::float_add_scalar(root, step.epsilon.into()));
+    let weights = times(weights, 1.0 - step.rate * step.weight_decay);
+    let weights = B::float_sub(weights, times(direction, step.rate / fix_first));
+    // In a form that leaves weights that do not move exactly where they are.
+    let ahead = B::float_sub(weights.clone(), average.clone());
+    let average = B::float_add(average, times(ahead, step.follow));
+    (weights, first, second, average)
+}
+
+pub(crate) fn sum_of_squares<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    /// Elements whose squares are summed at once: the sums of larger tensors may be grouped by threads.
+    const PIECE: usize = 1 << 20;
+    let len = x.shape().num_elements();
+    if len == 0 {
+        return B::float_zeros(Shape::new([1]), &x.device(), FloatDType::from(x.dtype()));
+    }
+    let x = B::float_reshape(x, Shape::new([len]));
+    let sums = (0..len).step_by(PIECE).map(|first| {
+        let piece = B::float_slice(x.clone(), &[Slice::from(first..len.min(first + PIECE))]);
+        B::float_sum(B::float_mul(piece.clone(), piece))
+    });
+    B::float_sum(B::float_cat(sums.collect(), 0))
 }
 
 pub(crate) fn conv2d<B: Backend>(

@@ -2,9 +2,11 @@
 use crate::composed;
 use crate::host::activation::{Gelu, GeluTanh, Silu};
 use crate::host::attention::{Attention, Heads};
+use crate::host::optimizer::Held;
 use crate::host::rows::{Add, RowAffine, RowNorm, Rows};
-use crate::host::{conv2d, conv2d::Conv2dShape, elementwise, group_norm};
+use crate::host::{conv2d, conv2d::Conv2dShape, elementwise, group_norm, optimizer};
 use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions};
+use crate::optimizer::AdamW;
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, Shape, TensorData};
@@ -233,6 +235,42 @@ impl Kernels for Flex {
         fast().unwrap_or_else(|| composed::self_attention_backward::<Self>(qkv.clone(), gradient.clone(), heads))
     }
 
+    fn adamw(
+        weights: FlexTensor,
+        gradient: FlexTensor,
+        first: FlexTensor,
+        second: FlexTensor,
+        average: FlexTensor,
+        step: AdamW,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        if [&weights, &gradient, &first, &second, &average].iter().any(|t| t.dtype() != DType::F32) {
+            return composed::adamw::<Self>(weights, gradient, first, second, average, step);
+        }
+        let in_order = |t: FlexTensor| if t.is_contiguous() { t } else { t.to_contiguous() };
+        let [weights, gradient, first, second, average] = [weights, gradient, first, second, average].map(in_order);
+        let mut held = [weights, first, second, average];
+        let new = optimizer::adamw(
+            held.each_mut().map(|t| if is_own(t) { Held::Alone(t.storage_mut()) } else { Held::Shared(slice(t)) }),
+            slice(&gradient),
+            &step,
+        );
+        for (held, new) in held.iter_mut().zip(new) {
+            if let Some(new) = new {
+                *held = tensor(new, held.shape());
+            }
+        }
+        let [weights, first, second, average] = held;
+        (weights, first, second, average)
+    }
+
+    fn sum_of_squares(x: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let sum = optimizer::sum_of_squares(dense(&x)?.as_slice()?);
+            Some(tensor(vec![sum as f32], Shape::new([1])))
+        };
+        fast().unwrap_or_else(|| composed::sum_of_squares::<Self>(x.clone()))
+    }
+
     fn convolution(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, steps: ConvSteps) -> FlexTensor {
         let fast = || {
             let shape = conv_shape(&x, &weight, steps)?;
@@ -294,10 +332,19 @@ fn dense(x: &FlexTensor) -> Option<FlexTensor> {
 
 /// The elements of a tensor that no other tensor shares, and that are all its memory holds.
 fn own(x: &mut FlexTensor) -> Option<&mut [f32]> {
-    if x.dtype() != DType::F32 || !x.is_contiguous() || x.storage::<f32>().len() != x.shape().num_elements() {
-        return None;
-    }
-    x.try_storage_mut()
+    is_own(x).then(|| x.storage_mut())
+}
+
+fn is_own(x: &FlexTensor) -> bool {
+    x.dtype() == DType::F32
+        && x.is_unique()
+        && x.is_contiguous()
+        && x.storage::<f32>().len() == x.shape().num_elements()
+}
+
+/// The elements of a contiguous f32 tensor.
+fn slice(x: &FlexTensor) -> &[f32] {
+    x.as_slice().unwrap_or_default()
 }
 
 fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {

@@ -1,6 +1,7 @@
 //! The operators as an extension of Burn's backends.
 #![allow(unused_variables)] // Without any backend the generated dispatch has no arm to pass its arguments to.
 use crate::composed;
+use crate::optimizer::AdamW;
 use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
 
 /// A function of each element.
@@ -165,6 +166,23 @@ pub(crate) trait Kernels: Backend {
         heads: usize,
     ) -> FloatTensor<Self> {
         composed::self_attention_backward::<Self>(qkv, gradient, heads)
+    }
+
+    /// The weights, moments and average after a step.
+    fn adamw(
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        average: FloatTensor<Self>,
+        step: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::adamw::<Self>(weights, gradient, first, second, average, step)
+    }
+
+    /// The sum of the squares of all elements, `[1]`.
+    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::sum_of_squares::<Self>(x)
     }
 
     /// Convolution of `[batch, channels_in, height, width]` with `[channels_out, channels_in, kernel, kernel]`, plus `bias`.

@@ -54,6 +54,7 @@ mod host;
 mod kernels;
 mod layer_norm;
 mod memory;
+mod optimizer;
 mod route;
 
 pub use activation::{gelu, gelu_tanh, silu};
@@ -62,3 +63,4 @@ pub use conv2d::conv2d;
 pub use group_norm::{group_norm, group_norm_silu};
 pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm, rms_norm};
 pub use memory::keep_freed_memory;
+pub use optimizer::{AdamW, AdamWState, adamw, sum_of_squares};

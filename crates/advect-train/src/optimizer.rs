@@ -1,4 +1,5 @@
 use crate::{Ema, TrainError};
+use advect_kernels::{AdamW as Step, AdamWState, adamw, sum_of_squares};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 
@@ -92,20 +93,14 @@ impl Memory {
 
 /// The Euclidean norm of all gradients together.
 ///
-/// One device read. Large tensors are summed in fixed pieces, so that the grouping of the sum, and with it the last
-/// bit, never depends on how threads are scheduled.
+/// One device read. Tensors are summed in fixed pieces, so that the grouping of the sum, and with it the last bit, never
+/// depends on how threads are scheduled.
 pub(crate) fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> Result<f64, TrainError> {
-    const PIECE: usize = 1 << 20;
     struct Squares<'a>(&'a Gradients, Vec<Tensor<1>>);
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = param.val().grad(self.0) {
-                let flat: Tensor<1> = gradient.flatten(0, D - 1);
-                let count = flat.dims()[0];
-                for start in (0..count).step_by(PIECE) {
-                    let piece = flat.clone().narrow(0, start, PIECE.min(count - start));
-                    self.1.push((piece.clone() * piece).sum());
-                }
+                self.1.push(sum_of_squares(gradient));
             }
         }
     }
@@ -146,27 +141,44 @@ impl ModuleMapper for Update<'_> {
         };
         let shape = tensor.shape();
         let AdamW { beta1, beta2, epsilon, weight_decay } = self.optimizer;
-        let gradient: Tensor<1> = gradient.flatten::<1>(0, D - 1) * self.factor;
-        let weights: Tensor<1> = tensor.inner().flatten(0, D - 1);
-
-        let first = self.memory.first[i].clone() * beta1 + gradient.clone() * (1.0 - beta1);
-        let second = self.memory.second[i].clone() * beta2 + gradient.clone() * gradient * (1.0 - beta2);
-        let count = (self.updates + 1) as f64;
-        let (fix1, fix2) = (1.0 - beta1.powf(count), 1.0 - beta2.powf(count));
-        let direction = first.clone() / ((second.clone() / fix2).sqrt() + epsilon);
-        let weights = weights * (1.0 - self.rate * weight_decay) - direction * (self.rate / fix1);
-
-        self.average(i, weights.clone());
-        self.memory.first[i] = first;
-        self.memory.second[i] = second;
+        let step = Step {
+            rate: self.rate,
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay,
+            step: self.updates + 1,
+            gradient_factor: self.factor,
+            follow: self.follow(),
+        };
+        let memory = &mut *self.memory;
+        // Taken out, so that each is alone in its memory and can be written in its place.
+        let [first, second, average] =
+            [&mut memory.first[i], &mut memory.second[i], &mut memory.ema[i]].map(|t| std::mem::replace(t, empty(t)));
+        let (weights, state) = adamw(
+            tensor.inner().flatten(0, D - 1),
+            gradient.flatten(0, D - 1),
+            AdamWState { first, second, average },
+            &step,
+        );
+        AdamWState { first: memory.first[i], second: memory.second[i], average: memory.ema[i] } = state;
         Param::from_mapped_value(id, Tensor::from_inner(weights.reshape(shape)).require_grad(), mapper)
     }
 }
 
+/// A tensor of nothing, where another one was.
+fn empty(like: &Tensor<1>) -> Tensor<1> {
+    Tensor::empty([0], (&like.device(), like.dtype()))
+}
+
 impl Update<'_> {
+    fn follow(&self) -> f64 {
+        1.0 - self.ema.decay(self.updates)
+    }
+
     /// `ema <- d * ema + (1 - d) * weights`, in a form that leaves weights that do not move exactly where they are.
     fn average(&mut self, i: usize, weights: Tensor<1>) {
-        let follow = 1.0 - self.ema.decay(self.updates);
+        let follow = self.follow();
         let ema = self.memory.ema[i].clone();
         self.memory.ema[i] = ema.clone() + (weights - ema) * follow;
     }

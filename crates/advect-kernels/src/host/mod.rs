@@ -10,4 +10,5 @@ pub(crate) mod elementwise;
 pub(crate) mod group_norm;
 mod lanes;
 mod matrix;
+pub(crate) mod optimizer;
 pub(crate) mod rows;

@@ -9,3 +9,4 @@ mod check;
 mod conv2d;
 mod group_norm;
 mod layer_norm;
+mod optimizer;
