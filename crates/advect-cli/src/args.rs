@@ -133,7 +133,8 @@ pub(crate) struct SampleArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// A folder of diffusers: config.json of a UNet2DModel, and its weights.
+    /// A folder of diffusers: config.json of a UNet2DModel or DiTTransformer2DModel (with its autoencoder in vae/ beside it)
+    /// and the weights, or the folder of a pipeline around it.
     pub(crate) folder: PathBuf,
     /// The run folder to make.
     #[arg(long, value_name = "DIR")]

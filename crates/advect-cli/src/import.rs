@@ -1,12 +1,15 @@
 //! `advect import`: a run folder of a network that was trained elsewhere.
 
 use crate::args::ImportArgs;
-use crate::config::{PredictionName, ScheduleName};
+use crate::config::{PredictionName, RunConfig, ScheduleName};
+use crate::data::DataConfig;
 use crate::error::CliError;
+use crate::latent::LatentConfig;
+use crate::model::ModelConfig;
 use crate::presets;
 use crate::say::Say;
 use advect::device::Chosen;
-use advect::nn::UNet;
+use advect::nn::Vae;
 use advect::nn::checkpoint::{Backbone, Folder, Loading, Numbers, Precision, load_with};
 use advect::prelude::*;
 use advect::train::History;
@@ -29,54 +32,140 @@ pub(crate) fn run(args: &ImportArgs, chosen: &Chosen, say: Say) -> Result<(), Cl
             args.folder.display()
         )));
     }
-    let folder = Folder::open(&args.folder)?;
-    let Backbone::UNet { config: unet, size } = &folder.backbone else {
-        return Err(CliError::failure(
-            "the program makes runs of UNet2DModel only: load the others with the library, see advect::nn::checkpoint",
-        ));
+    // A whole pipeline has its network in a folder of its own.
+    let within = ["unet", "transformer"].map(|name| args.folder.join(name));
+    let place = match within.iter().find(|place| place.join("config.json").is_file()) {
+        Some(place) if !args.folder.join("config.json").exists() => place,
+        _ => &args.folder,
     };
-    let size = args.side.map(|side| [side, side]).or(*size).ok_or_else(|| {
-        CliError::usage("config.json does not say how large the images are: give their height and width with --side")
-    })?;
-    if ![1, 3].contains(&unet.in_channels) {
-        return Err(CliError::failure(format!(
-            "the program draws images in gray or color, and this network has {} channels: load it with the library",
-            unet.in_channels
-        )));
-    }
-    let path = match (args.schedule, args.prediction) {
-        (Some(schedule), Some(prediction)) => (schedule, prediction),
-        _ => scheduler(&args.folder)?,
+    let folder = Folder::open(place)?;
+    let import = Import { args, device: &chosen.device.clone().autodiff(), place };
+    let (config, parameters) = match &folder.backbone {
+        Backbone::UNet { config, size } => import.unet(&folder, config, *size)?,
+        Backbone::DiT(config) => import.dit(&folder, config)?,
+        Backbone::AutoencoderKl(_) => {
+            return Err(CliError::failure(
+                "an autoencoder draws no samples of its own: import the DiT that stands on it, with the autoencoder in \
+                 vae/ beside it",
+            ));
+        }
+        _ => {
+            return Err(CliError::failure(
+                "the program makes runs of UNet2DModel and DiTTransformer2DModel only: load the others with the library, \
+                 see advect::nn::checkpoint",
+            ));
+        }
     };
-    let config = presets::imported(unet.clone(), size, path);
-    config.model.fits(&config.data.shape())?;
-    config.data.validate()?;
-
-    let device = chosen.device.clone().autodiff();
-    let numbers = if args.allow_nan { Numbers::Any } else { Numbers::Finite };
-    let loading = Loading { dtype: Precision::Cast(FloatDType::F32), numbers };
-    let network = unet.init(&device).map_err(CliError::failure)?;
-    let mut network: UNet = load_with(network, &folder.layout(), &folder.checkpoint, loading)?;
-    // Our time runs from noise to data.
-    network.time = network.time.backward(NOISE);
-
-    let run = RunFolder::create(&args.out, &config.to_toml()?)?;
-    let mut trainer = Trainer::new(network);
-    trainer.step = config.train.steps; // finished, as far as this program is concerned
-    run.save(&trainer, &History::default())?;
-    let parameters = trainer.model.num_params();
     say.event(
         &format!(
             "imported {} into {}: {parameters} parameters, images of {:?}; draw samples with: advect sample {} --out \
              samples.npz",
-            args.folder.display(),
+            place.display(),
             args.out.display(),
             config.data.shape(),
             args.out.display()
         ),
-        json!({"event": "imported", "from": args.folder, "run": args.out, "parameters": parameters, "config": config}),
+        json!({"event": "imported", "from": place, "run": args.out, "parameters": parameters, "config": config}),
     );
     Ok(())
+}
+
+struct Import<'a> {
+    args: &'a ImportArgs,
+    device: &'a Device,
+    /// The folder of the network.
+    place: &'a Path,
+}
+
+impl Import<'_> {
+    fn unet(
+        &self,
+        folder: &Folder,
+        unet: &UNetConfig,
+        size: Option<[usize; 2]>,
+    ) -> Result<(RunConfig, usize), CliError> {
+        let size = self.args.side.map(|side| [side, side]).or(size).ok_or_else(|| {
+            CliError::usage(
+                "config.json does not say how large the images are: give their height and width with --side",
+            )
+        })?;
+        drawable(unet.in_channels)?;
+        let [height, width] = size;
+        let data = DataConfig::imported([unet.in_channels, height, width], unet.classes);
+        let config = presets::imported(data, ModelConfig::Unet(unet.clone()), self.path()?);
+        config.model.fits(&config.data.shape())?;
+        config.data.validate()?;
+        let mut network: UNet = self.load(unet.init(self.device).map_err(CliError::failure)?, folder)?;
+        // Our time runs from noise to data.
+        network.time = network.time.backward(NOISE);
+        Ok((config.clone(), self.save(&self.args.out, network, &config)?))
+    }
+
+    /// A transformer on latents, and the autoencoder in the folder `vae` beside it.
+    fn dit(&self, folder: &Folder, dit: &DiTConfig) -> Result<(RunConfig, usize), CliError> {
+        let vae = self.place.parent().map_or_else(|| "vae".into(), |parent| parent.join("vae"));
+        let below = Folder::open(&vae).map_err(|e| {
+            CliError::failure(format!("the autoencoder under this transformer has to be in vae/ beside it: {e}"))
+        })?;
+        let Backbone::AutoencoderKl(autoencoder) = &below.backbone else {
+            return Err(CliError::failure(format!("{} is no AutoencoderKL", vae.display())));
+        };
+        if autoencoder.latent_channels != dit.in_channels {
+            return Err(CliError::failure(format!(
+                "the transformer takes {} channels and the autoencoder gives {}: they do not belong together",
+                dit.in_channels, autoencoder.latent_channels
+            )));
+        }
+        drawable(autoencoder.in_channels)?;
+        let [height, width] = dit.size.map(|size| size * autoencoder.factor());
+        let data = DataConfig::imported([autoencoder.in_channels, height, width], dit.classes);
+        data.validate()?;
+        let path = self.path()?;
+        let mut config = presets::imported(data.clone(), ModelConfig::Dit(dit.clone()), path);
+        config.latent = Some(LatentConfig { autoencoder: "autoencoder".into() });
+        let mut under = presets::imported(data, ModelConfig::Autoencoder(autoencoder.clone()), path);
+        under.train.kl_weight = Some(0.0);
+        under.model.fits(&under.data.shape())?;
+
+        // Both are read before anything is written.
+        let mut network: DiT = self.load(dit.init(self.device).map_err(CliError::failure)?, folder)?;
+        network.time = network.time.backward(NOISE);
+        let vae = self.load(autoencoder.init(self.device).map_err(CliError::failure)?, &below)?;
+        let parameters = self.save(&self.args.out, network, &config)?;
+        self.save(&self.args.out.join("autoencoder"), Vae::new(vae), &under)?;
+        Ok((config, parameters))
+    }
+
+    fn path(&self) -> Result<(ScheduleName, PredictionName), CliError> {
+        match (self.args.schedule, self.args.prediction) {
+            (Some(schedule), Some(prediction)) => Ok((schedule, prediction)),
+            _ => scheduler(self.place),
+        }
+    }
+
+    fn load<M: Module>(&self, network: M, folder: &Folder) -> Result<M, CliError> {
+        let numbers = if self.args.allow_nan { Numbers::Any } else { Numbers::Finite };
+        let loading = Loading { dtype: Precision::Cast(FloatDType::F32), numbers };
+        Ok(load_with(network, &folder.layout(), &folder.checkpoint, loading)?)
+    }
+
+    /// A run that is finished, as far as this program is concerned. Returns the number of parameters.
+    fn save<M: Module>(&self, out: &Path, network: M, config: &RunConfig) -> Result<usize, CliError> {
+        let run = RunFolder::create(out, &config.to_toml()?)?;
+        let mut trainer = Trainer::new(network);
+        trainer.step = config.train.steps;
+        run.save(&trainer, &History::default())?;
+        Ok(trainer.model.num_params())
+    }
+}
+
+fn drawable(channels: usize) -> Result<(), CliError> {
+    if [1, 3].contains(&channels) {
+        return Ok(());
+    }
+    Err(CliError::failure(format!(
+        "the program draws images in gray or color, and this network has {channels} channels: load it with the library"
+    )))
 }
 
 /// What diffusers says about the noise that a network was trained with.

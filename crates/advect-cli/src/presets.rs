@@ -191,16 +191,12 @@ fn mnist() -> RunConfig {
 }
 
 /// A network that was trained elsewhere: what its run folder says.
-pub(crate) fn imported(
-    unet: UNetConfig,
-    [height, width]: [usize; 2],
-    path: (ScheduleName, PredictionName),
-) -> RunConfig {
+pub(crate) fn imported(data: DataConfig, model: ModelConfig, path: (ScheduleName, PredictionName)) -> RunConfig {
     let (schedule, prediction) = path;
     RunConfig {
         preset: "imported".to_owned(),
-        data: DataConfig::imported([unet.in_channels, height, width], unet.classes),
-        model: ModelConfig::Unet(unet),
+        data,
+        model,
         path: PathConfig { schedule, prediction, ..self::path() },
         train: TrainConfig { steps: 1, ..digits().train },
         // Discrete steps end one before the data, where a prediction of the noise says nothing any more.

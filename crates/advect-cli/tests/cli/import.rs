@@ -1,4 +1,5 @@
 use crate::{Bench, npy};
+use advect::burn;
 use advect::burn::tensor::{Device, Int, Tensor};
 use advect::nn::UNetConfig;
 use advect::nn::checkpoint::{Checkpoint, Source, save};
@@ -144,4 +145,95 @@ fn bad_checkpoints_are_one_sentence_and_leave_nothing() {
     std::fs::remove_file(bench.path(weights)).unwrap();
     std::fs::copy(fixture("evil-torch.pt"), bench.path("unet/diffusion_pytorch_model.bin")).unwrap();
     refused(&bench, 1, "unet --schedule vp --prediction noise", "it was not run");
+}
+
+/// A pipeline of a small DiT of two classes on the 4x4 latents of a small autoencoder.
+fn pipeline(bench: &Bench) -> (advect::nn::DiT, advect::nn::AutoencoderKl) {
+    use advect::nn::checkpoint::export;
+    use advect::nn::{AutoencoderKl, AutoencoderKlConfig, DiT, DiTConfig};
+    use burn::tensor::Distribution;
+    let device = Device::flex();
+    // A fresh DiT is zero: give each weight a value.
+    struct Random;
+    impl burn::module::ModuleMapper for Random {
+        fn map_float<const D: usize>(
+            &mut self,
+            param: burn::module::Param<Tensor<D>>,
+        ) -> burn::module::Param<Tensor<D>> {
+            param.map(|x| x.random_like(Distribution::Normal(0.0, 0.2)))
+        }
+    }
+    use burn::module::Module;
+    let dit: DiT =
+        DiTConfig::new(4, [4, 4], 2, 16, 2, 2).with_classes(Some(2)).with_out_channels(8).init(&device).unwrap();
+    let dit = dit.map(&mut Random);
+    let vae: AutoencoderKl =
+        AutoencoderKlConfig::new(3, 8, vec![1, 2], 4).with_blocks(1).with_groups(4).init(&device).unwrap();
+    for (name, config, tensors) in [
+        (
+            "transformer",
+            r#"{"_class_name": "DiTTransformer2DModel", "activation_fn": "gelu-approximate", "attention_bias": true,
+                "attention_head_dim": 8, "in_channels": 4, "norm_elementwise_affine": false, "norm_type": "ada_norm_zero",
+                "num_attention_heads": 2, "num_embeds_ada_norm": 2, "num_layers": 2, "out_channels": 8, "patch_size": 2,
+                "sample_size": 4}"#,
+            export(&dit, &DiT::LAYOUT_DIFFUSERS).unwrap(),
+        ),
+        (
+            "vae",
+            r#"{"_class_name": "AutoencoderKL", "block_out_channels": [8, 16], "in_channels": 3, "out_channels": 3,
+                "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"], "latent_channels": 4,
+                "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"], "layers_per_block": 1, "norm_num_groups": 4,
+                "scaling_factor": 0.5}"#,
+            export(&vae, &AutoencoderKl::DIFFUSERS).unwrap(),
+        ),
+    ] {
+        std::fs::create_dir_all(bench.path("pipe").join(name)).unwrap();
+        std::fs::write(bench.path("pipe").join(name).join("config.json"), config).unwrap();
+        save(&bench.path("pipe").join(name).join("diffusion_pytorch_model.safetensors"), &tensors).unwrap();
+    }
+    std::fs::write(bench.path("pipe/model_index.json"), "{}").unwrap();
+    (dit, vae)
+}
+
+#[test]
+fn a_transformer_is_imported_with_its_autoencoder() {
+    let bench = Bench::new();
+    let (dit, vae) = pipeline(&bench);
+    let said = bench.fails(2, "import pipe --out run");
+    assert!(said.contains("scheduler_config.json") && !bench.path("run").exists(), "{said}");
+    scheduler(&bench, "epsilon", "linear");
+    std::fs::rename(bench.path("scheduler"), bench.path("pipe/scheduler")).unwrap();
+    bench.ok("import pipe --out run");
+    let said = bench.ok("sample run --count 3 --class 1 --guidance 2 --solver euler --steps 1 --out s.npy");
+    assert!(said.contains("1.0 evaluations"), "{said}");
+    let (values, header) = npy(&bench.path("s.npy"));
+    assert!(header.contains("(3, 3, 8, 8"), "{header}");
+
+    // One Euler step by hand. On the variance-preserving path x = a z + s e, dx/dt = a' z + s' e, where the network says e; the noise comes by seed.
+    let device = Device::flex();
+    let noise = advect::prelude::NoiseKey::new(0, advect::core::Purpose::Custom(1));
+    let x: Tensor<4> = noise.normal(&[0, 1, 2], 0, [3, 4, 4, 4], &device);
+    let at = |class: i64| {
+        let class = Tensor::<1, Int>::from_ints([class; 3], &device);
+        // Their time of pure noise is 999 of 1000.
+        dit.forward(x.clone(), Tensor::from_floats([0.999; 3], &device), Some(class)).narrow(1, 0, 4)
+    };
+    let e = at(2) + (at(1) - at(2)) * 2.0; // the null class, and twice the way from it
+    // The betas rise from 0.1 to 20: at the noise a = exp(-(20 + 0.1) / 4), s^2 = 1 - a^2, a' = a 20 / 2, s' = -a a' / s.
+    let a = (-(20.0_f64 + 0.1) / 4.0).exp();
+    let (s, d_a) = ((1.0 - a * a).sqrt(), 10.0 * a);
+    let d_s = -a * d_a / s;
+    let z = (x.clone() - e.clone() * s) / a;
+    let end = x + (z * d_a + e * d_s) * 0.999;
+    let image = vae.decode_latents(end) * 127.5 + 127.5;
+    let expected = image.into_data().try_to_vec::<f32>().unwrap();
+    let size = expected.iter().fold(0.0_f32, |size, x| size.max(x.abs()));
+    let off = values.iter().zip(&expected).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
+    assert!(off < 2e-3 * size, "off by {off}, values up to {size}");
+
+    // Without its autoencoder, and as one.
+    std::fs::rename(bench.path("pipe/vae"), bench.path("pipe/away")).unwrap();
+    assert!(bench.fails(1, "import pipe --out other").contains("has to be in vae/ beside it"));
+    assert!(bench.fails(1, "import pipe/away --out other").contains("draws no samples of its own"));
+    assert!(!bench.path("other").exists(), "nothing half imported");
 }
