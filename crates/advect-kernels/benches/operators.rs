@@ -1,7 +1,7 @@
 //! The operators against Burn's own on the CPU, forward and with the backward pass; each pair is compared before it is timed.
 use advect_kernels::{
-    AdamW, AdamWState, adamw, attention, conv2d, gated_residual, gelu, gelu_tanh, group_norm_silu, layer_norm,
-    modulated_layer_norm, rms_norm, silu,
+    AdamW, AdamWState, adamw, attention, conv2d, exp, gated_residual, gelu, gelu_tanh, group_norm_silu, layer_norm,
+    modulated_layer_norm, rms_norm, sigmoid, silu, softmax, softplus, tanh,
 };
 use burn::tensor::{Device, Distribution, Tensor, activation, module, ops::AttentionModuleOptions, ops::ConvOptions};
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
@@ -51,6 +51,11 @@ fn activations(c: &mut Criterion) {
     compare::<1>(c, "silu 1M", [1 << 20], &silu, &activation::silu);
     compare::<1>(c, "gelu 1M", [1 << 20], &gelu, &activation::gelu);
     compare::<1>(c, "gelu tanh 1M", [1 << 20], &gelu_tanh, &activation::gelu_approximate);
+    compare::<1>(c, "sigmoid 1M", [1 << 20], &sigmoid, &activation::sigmoid);
+    compare::<1>(c, "tanh 1M", [1 << 20], &tanh, &activation::tanh);
+    compare::<1>(c, "softplus 1M", [1 << 20], &softplus, &|x| activation::softplus(x, 1.0));
+    compare::<1>(c, "exp 1M", [1 << 20], &exp, &|x| x.exp());
+    compare::<2>(c, "softmax [1000, 1000]", [1000, 1000], &|x| softmax(x, 1), &|x| activation::softmax(x, 1));
 }
 
 /// A parameter that is tracked with a tracked input and constant with a constant one: what a training step and a sampling step do.

@@ -37,6 +37,60 @@ pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     run(x, Activation::GeluTanh)
 }
 
+/// The sigmoid `1 / (1 + exp(-x))` of each element.
+///
+/// # Shapes
+///
+/// Any shape; the output has the shape of `x`.
+pub fn sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    run(x, Activation::Sigmoid)
+}
+
+/// The hyperbolic tangent of each element.
+///
+/// # Shapes
+///
+/// Any shape; the output has the shape of `x`.
+pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    run(x, Activation::Tanh)
+}
+
+/// Softplus, `log(1 + exp(x))`, of each element; it overflows nowhere.
+///
+/// # Shapes
+///
+/// Any shape; the output has the shape of `x`.
+pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    run(x, Activation::Softplus)
+}
+
+/// The exponential of each element.
+///
+/// # Shapes
+///
+/// Any shape; the output has the shape of `x`.
+pub fn exp<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    run(x, Activation::Exp)
+}
+
+/// Softmax: exponentials divided by their sum along the axis `dim`. The largest element is subtracted first, so that none overflows.
+///
+/// On Flex in `f32` it is fastest along the last axis. The backward pass keeps the output only.
+///
+/// # Shapes
+///
+/// Any shape; the output has the shape of `x`.
+///
+/// # Panics
+///
+/// If `x` has no axis `dim`.
+pub fn softmax<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
+    assert!(dim < D, "a tensor of {D} axes has no axis {dim}");
+    let x = x.swap_dims(dim, D - 1).into_dispatch();
+    let y = if route::listed(&x) { <Dispatch as Kernels>::row_softmax(x) } else { composed::softmax::<Dispatch>(x) };
+    Tensor::from_dispatch(y).swap_dims(dim, D - 1)
+}
+
 fn run<const D: usize>(x: Tensor<D>, function: Activation) -> Tensor<D> {
     let x = x.into_dispatch();
     Tensor::from_dispatch(if route::listed(&x) {

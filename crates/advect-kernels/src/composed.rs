@@ -18,6 +18,15 @@ pub(crate) fn activation<B: Backend>(x: FloatTensor<B>, function: Activation) ->
             let twice = twice_inner::<B>(x.clone());
             B::float_div(x, one_plus_exp_minus::<B>(twice))
         }
+        Activation::Sigmoid => B::float_recip(one_plus_exp_minus::<B>(x)),
+        Activation::Tanh => B::float_tanh(x),
+        Activation::Softplus => {
+            // max(x, 0) = (x + |x|) / 2, and no exponential overflows.
+            let size = B::float_abs(x.clone());
+            let above = B::float_mul_scalar(B::float_add(x, size.clone()), 0.5.into());
+            B::float_add(above, B::float_log1p(B::float_exp(B::float_neg(size))))
+        }
+        Activation::Exp => B::float_exp(x),
     };
     narrow::<B>(y, dtype)
 }
@@ -47,8 +56,40 @@ pub(crate) fn activation_backward<B: Backend>(
             let bend = B::float_mul(s.clone(), B::float_add_scalar(B::float_neg(s.clone()), 1.0.into()));
             B::float_add(s, B::float_mul(bend, rise))
         }
+        Activation::Sigmoid => bump::<B>(x),
+        Activation::Tanh => B::float_mul_scalar(bump::<B>(B::float_mul_scalar(x, 2.0.into())), 4.0.into()),
+        Activation::Softplus => B::float_recip(one_plus_exp_minus::<B>(x)),
+        Activation::Exp => B::float_exp(x),
     };
     narrow::<B>(B::float_mul(d, widen::<B>(gradient)), dtype)
+}
+
+/// The derivative `e / (1 + e)^2` of the sigmoid, with `e = exp(-|x|)`.
+fn bump<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let e = B::float_exp(B::float_neg(B::float_abs(x)));
+    let below = B::float_add_scalar(e.clone(), 1.0.into());
+    B::float_div(e, B::float_mul(below.clone(), below))
+}
+
+pub(crate) fn softmax<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let (dtype, last) = (x.dtype(), x.shape().num_dims() - 1);
+    if x.shape().num_elements() == 0 {
+        return x;
+    }
+    let x = widen::<B>(x);
+    let x = B::float_exp(B::float_sub(x.clone(), B::float_max_dim(x, last)));
+    narrow::<B>(B::float_div(x.clone(), B::float_sum_dim(x, last)), dtype)
+}
+
+/// `y (g - sum(y g))`, row by row.
+pub(crate) fn softmax_backward<B: Backend>(y: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
+    let (dtype, last) = (y.dtype(), y.shape().num_dims() - 1);
+    if y.shape().num_elements() == 0 {
+        return y;
+    }
+    let (y, g) = (widen::<B>(y), widen::<B>(gradient));
+    let mean = B::float_sum_dim(B::float_mul(y.clone(), g.clone()), last);
+    narrow::<B>(B::float_mul(y, B::float_sub(g, mean)), dtype)
 }
 
 const GELU_CUBIC: f64 = 0.044_715;
@@ -340,14 +381,10 @@ pub(crate) fn attention_backward<B: Backend>(
     let [k, v, g] = [k, v, gradient].map(widen::<B>);
     let q = B::float_mul_scalar(widen::<B>(q), (1.0 / (size as f64).sqrt()).into());
     let transposed = |t: FloatTensor<B>| B::float_swap_dims(t, 2, 3);
-    let scores = B::float_matmul(q.clone(), transposed(k.clone()));
-    let scores = B::float_sub(scores.clone(), B::float_max_dim(scores, 3));
-    let weights = B::float_exp(scores);
-    let weights = B::float_div(weights.clone(), B::float_sum_dim(weights, 3));
+    let weights = softmax::<B>(B::float_matmul(q.clone(), transposed(k.clone())));
     let dv = B::float_matmul(transposed(weights.clone()), g.clone());
     let slopes = B::float_matmul(g, transposed(v));
-    let mean = B::float_sum_dim(B::float_mul(weights.clone(), slopes.clone()), 3);
-    let slopes = B::float_mul(weights, B::float_sub(slopes, mean));
+    let slopes = softmax_backward::<B>(weights, slopes);
     let dk = B::float_matmul(transposed(slopes.clone()), q);
     let dq = B::float_mul_scalar(B::float_matmul(slopes, k), (1.0 / (size as f64).sqrt()).into());
     (narrow::<B>(dq, dtype), narrow::<B>(dk, dtype), narrow::<B>(dv, dtype))

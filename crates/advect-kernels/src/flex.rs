@@ -1,10 +1,10 @@
 //! The fast paths on Burn's Flex backend, for f32; other types take the bodies made of Burn's operators.
 use crate::composed;
-use crate::host::activation::{Gelu, GeluTanh, Silu};
+use crate::host::activation::{Exponential, Gelu, GeluTanh, Sigmoid, Silu, Softplus, Tanh};
 use crate::host::attention::{Attention, Heads};
 use crate::host::optimizer::Held;
 use crate::host::rows::{Add, RowAffine, RowNorm, Rows};
-use crate::host::{conv2d, conv2d::Conv2dShape, elementwise, group_norm, optimizer};
+use crate::host::{conv2d, conv2d::Conv2dShape, elementwise, group_norm, optimizer, softmax};
 use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions};
 use crate::optimizer::AdamW;
 use burn::backend::flex::FlexTensor;
@@ -25,6 +25,22 @@ macro_rules! with_function {
             }
             Activation::GeluTanh => {
                 let $f = GeluTanh;
+                $body
+            }
+            Activation::Sigmoid => {
+                let $f = Sigmoid;
+                $body
+            }
+            Activation::Tanh => {
+                let $f = Tanh;
+                $body
+            }
+            Activation::Softplus => {
+                let $f = Softplus;
+                $body
+            }
+            Activation::Exp => {
+                let $f = Exponential;
                 $body
             }
         }
@@ -60,6 +76,22 @@ impl Kernels for Flex {
             Some(tensor(with_function!(function, f => elementwise::backward(f, values, gradient)), x.shape()))
         };
         fast().unwrap_or_else(|| composed::activation_backward::<Self>(x.clone(), gradient.clone(), function))
+    }
+
+    fn row_softmax(x: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let (values, len) = (dense(&x)?, row_length(&x)?);
+            Some(tensor(softmax::softmax(values.as_slice()?, len), x.shape()))
+        };
+        fast().unwrap_or_else(|| composed::softmax::<Self>(x.clone()))
+    }
+
+    fn row_softmax_backward(y: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let (values, gradient, len) = (dense(&y)?, dense(&gradient)?, row_length(&y)?);
+            Some(tensor(softmax::backward(values.as_slice()?, gradient.as_slice()?, len), y.shape()))
+        };
+        fast().unwrap_or_else(|| composed::softmax_backward::<Self>(y.clone(), gradient.clone()))
     }
 
     fn group_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, options: NormOptions) -> FlexTensor {
@@ -419,6 +451,12 @@ fn folded(gamma: &[f32], beta: &[f32], shift: &[f32], scale: &[f32]) -> (Vec<f32
     let offsets = scale.iter().zip(shift).enumerate();
     let offsets = offsets.map(|(i, (scale, shift))| beta[i % channels] * (1.0 + scale) + shift);
     (factors.collect(), offsets.collect())
+}
+
+/// The elements of a row of the last axis; None where there are no elements.
+fn row_length(x: &FlexTensor) -> Option<usize> {
+    let shape = x.shape();
+    (shape.num_elements() > 0).then(|| shape[shape.num_dims() - 1])
 }
 
 /// How the rows of `x` share the entries of a parameter, `[features]` or `[entries, features]`; None where there is nothing to do.

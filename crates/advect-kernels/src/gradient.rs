@@ -55,6 +55,19 @@ impl<B: Kernels> Backward<B, 1> for Activated {
 }
 
 #[derive(Debug)]
+struct Softmax;
+
+impl<B: Kernels> Backward<B, 1> for Softmax {
+    /// The output.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        register!(gradients, ops.parents, [B::row_softmax_backward(ops.state, gradient)]);
+    }
+}
+
+#[derive(Debug)]
 struct GroupNorm(NormOptions);
 
 impl<B: Kernels> Backward<B, 3> for GroupNorm {
@@ -205,6 +218,16 @@ impl<B: Kernels> Backward<B, 3> for Conv2d {
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn activation(x: FloatTensor<Self>, function: Activation) -> FloatTensor<Self> {
         run::<B, C, _, 1>(Activated(function), [x], |[x]| x.clone(), |[x]| B::activation(x, function))
+    }
+
+    fn row_softmax(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        match Softmax.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = B::row_softmax(x.into_primitive());
+                prep.finish(y.clone(), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::row_softmax(x.into_primitive())),
+        }
     }
 
     fn group_norm(

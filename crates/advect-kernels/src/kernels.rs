@@ -12,6 +12,10 @@ pub(crate) enum Activation {
     Gelu,
     /// In its tanh form.
     GeluTanh,
+    Sigmoid,
+    Tanh,
+    Softplus,
+    Exp,
 }
 
 /// The sizes of a group normalisation that its tensors do not show.
@@ -53,6 +57,16 @@ pub(crate) trait Kernels: Backend {
         function: Activation,
     ) -> FloatTensor<Self> {
         composed::activation_backward::<Self>(x, gradient, function)
+    }
+
+    /// The softmax of each row of the last axis.
+    fn row_softmax(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::softmax::<Self>(x)
+    }
+
+    /// The gradient of the input, from the output and its gradient.
+    fn row_softmax_backward(y: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::softmax_backward::<Self>(y, gradient)
     }
 
     /// Group normalisation of `[batch, channels, height, width]`.

@@ -57,7 +57,7 @@ mod memory;
 mod optimizer;
 mod route;
 
-pub use activation::{gelu, gelu_tanh, silu};
+pub use activation::{exp, gelu, gelu_tanh, sigmoid, silu, softmax, softplus, tanh};
 pub use attention::{attention, self_attention};
 pub use conv2d::conv2d;
 pub use group_norm::{group_norm, group_norm_silu, modulated_group_norm_silu};

@@ -1,12 +1,12 @@
 //! Scaled dot-product attention and its gradients, head by head: a few queries at a time against all keys, so that memory grows with the sequence and not
 //! with its square.
-use super::activation::exp_of_negative;
 use super::buffer::{Lines, Shared, filled_by};
-use super::lanes::{SQUARE, load, store, transpose_square};
+use super::lanes::{SQUARE, load, transpose_square};
 use super::matrix::{Left, Right, Target, VECTORS, lanes, multiply};
+use super::softmax::{Softmax, SoftmaxBackward};
 use rayon::prelude::*;
-use rten_simd::ops::{BitOps, NumOps};
-use rten_simd::{Isa, Simd, SimdOp};
+use rten_simd::ops::BitOps;
+use rten_simd::{Isa, SimdOp};
 use std::ops::Range;
 
 /// Scores that are kept at once: a block of queries against all keys, in the second-level cache.
@@ -300,7 +300,7 @@ impl Head<'_> {
             for first in of.clone().step_by(block) {
                 let rows = block.min(of.end - first);
                 self.products(self.q, [first, rows, size], columns, scores);
-                Softmax { scores, rows, keys, pitch, scale: self.scale() }.dispatch();
+                Softmax { from: scores, to: scores, rows, len: keys, pitch, scale: self.scale() }.dispatch();
                 let weights = Left { start: scores, row_step: pitch, depth_step: 1 };
                 multiply(rows, keys, width, weights, values, self.target(out, queries, width, first, false));
             }
@@ -344,8 +344,8 @@ impl Head<'_> {
                 let add = first > of.start;
                 self.products(self.q, [first, rows, size], key_columns, weights);
                 self.products(gradient, [first, rows, width], value_columns, slopes);
-                Softmax { scores: weights, rows, keys, pitch, scale }.dispatch();
-                SoftmaxBackward { weights, slopes, rows, keys, pitch, scale }.dispatch();
+                Softmax { from: weights, to: weights, rows, len: keys, pitch, scale }.dispatch();
+                SoftmaxBackward { weights, from: slopes, to: slopes, rows, len: keys, pitch, scale }.dispatch();
 
                 let by_key = |start: *mut f32| Left { start, row_step: 1, depth_step: pitch };
                 let outputs = self.rows(gradient, [first, rows, width], &mut scratch.gradients);
@@ -420,114 +420,6 @@ impl SimdOp for Copy {
                     let values = load(ops, self.source.add(token * self.step + at), self.size - at);
                     let place = at / panel * panel * self.count + token * panel + at % panel;
                     ops.store_ptr(values, self.out.add(place));
-                }
-            }
-        }
-    }
-}
-
-/// The softmax of each row of the scores, multiplied with the scale, in place.
-struct Softmax {
-    scores: *mut f32,
-    rows: usize,
-    keys: usize,
-    pitch: usize,
-    scale: f32,
-}
-
-impl SimdOp for Softmax {
-    type Output = ();
-
-    #[inline(always)]
-    fn eval<I: Isa>(self, isa: I) {
-        let ops = isa.f32();
-        let (lanes, scale) = (ops.len(), ops.splat(self.scale));
-        for row in 0..self.rows {
-            // SAFETY: each row has `keys` elements, of which `left` are left.
-            unsafe {
-                let scores = self.scores.add(row * self.pitch);
-                let mut most = ops.splat(f32::NEG_INFINITY);
-                let mut at = 0;
-                while at + lanes <= self.keys {
-                    most = ops.max(most, ops.load_ptr(scores.add(at)));
-                    at += lanes;
-                }
-                if at < self.keys {
-                    let mask = ops.first_n_mask(self.keys - at);
-                    most = ops.max(most, ops.select(ops.load_ptr_mask(scores.add(at), mask), most, mask));
-                }
-                let most = ops.splat(largest(most, lanes));
-                let mut sum = ops.zero();
-                let mut at = 0;
-                while at < self.keys {
-                    let left = self.keys - at;
-                    let value = exp_of_negative(isa, ops.mul(ops.sub(load(ops, scores.add(at), left), most), scale));
-                    store(ops, value, scores.add(at), left);
-                    let counts =
-                        if left >= lanes { value } else { ops.select(value, ops.zero(), ops.first_n_mask(left)) };
-                    sum = ops.add(sum, counts);
-                    at += lanes;
-                }
-                let part = ops.splat(1.0 / ops.sum(sum));
-                let mut at = 0;
-                while at < self.keys {
-                    let left = self.keys - at;
-                    store(ops, ops.mul(load(ops, scores.add(at), left), part), scores.add(at), left);
-                    at += lanes;
-                }
-            }
-        }
-    }
-}
-
-/// The largest element of a vector.
-#[inline(always)]
-fn largest<S: Simd<Elem = f32>>(vector: S, mut len: usize) -> f32 {
-    let mut values = vector.to_array();
-    while len > 1 {
-        len /= 2;
-        for i in 0..len {
-            values[i] = if values[i + len] > values[i] { values[i + len] } else { values[i] };
-        }
-    }
-    values[0]
-}
-
-/// The gradient of the products of queries and keys from that of the softmax, in its place: `P (dP - sum(P dP)) scale`, row by row.
-struct SoftmaxBackward {
-    weights: *const f32,
-    slopes: *mut f32,
-    rows: usize,
-    keys: usize,
-    pitch: usize,
-    scale: f32,
-}
-
-impl SimdOp for SoftmaxBackward {
-    type Output = ();
-
-    #[inline(always)]
-    fn eval<I: Isa>(self, isa: I) {
-        let ops = isa.f32();
-        for row in 0..self.rows {
-            // SAFETY: each row has `keys` elements, of which `left` are left.
-            unsafe {
-                let (weights, slopes) = (self.weights.add(row * self.pitch), self.slopes.add(row * self.pitch));
-                let mut sum = ops.zero();
-                let mut at = 0;
-                while at < self.keys {
-                    let left = self.keys - at;
-                    sum = ops.mul_add(load(ops, weights.add(at), left), load(ops, slopes.add(at), left), sum);
-                    at += ops.len();
-                }
-                let (mean, scale) = (ops.splat(ops.sum(sum)), ops.splat(self.scale));
-                let mut at = 0;
-                while at < self.keys {
-                    let left = self.keys - at;
-                    let slope = ops.sub(load(ops, slopes.add(at), left), mean);
-                    let weight = ops.mul(load(ops, weights.add(at), left), scale);
-                    store(ops, ops.mul(weight, slope), slopes.add(at), left);
-                    at += ops.len();
                 }
             }
         }

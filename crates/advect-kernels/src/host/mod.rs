@@ -12,3 +12,4 @@ mod lanes;
 mod matrix;
 pub(crate) mod optimizer;
 pub(crate) mod rows;
+pub(crate) mod softmax;

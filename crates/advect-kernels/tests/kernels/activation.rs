@@ -2,7 +2,7 @@ use crate::check::{
     LAYOUTS, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise, on_one_and_three_threads,
     tensor, values,
 };
-use advect_kernels::{gelu, gelu_tanh, silu};
+use advect_kernels::{exp, gelu, gelu_tanh, sigmoid, silu, softmax, softplus, tanh};
 use burn::tensor::{DType, Device, Tensor, activation};
 use std::f64::consts::{PI, SQRT_2};
 
@@ -14,7 +14,7 @@ struct Case {
     reference: fn(f64) -> f64,
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 7] = [
     Case { name: "silu", ours: silu, burn: activation::silu, reference: |x| x / (1.0 + (-x).exp()) },
     Case { name: "gelu", ours: gelu, burn: activation::gelu, reference: |x| 0.5 * x * erfc(-x / SQRT_2) },
     Case {
@@ -27,7 +27,20 @@ const CASES: [Case; 3] = [
         // 1 + tanh(u) = 2 / (1 + exp(-2 u)), which keeps its digits where tanh(u) is close to -1.
         reference: |x| x / (1.0 + (-2.0 * (2.0 / PI).sqrt() * (x + 0.044_715 * x.powi(3))).exp()),
     },
+    Case {
+        name: "sigmoid",
+        ours: sigmoid,
+        burn: |x| ((-x).exp() + 1.0).recip(),
+        reference: |x| 1.0 / (1.0 + (-x).exp()),
+    },
+    Case { name: "tanh", ours: tanh, burn: |x| x.tanh(), reference: f64::tanh },
+    Case { name: "softplus", ours: softplus, burn: |x| (x.exp() + 1.0).log(), reference: softplus_of },
+    Case { name: "exp", ours: exp, burn: |x| x.exp(), reference: f64::exp },
 ];
+
+fn softplus_of(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
 
 /// The complementary error function: its series near 0, its continued fraction beyond.
 fn erfc(x: f64) -> f64 {
@@ -111,7 +124,7 @@ fn overwrites_nothing_that_is_shared() {
 #[test]
 fn keeps_far_values_finite() {
     let far = [-1e30, -1e4, -104.0, -88.0, 0.0, 88.0, 1e4, 1e30];
-    for case in CASES {
+    for case in CASES.into_iter().take(3) {
         for dtype in [DType::F32, DType::F64] {
             let y = values((case.ours)(tensor(&far, [1, 1, 2, 4], dtype, &Device::flex())));
             assert_close(case.name, &y, &[0.0, 0.0, 0.0, 0.0, 0.0, 88.0, 1e4, 1e30], 1e-7);
@@ -126,13 +139,76 @@ fn keeps_far_values_finite() {
 }
 
 #[test]
+fn reaches_its_limits() {
+    let far = [-1e30, -200.0, 200.0, 1e30];
+    for (case, (values_, slopes)) in CASES[3..].iter().zip([
+        ([0.0, 0.0, 1.0, 1.0], [0.0; 4]),
+        ([-1.0, -1.0, 1.0, 1.0], [0.0; 4]),
+        ([0.0, 0.0, 200.0, 1e30], [0.0, 0.0, 1.0, 1.0]),
+        ([0.0, 0.0, f64::INFINITY, f64::INFINITY], [0.0, 0.0, f64::INFINITY, f64::INFINITY]),
+    ]) {
+        let x = tensor(&far, [1, 1, 1, 4], DType::F32, &Device::flex().autodiff()).require_grad();
+        let y = (case.ours)(x.clone());
+        let (y, d) = (values(y.clone()), gradient(&x, &y.sum().backward()));
+        for (actual, expected) in y.iter().zip(values_).chain(d.iter().zip(slopes)) {
+            assert!(*actual == expected || (actual / expected - 1.0).abs() < 1e-6, "{} {y:?} {d:?}", case.name);
+        }
+    }
+}
+
+#[test]
+fn softmax_agrees_with_the_formula_and_with_burn_along_every_axis() {
+    for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F64, 1e-12)] {
+        for shape in [[1, 1, 1, 1], [2, 3, 5, 17], [1, 2, 33, 16], [3, 1, 70, 257], [0, 2, 3, 4]] {
+            for (dim, layout) in (0..4).flat_map(|dim| LAYOUTS.map(|layout| (dim, layout))) {
+                let len = shape.iter().product();
+                if len == 0 && (layout != LAYOUTS[0] || dim != 3) {
+                    continue;
+                }
+                let x: Vec<f64> = noise(len, 1).iter().map(|x| 20.0 * x).collect();
+                let weights = noise(len, 2);
+                let run = |f: &dyn Fn(Tensor<4>) -> Tensor<4>| {
+                    let x = laid_out(&x, shape, dtype, layout, &Device::flex().autodiff()).require_grad();
+                    let y = f(x.clone());
+                    assert_eq!((y.dims(), y.dtype()), (shape, dtype));
+                    let weights = laid_out(&weights, shape, dtype, layout, &Device::flex().autodiff());
+                    (values(y.clone()), gradient(&x, &(y * weights).sum().backward()))
+                };
+                let ours = run(&|x| softmax(x, dim));
+                if len == 0 {
+                    continue;
+                }
+                let burn = run(&|x| {
+                    let e = (x.clone() - x.max_dim(dim).detach()).exp();
+                    e.clone() / e.sum_dim(dim)
+                });
+                let what = format!("{dtype:?} {shape:?} {layout:?} {dim}");
+                assert_close(&what, &ours.0, &burn.0, tolerance);
+                assert_close(&what, &ours.1, &burn.1, tolerance);
+                if dim == 3 {
+                    let rows = x.chunks_exact(shape[3]).flat_map(|row| {
+                        let sum: f64 = row.iter().map(|x| x.exp()).sum();
+                        row.iter().map(move |x| x.exp() / sum)
+                    });
+                    assert_close(&what, &ours.0, &rows.collect::<Vec<_>>(), tolerance);
+                }
+            }
+        }
+    }
+    let large = tensor(&[1e4, 1e4, -1e4, f64::NAN, 0.0, 1.0], [2, 3], DType::F32, &Device::flex());
+    let y = values(softmax(large, 1));
+    assert!(y[..3] == [0.5, 0.5, 0.0] && y[3..].iter().all(|y| y.is_nan()), "{y:?}");
+}
+
+#[test]
 fn passes_not_a_number_on() {
     for case in CASES {
         let x = tensor(&[f64::NAN, 1.0, f64::INFINITY], [1, 1, 1, 3], DType::F32, &Device::flex().autodiff());
         let x = x.require_grad();
         let y = (case.ours)(x.clone());
         let (values, slopes) = (values(y.clone()), gradient(&x, &y.sum().backward()));
-        assert!(values[0].is_nan() && values[1].is_finite() && values[2] == f64::INFINITY, "{} {values:?}", case.name);
+        let limit = if ["sigmoid", "tanh"].contains(&case.name) { 1.0 } else { f64::INFINITY };
+        assert!(values[0].is_nan() && values[1].is_finite() && values[2] == limit, "{} {values:?}", case.name);
         assert!(slopes[0].is_nan() && slopes[1].is_finite(), "{} {slopes:?}", case.name);
     }
 }
