@@ -172,9 +172,7 @@ impl Function for Softplus {
         for c in P[..4].iter().rev() {
             p = ops.mul_add(p, square, ops.splat(*c));
         }
-        // Not `max`, which may lose a NaN.
-        let above = ops.select(ops.zero(), x, ops.lt(x, ops.zero()));
-        ops.mul_add(ops.add(s, s), p, above)
+        ops.mul_add(ops.add(s, s), p, ops.max(x, ops.zero()))
     }
 
     #[inline(always)]
