@@ -53,11 +53,7 @@ impl Gelu {
         let (one, a) = (ops.one(), ops.abs(x));
         let density = exp_of_negative(isa, ops.mul(ops.mul(x, x), ops.splat(-0.5)));
         let t = ops.div(one, ops.mul_add(a, ops.splat(0.3), one));
-        let mut q = ops.splat(Q[7]);
-        for c in Q[..7].iter().rev() {
-            q = ops.mul_add(q, t, ops.splat(*c));
-        }
-        let tail = ops.mul(ops.mul(density, t), q);
+        let tail = ops.mul(ops.mul(density, t), polynomial(isa, t, Q));
         // Not x >= 0, which a NaN fails: it must come out of either branch, and does, through t.
         (ops.select(tail, ops.sub(one, tail), ops.lt(x, ops.zero())), density)
     }
@@ -141,9 +137,13 @@ impl Function for Sigmoid {
 pub(crate) struct Tanh;
 
 impl Function for Tanh {
+    /// `-t / (2 + t)` with `t = exp(-2 |x|) - 1`, and the sign of x.
     #[inline(always)]
     fn value<I: Isa>(self, isa: I, x: I::F32) -> I::F32 {
-        rten_vecmath::Tanh {}.eval(isa, x)
+        let ops = isa.f32();
+        let t = exp_minus_one_of_negative(isa, ops.mul(ops.abs(x), ops.splat(-2.0)));
+        let size = ops.div(t, ops.add(t, ops.splat(2.0)));
+        ops.select(size, ops.neg(size), ops.lt(x, ops.zero()))
     }
 
     /// `4 e / (1 + e)^2` with `e = exp(-2 |x|)`.
@@ -167,12 +167,7 @@ impl Function for Softplus {
         let ops = isa.f32();
         let e = exp_of_negative(isa, ops.neg(ops.abs(x)));
         let s = ops.div(e, ops.add(e, ops.splat(2.0)));
-        let square = ops.mul(s, s);
-        let mut p = ops.splat(P[4]);
-        for c in P[..4].iter().rev() {
-            p = ops.mul_add(p, square, ops.splat(*c));
-        }
-        ops.mul_add(ops.add(s, s), p, ops.max(x, ops.zero()))
+        ops.mul_add(ops.add(s, s), polynomial(isa, ops.mul(s, s), P), ops.max(x, ops.zero()))
     }
 
     #[inline(always)]
@@ -207,25 +202,48 @@ pub(super) fn sigmoid<I: Isa>(isa: I, x: I::F32) -> I::F32 {
 /// `exp(x)` for x <= 0, within 2 ulp; 0 below -87.7, where Rust's own is a denormal number.
 #[inline(always)]
 pub(super) fn exp_of_negative<I: Isa>(isa: I, x: I::F32) -> I::F32 {
-    // exp(x) = 2^k exp(r) with k = round(x / ln 2): adding the magic number leaves k in the lowest bits of the sum. The polynomial is a minimax fit for
-    // |r| <= ln 2 / 2, off by 9.2e-8.
+    // A minimax fit of exp(r), off by 9.2e-8.
+    const P: [f32; 6] = [1.0, 0.999_999_7, 0.499_991_5, 0.166_676_37, 0.041_897_975, 0.008_290_306];
+    let (r, power) = reduced(isa, x);
+    isa.f32().mul(polynomial(isa, r, P), power)
+}
+
+/// `exp(x) - 1` for x <= 0, to as many digits where that is small.
+#[inline(always)]
+fn exp_minus_one_of_negative<I: Isa>(isa: I, x: I::F32) -> I::F32 {
+    // A minimax fit of (exp(r) - 1) / r, off by 1.1e-8.
+    const P: [f32; 6] = [1.0, 0.499_999_97, 0.166_665_06, 0.041_667_137, 0.008_369_076, 0.001_388_887_3];
+    let ops = isa.f32();
+    let (r, power) = reduced(isa, x);
+    ops.mul_add(power, ops.mul(r, polynomial(isa, r, P)), ops.sub(power, ops.one()))
+}
+
+/// `(r, 2^k)` with `exp(x) = 2^k exp(r)` and |r| <= ln 2 / 2, for x <= 0; below -87.7 the power is 0.
+#[inline(always)]
+fn reduced<I: Isa>(isa: I, x: I::F32) -> (I::F32, I::F32) {
+    // Adding the magic number leaves k = round(x / ln 2) in the lowest bits of the sum.
     const MAGIC: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_145_75;
     const LN2_LOW: f32 = 1.428_606_8e-6;
-    const P: [f32; 6] = [1.0, 0.999_999_7, 0.499_991_5, 0.166_676_37, 0.041_897_975, 0.008_290_306];
     let (ops, ints) = (isa.f32(), isa.i32());
-    // At -127 ln 2 the exponent's bits are all 0, and so is the result. (Not `max`, which may lose a NaN.)
+    // At -127 ln 2 the exponent's bits are all 0. (Not `max`, which may lose a NaN.)
     let least = ops.splat(-127.0 * std::f32::consts::LN_2);
     let x = ops.select(least, x, ops.lt(x, least));
     let shifted = ops.mul_add(x, ops.splat(std::f32::consts::LOG2_E), ops.splat(MAGIC));
     let k = ops.sub(shifted, ops.splat(MAGIC));
     let r = ops.mul_add(k, ops.splat(-LN2_HIGH), x);
     let r = ops.mul_add(k, ops.splat(-LN2_LOW), r);
-    let mut p = ops.splat(P[5]);
-    for c in P[..5].iter().rev() {
-        p = ops.mul_add(p, r, ops.splat(*c));
-    }
     let bits: I::I32 = shifted.reinterpret_cast();
-    let power: I::F32 = ints.add(ints.shift_left::<23>(bits), ints.splat(127 << 23)).reinterpret_cast();
-    ops.mul(p, power)
+    (r, ints.add(ints.shift_left::<23>(bits), ints.splat(127 << 23)).reinterpret_cast())
+}
+
+/// `c[0] + c[1] x + c[2] x^2 + ..`.
+#[inline(always)]
+fn polynomial<I: Isa, const N: usize>(isa: I, x: I::F32, c: [f32; N]) -> I::F32 {
+    let ops = isa.f32();
+    let mut sum = ops.splat(c[N - 1]);
+    for c in c[..N - 1].iter().rev() {
+        sum = ops.mul_add(sum, x, ops.splat(*c));
+    }
+    sum
 }
