@@ -1,4 +1,5 @@
-//! The operators against Burn's own on the CPU, forward and with the backward pass; each pair is compared before it is timed.
+//! The operators against Burn's own on the CPU, forward and with the backward pass; each pair is compared before it is
+//! timed.
 use advect_kernels::{
     AdamW, AdamWState, adamw, attention, conv2d, exp, gated_residual, gelu, gelu_tanh, group_norm_silu, layer_norm,
     modulated_layer_norm, rms_norm, sigmoid, silu, softmax, softplus, tanh,
@@ -58,7 +59,8 @@ fn activations(c: &mut Criterion) {
     compare::<2>(c, "softmax [1000, 1000]", [1000, 1000], &|x| softmax(x, 1), &|x| activation::softmax(x, 1));
 }
 
-/// A parameter that is tracked with a tracked input and constant with a constant one: what a training step and a sampling step do.
+/// A parameter that is tracked with a tracked input and constant with a constant one: what a training step and a
+/// sampling step do.
 fn parameter<const D: usize, const P: usize>(value: Tensor<P>) -> impl Fn(&Tensor<D>) -> Tensor<P> {
     move |x| if x.is_require_grad() { value.clone().autodiff().require_grad() } else { value.clone() }
 }

@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 
 /// SiLU (also called swish): `x * sigmoid(x)` for each element.
 ///
-/// On Flex in `f32` the exponential is a polynomial accurate to an ulp, in vectors; a tensor that nobody else holds is overwritten. The backward pass
-/// keeps the input only and computes `s (1 + x (1 - s))` from it, with `s = sigmoid(x)`.
+/// On Flex in `f32` the exponential is a polynomial accurate to an ulp, in vectors; a tensor that nobody else holds is
+/// overwritten. The backward pass keeps the input only and computes `s (1 + x (1 - s))` from it, with `s = sigmoid(x)`.
 ///
 /// # Shapes
 ///
@@ -18,7 +18,8 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// GELU (Hendrycks and Gimpel 2016), exact: `x * P(N <= x)` for a standard normal N, by the error function.
 ///
-/// On Flex in `f32` the probability is good to 1e-6 of its value for |x| < 5, and to 1e-5 of it further out, where `1 + erf` has lost its digits.
+/// On Flex in `f32` the probability is good to 1e-6 of its value for |x| < 5, and to 1e-5 of it further out, where `1 +
+/// erf` has lost its digits.
 ///
 /// # Shapes
 ///
@@ -27,8 +28,8 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     run(x, Activation::Gelu)
 }
 
-/// GELU in its tanh form: `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel 2016, section 2), which DiT, SiT and
-/// Stable Diffusion 3 use.
+/// GELU in its tanh form: `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel 2016, section 2),
+/// which DiT, SiT and Stable Diffusion 3 use.
 ///
 /// # Shapes
 ///
@@ -73,7 +74,8 @@ pub fn exp<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     run(x, Activation::Exp)
 }
 
-/// Softmax: exponentials divided by their sum along the axis `dim`. The largest element is subtracted first, so that none overflows.
+/// Softmax: exponentials divided by their sum along the axis `dim`. The largest element is subtracted first, so that
+/// none overflows.
 ///
 /// On Flex in `f32` it is fastest along the last axis. The backward pass keeps the output only.
 ///

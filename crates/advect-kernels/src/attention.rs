@@ -6,9 +6,10 @@ use burn::tensor::Tensor;
 
 /// Attention: `softmax(q k^T / sqrt(size)) v`, for each head of each batch entry (Vaswani et al. 2017, equation 1).
 ///
-/// On Flex in `f32` a few queries at a time meet all keys of their head, forward and backward, so that memory grows with the number of tokens and not
-/// with its square; the backward pass keeps the inputs only. The inputs may be views whose tokens lie apart, as after a reshape to heads and `swap_dims`,
-/// and the output lies in memory as `[batch, queries, heads, width]`, so that joining the heads again copies nothing.
+/// On Flex in `f32` a few queries at a time meet all keys of their head, forward and backward, so that memory grows
+/// with the number of tokens and not with its square; the backward pass keeps the inputs only. The inputs may be views
+/// whose tokens lie apart, as after a reshape to heads and `swap_dims`, and the output lies in memory as `[batch,
+/// queries, heads, width]`, so that joining the heads again copies nothing.
 ///
 /// # Shapes
 ///
@@ -37,10 +38,11 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
     })
 }
 
-/// [Attention](attention) between the tokens of one sequence, whose queries, keys and values lie side by side as one linear layer makes them.
+/// [Attention](attention) between the tokens of one sequence, whose queries, keys and values lie side by side as one
+/// linear layer makes them.
 ///
-/// The same as cutting `qkv` into parts and heads, and joining the heads of the output again; but the gradient of `qkv` is written once, where those of
-/// three slices would each be as large as `qkv`, and added.
+/// The same as cutting `qkv` into parts and heads, and joining the heads of the output again; but the gradient of `qkv`
+/// is written once, where those of three slices would each be as large as `qkv`, and added.
 ///
 /// # Shapes
 ///

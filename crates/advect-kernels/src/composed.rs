@@ -1,6 +1,8 @@
-//! The operators made of Burn's: the bodies of every backend without a faster one, and of tensor types without a faster one.
+//! The operators made of Burn's: the bodies of every backend without a faster one, and of tensor types without a faster
+//! one.
 //!
-//! Half-precision tensors are computed in f32 where sums or exponentials would lose digits, and come back in their own type.
+//! Half-precision tensors are computed in f32 where sums or exponentials would lose digits, and come back in their own
+//! type.
 use crate::kernels::{Activation, ConvSteps, NormOptions, RowOptions};
 use crate::optimizer::AdamW;
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
@@ -197,8 +199,9 @@ pub(crate) fn modulated_group_norm<B: Backend>(
     narrow::<B>(if options.silu { silu::<B>(z) } else { z }, dtype)
 }
 
-/// With h the normalised input and g the gradient of z = gamma (1 + scale) h + beta (1 + scale) + shift, a = sum g h and b = sum g over the pixels of a
-/// channel of an image: dscale = gamma a + beta b, dshift = b, dgamma = sum over images of (1 + scale) a, dbeta = sum over images of (1 + scale) b.
+/// With h the normalised input and g the gradient of z = gamma (1 + scale) h + beta (1 + scale) + shift, a = sum g h
+/// and b = sum g over the pixels of a channel of an image: dscale = gamma a + beta b, dshift = b, dgamma = sum over
+/// images of (1 + scale) a, dbeta = sum over images of (1 + scale) b.
 #[allow(clippy::type_complexity)]
 pub(crate) fn modulated_group_norm_backward<B: Backend>(
     x: FloatTensor<B>,
@@ -367,7 +370,8 @@ pub(crate) fn attention<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, v: Flo
     B::attention(q, k, v, None, None, AttentionModuleOptions::default())
 }
 
-/// With P the softmax of the scores and G the gradient of the output: dV = P^T G, dP = G V^T, dS = P (dP - sum(P dP)), dQ = dS K, dK = dS^T Q.
+/// With P the softmax of the scores and G the gradient of the output: dV = P^T G, dP = G V^T, dS = P (dP - sum(P dP)),
+/// dQ = dS K, dK = dS^T Q.
 pub(crate) fn attention_backward<B: Backend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,

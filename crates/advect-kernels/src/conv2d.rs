@@ -6,20 +6,23 @@ use burn::tensor::Tensor;
 
 /// Two-dimensional convolution (cross-correlation, as in every deep-learning library) with zero padding.
 ///
-/// On Flex in `f32` it is a matrix product over shifted copies of the image, one copy for each column of the kernel, tile by tile in the cache. The gradient of the
-/// input is the same product with the kernel turned round, for each phase of the stride; the gradient of the weight is a product of the shifted copies with the gradient
-/// of the output, summed over fixed groups of images.
+/// On Flex in `f32` it is a matrix product over shifted copies of the image, one copy for each column of the kernel,
+/// tile by tile in the cache. The gradient of the input is the same product with the kernel turned round, for each
+/// phase of the stride; the gradient of the weight is a product of the shifted copies with the gradient of the output,
+/// summed over fixed groups of images.
 ///
 /// # Shapes
 ///
 /// - `x`: `[batch, channels_in, height, width]`
 /// - `weight`: `[channels_out, channels_in, kernel_height, kernel_width]`
 /// - `bias`: `[channels_out]`
-/// - output: `[batch, channels_out, out_height, out_width]`, where `out = (in + 2 padding - kernel) / stride + 1`, rounded down
+/// - output: `[batch, channels_out, out_height, out_width]`, where `out = (in + 2 padding - kernel) / stride + 1`,
+///   rounded down
 ///
 /// # Panics
 ///
-/// If the channels of `x` and `weight` differ, `bias` has another length than `channels_out`, a stride is zero, or the kernel is larger than the padded image.
+/// If the channels of `x` and `weight` differ, `bias` has another length than `channels_out`, a stride is zero, or the
+/// kernel is larger than the padded image.
 pub fn conv2d(
     x: Tensor<4>,
     weight: Tensor<4>,

@@ -459,7 +459,8 @@ fn row_length(x: &FlexTensor) -> Option<usize> {
     (shape.num_elements() > 0).then(|| shape[shape.num_dims() - 1])
 }
 
-/// How the rows of `x` share the entries of a parameter, `[features]` or `[entries, features]`; None where there is nothing to do.
+/// How the rows of `x` share the entries of a parameter, `[features]` or `[entries, features]`; None where there is
+/// nothing to do.
 fn rows(x: &FlexTensor, parameter: &FlexTensor) -> Option<Rows> {
     let (shape, own) = (x.shape(), parameter.shape());
     let features = own[own.num_dims() - 1];
@@ -512,7 +513,8 @@ fn heads(x: &FlexTensor) -> Heads<'_> {
     Heads { values: &x.storage()[x.layout().start_offset()..], strides }
 }
 
-/// The sizes of an attention between the tokens of `[batch, tokens, 3 * heads * size]`; None where there is nothing to do.
+/// The sizes of an attention between the tokens of `[batch, tokens, 3 * heads * size]`; None where there is nothing to
+/// do.
 fn joined_sizes(qkv: &FlexTensor, heads: usize) -> Option<Attention> {
     let [batch, tokens, features] = qkv.shape().dims();
     let size = features / (3 * heads);
@@ -533,7 +535,8 @@ fn joined<'a>(sizes: &Attention, values: &'a [f32]) -> [Heads<'a>; 3] {
         .map(|part| Heads { values: &values[part * width..], strides: [sizes.keys * 3 * width, sizes.size, 3 * width] })
 }
 
-/// `[batch, heads, tokens, size]` seen in elements that lie as `[batch, tokens, heads, size]`: the order in which heads are joined again.
+/// `[batch, heads, tokens, size]` seen in elements that lie as `[batch, tokens, heads, size]`: the order in which heads
+/// are joined again.
 fn by_token(values: Vec<f32>, [batch, heads, tokens, size]: [usize; 4]) -> FlexTensor {
     tensor(values, Shape::new([batch, tokens, heads, size])).transpose(1, 2)
 }

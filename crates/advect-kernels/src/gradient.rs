@@ -8,7 +8,8 @@ use burn::backend::autodiff::{
 };
 use burn::backend::tensor::FloatTensor;
 
-/// Runs an operator, and records the step of its backward pass with what that keeps of the inputs if one of them is tracked.
+/// Runs an operator, and records the step of its backward pass with what that keeps of the inputs if one of them is
+/// tracked.
 fn run<B, C, S, const N: usize>(
     step: S,
     inputs: [FloatTensor<Autodiff<B, C>>; N],

@@ -4,11 +4,13 @@ use crate::{composed, route};
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
-/// Group normalisation: the channels of an image are cut into `groups` runs of neighbours, and each run is shifted and scaled to mean 0 and variance 1
-/// (over its channels and pixels), then channel by channel scaled by `gamma` and shifted by `beta`.
+/// Group normalisation: the channels of an image are cut into `groups` runs of neighbours, and each run is shifted and
+/// scaled to mean 0 and variance 1 (over its channels and pixels), then channel by channel scaled by `gamma` and
+/// shifted by `beta`.
 ///
-/// The variance is the biased one, plus `epsilon`, as in PyTorch. On Flex in `f32` a group is read from memory once: mean, then squared distances from it, then the
-/// output, while it is in the cache. The backward pass keeps the inputs only.
+/// The variance is the biased one, plus `epsilon`, as in PyTorch. On Flex in `f32` a group is read from memory once:
+/// mean, then squared distances from it, then the output, while it is in the cache. The backward pass keeps the inputs
+/// only.
 ///
 /// # Shapes
 ///
@@ -36,8 +38,9 @@ pub fn group_norm_silu(x: Tensor<4>, groups: usize, gamma: Tensor<1>, beta: Tens
     run(x, gamma, beta, NormOptions { groups, epsilon, silu: true })
 }
 
-/// [Group normalisation](group_norm), a [modulation](crate::modulate) `z (1 + scale) + shift` with a shift and a scale for each channel of each image, and then
-/// [SiLU](crate::silu), in one pass over the memory: "adaptive group normalization" (Dhariwal and Nichol 2021, section 3.1).
+/// [Group normalisation](group_norm), a [modulation](crate::modulate) `z (1 + scale) + shift` with a shift and a scale
+/// for each channel of each image, and then [SiLU](crate::silu), in one pass over the memory: "adaptive group
+/// normalization" (Dhariwal and Nichol 2021, section 3.1).
 ///
 /// # Shapes
 ///

@@ -90,7 +90,8 @@ pub(crate) trait Kernels: Backend {
         composed::group_norm_backward::<Self>(x, gamma, beta, gradient, options)
     }
 
-    /// Group normalisation, then `z (1 + scale) + shift` with `[images, channels]` for all images or for each, then SiLU if `options` say so.
+    /// Group normalisation, then `z (1 + scale) + shift` with `[images, channels]` for all images or for each, then
+    /// SiLU if `options` say so.
     fn modulated_group_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -116,7 +117,8 @@ pub(crate) trait Kernels: Backend {
         composed::modulated_group_norm_backward::<Self>(x, gamma, beta, shift, scale, gradient, options)
     }
 
-    /// Layer normalisation of `[.., features]` with a scale and a shift of `[features]`, or `[entries, features]` shared by the rows of each entry.
+    /// Layer normalisation of `[.., features]` with a scale and a shift of `[features]`, or `[entries, features]`
+    /// shared by the rows of each entry.
     fn row_norm(
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,
@@ -194,7 +196,8 @@ pub(crate) trait Kernels: Backend {
         composed::attention_backward::<Self>(q, k, v, gradient)
     }
 
-    /// Attention between the tokens of `[batch, tokens, 3 * heads * size]`: queries, keys, values, each ordered by head.
+    /// Attention between the tokens of `[batch, tokens, 3 * heads * size]`: queries, keys, values, each ordered by
+    /// head.
     fn joined_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
         composed::self_attention::<Self>(qkv, heads)
     }
@@ -225,7 +228,8 @@ pub(crate) trait Kernels: Backend {
         composed::sum_of_squares::<Self>(x)
     }
 
-    /// Convolution of `[batch, channels_in, height, width]` with `[channels_out, channels_in, kernel, kernel]`, plus `bias`.
+    /// Convolution of `[batch, channels_in, height, width]` with `[channels_out, channels_in, kernel, kernel]`, plus
+    /// `bias`.
     fn convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,

@@ -4,11 +4,11 @@ use crate::{composed, route};
 use burn::backend::{Dispatch, DispatchTensor};
 use burn::tensor::Tensor;
 
-/// Layer normalisation (Ba et al. 2016): each row of the last axis is shifted and scaled to mean 0 and variance 1 (the biased one, plus `epsilon`), then
-/// scaled by `gamma` and shifted by `beta`.
+/// Layer normalisation (Ba et al. 2016): each row of the last axis is shifted and scaled to mean 0 and variance 1 (the
+/// biased one, plus `epsilon`), then scaled by `gamma` and shifted by `beta`.
 ///
-/// On Flex in `f32` a row is read from memory once: mean, then squared distances from it, then the output, while it is in the cache. The backward pass
-/// keeps the input and `gamma` only.
+/// On Flex in `f32` a row is read from memory once: mean, then squared distances from it, then the output, while it is
+/// in the cache. The backward pass keeps the input and `gamma` only.
 ///
 /// # Shapes
 ///
@@ -25,7 +25,8 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, beta: Tensor<1
     normalised(x, gamma, beta, RowOptions { epsilon, plus_one: false })
 }
 
-/// Root-mean-square normalisation (Zhang and Sennrich 2019): `x / sqrt(mean(x^2) + epsilon) * gamma` over the last axis.
+/// Root-mean-square normalisation (Zhang and Sennrich 2019): `x / sqrt(mean(x^2) + epsilon) * gamma` over the last
+/// axis.
 ///
 /// # Shapes
 ///
@@ -45,7 +46,8 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f64) ->
     })
 }
 
-/// `x (1 + scale) + shift`, the modulation of adaLN (Peebles and Xie 2023, section 3.2): one shift and scale for all tokens of a batch entry.
+/// `x (1 + scale) + shift`, the modulation of adaLN (Peebles and Xie 2023, section 3.2): one shift and scale for all
+/// tokens of a batch entry.
 ///
 /// # Shapes
 ///
@@ -65,7 +67,8 @@ pub fn modulate(x: Tensor<3>, shift: Tensor<2>, scale: Tensor<2>) -> Tensor<3> {
     })
 }
 
-/// [Modulation](modulate) of a layer normalisation without parameters of its own, `norm(x) (1 + scale) + shift`, in one pass.
+/// [Modulation](modulate) of a layer normalisation without parameters of its own, `norm(x) (1 + scale) + shift`, in one
+/// pass.
 ///
 /// # Shapes
 ///

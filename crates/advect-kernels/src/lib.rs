@@ -1,9 +1,10 @@
-//! Fused tensor operators for [Burn](burn): activations, normalisations (with SiLU or a modulation behind them), gated residuals, attention and 2-D
-//! convolution.
+//! Fused tensor operators for [Burn](burn): activations, normalisations (with SiLU or a modulation behind them), gated
+//! residuals, attention and 2-D convolution.
 //!
-//! On Burn's CPU backend Flex, with the feature `flex`, `f32` tensors take vectorised fast paths, forward and backward. Everything else (`f64` and
-//! half precision, other backends) runs the same functions on Burn's own operators. No function depends on a backend at compile time: the tensors say
-//! where they live, whether gradients are tracked, and so which path runs.
+//! On Burn's CPU backend Flex, with the feature `flex`, `f32` tensors take vectorised fast paths, forward and backward.
+//! Everything else (`f64` and half precision, other backends) runs the same functions on Burn's own operators. No
+//! function depends on a backend at compile time: the tensors say where they live, whether gradients are tracked, and
+//! so which path runs.
 //!
 //! ```
 //! use advect_kernels::{conv2d, group_norm_silu};
@@ -35,8 +36,9 @@
 //!
 //! # Features
 //!
-//! `flex` turns the fast paths on. `cpu`, `cuda`, `metal`, `rocm`, `vulkan`, `webgpu`, `wgpu` and `remote` give the backward passes of this crate to the
-//! backends of these names: they keep less for the backward pass than a chain of operators does. A backend that is on in Burn but not here works too.
+//! `flex` turns the fast paths on. `cpu`, `cuda`, `metal`, `rocm`, `vulkan`, `webgpu`, `wgpu` and `remote` give the
+//! backward passes of this crate to the backends of these names: they keep less for the backward pass than a chain of
+//! operators does. A backend that is on in Burn but not here works too.
 #![deny(unsafe_code)]
 
 mod activation;

@@ -4,7 +4,8 @@ use crate::{composed, route};
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
-/// The numbers of one step of AdamW (Loshchilov and Hutter 2019, algorithm 2) with an exponential moving average of the weights.
+/// The numbers of one step of AdamW (Loshchilov and Hutter 2019, algorithm 2) with an exponential moving average of the
+/// weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// The step size.
@@ -45,10 +46,12 @@ pub struct AdamWState<const D: usize> {
 
 /// One step: the new weights, and what is remembered.
 ///
-/// With g the gradient times its factor: `first <- beta1 first + (1 - beta1) g`, `second <- beta2 second + (1 - beta2) g^2`,
-/// `weights <- (1 - rate weight_decay) weights - rate (first / c1) / (sqrt(second / c2) + epsilon)`, with the corrections `c = 1 - beta^step`, and
-/// `average <- average + follow (weights - average)`. On Flex in `f32` all are read and written once, in place where nobody else holds them, and the
-/// bits are those of the same step made of Burn's operators.
+/// With g the gradient times its factor: `first <- beta1 first + (1 - beta1) g`, `second <- beta2 second + (1 - beta2)
+/// g^2`,
+/// `weights <- (1 - rate weight_decay) weights - rate (first / c1) / (sqrt(second / c2) + epsilon)`, with the
+/// corrections `c = 1 - beta^step`, and
+/// `average <- average + follow (weights - average)`. On Flex in `f32` all are read and written once, in place where
+/// nobody else holds them, and the bits are those of the same step made of Burn's operators.
 ///
 /// # Shapes
 ///
@@ -86,7 +89,8 @@ pub fn adamw<const D: usize>(
 
 /// The sum of the squares of all elements, whose root is the Euclidean norm.
 ///
-/// Summed in pieces of a fixed length, so that the grouping of the sum, and with it the last bit, never depends on how threads are scheduled.
+/// Summed in pieces of a fixed length, so that the grouping of the sum, and with it the last bit, never depends on how
+/// threads are scheduled.
 ///
 /// # Shapes
 ///

@@ -1,8 +1,8 @@
 //! Which tensors may enter the extension.
 use burn::backend::{DispatchTensor, DispatchTensorKind};
 
-/// Whether the tensor lives on a backend that the extension lists: its generated dispatch panics on any other, and Cargo may have turned
-/// a backend on in Burn, for another crate, without turning it on here.
+/// Whether the tensor lives on a backend that the extension lists: its generated dispatch panics on any other, and
+/// Cargo may have turned a backend on in Burn, for another crate, without turning it on here.
 pub(crate) fn listed(tensor: &DispatchTensor) -> bool {
     kind(&tensor.kind)
 }

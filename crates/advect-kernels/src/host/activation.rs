@@ -37,8 +37,8 @@ impl Gelu {
     /// `P(N <= x)`, and `exp(-x^2 / 2)` on the way.
     #[inline(always)]
     fn normal<I: Isa>(isa: I, x: I::F32) -> (I::F32, I::F32) {
-        // P(N <= -a) = exp(-a^2 / 2) t(a) q(t(a)) with t(a) = 1 / (1 + 0.3 a): q is a minimax fit for 0 <= a <= 14.5, off by 1.7e-7 of its value. Unlike
-        // 1 + erf it keeps its digits in the tail.
+        // P(N <= -a) = exp(-a^2 / 2) t(a) q(t(a)) with t(a) = 1 / (1 + 0.3 a): q is a minimax fit for 0 <= a <= 14.5,
+        // off by 1.7e-7 of its value. Unlike 1 + erf it keeps its digits in the tail.
         const Q: [f32; 8] = [
             0.119_632_006,
             0.120_712_14,

@@ -1,5 +1,5 @@
-//! Scaled dot-product attention and its gradients, head by head: a few queries at a time against all keys, so that memory grows with the sequence and not
-//! with its square.
+//! Scaled dot-product attention and its gradients, head by head: a few queries at a time against all keys, so that
+//! memory grows with the sequence and not with its square.
 use super::buffer::{Lines, Shared, filled_by};
 use super::lanes::{SQUARE, load, transpose_square};
 use super::matrix::{Left, Right, Target, VECTORS, lanes, multiply};
@@ -103,7 +103,8 @@ impl Attention {
         Gradients { q: dq, k: dk, v: dv }
     }
 
-    /// The gradient of queries, keys and values that lie side by side, `[batch, tokens, 3, heads, size]`, from that of the output.
+    /// The gradient of queries, keys and values that lie side by side, `[batch, tokens, 3, heads, size]`, from that of
+    /// the output.
     pub(crate) fn backward_joined(&self, qkv: [Heads<'_>; 3], gradient: Heads<'_>) -> Vec<f32> {
         assert!(self.queries == self.keys && self.size == self.width);
         let width = self.heads * self.size;
@@ -233,7 +234,8 @@ impl Head<'_> {
         1.0 / (self.of.size as f32).sqrt()
     }
 
-    /// From a row of scores to the next: whole vectors, and one more so that the same columns of many rows do not meet in one set of the cache.
+    /// From a row of scores to the next: whole vectors, and one more so that the same columns of many rows do not meet
+    /// in one set of the cache.
     fn pitch(&self) -> usize {
         self.of.keys.next_multiple_of(self.lanes) + self.lanes
     }
@@ -323,8 +325,8 @@ impl Head<'_> {
 
     /// Writes the gradients of the queries, and what they add to the gradients of keys and values.
     ///
-    /// With P the softmax of the scores S scale and G the gradient of the output: dV = P^T G, dP = G V^T, dS = P (dP - sum(P dP)) scale, dQ = dS K,
-    /// dK = dS^T Q.
+    /// With P the softmax of the scores S scale and G the gradient of the output: dV = P^T G, dP = G V^T, dS = P (dP -
+    /// sum(P dP)) scale, dQ = dS K, dK = dS^T Q.
     ///
     /// # Safety
     ///
@@ -415,7 +417,8 @@ impl SimdOp for Copy {
         let panel = VECTORS * ops.len();
         for token in 0..self.count {
             for at in (0..self.size).step_by(ops.len()) {
-                // SAFETY: each token has `size` elements, and each panel of the output has room for whole vectors of all tokens.
+                // SAFETY: each token has `size` elements, and each panel of the output has room for whole vectors of
+                // all tokens.
                 unsafe {
                     let values = load(ops, self.source.add(token * self.step + at), self.size - at);
                     let place = at / panel * panel * self.count + token * panel + at % panel;

@@ -1,8 +1,8 @@
 //! Buffers that are written before they are read.
 use std::mem::MaybeUninit;
 
-/// A vector of `len` floats filled by `write`, which must initialise every one of them: zeroing megabytes that are about to be overwritten costs as much
-/// as an elementwise operator.
+/// A vector of `len` floats filled by `write`, which must initialise every one of them: zeroing megabytes that are
+/// about to be overwritten costs as much as an elementwise operator.
 ///
 /// # Safety
 ///
@@ -19,7 +19,8 @@ pub(crate) unsafe fn filled_by(len: usize, write: impl FnOnce(&mut [MaybeUninit<
 #[derive(Clone, Copy)]
 pub(super) struct Shared(pub *mut f32);
 
-// SAFETY: a pointer alone does nothing; whoever writes through it sees to it that no two threads touch the same element.
+// SAFETY: a pointer alone does nothing; whoever writes through it sees to it that no two threads touch the same
+// element.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}

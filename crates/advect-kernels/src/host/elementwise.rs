@@ -87,7 +87,8 @@ impl<F: Function> SimdOp for Map<F> {
         let mut at = 0;
         while at < self.len {
             let left = self.len - at;
-            // SAFETY: both pointers are valid for `len` elements, of which `left` are left; a vector is read before it is written.
+            // SAFETY: both pointers are valid for `len` elements, of which `left` are left; a vector is read before it
+            // is written.
             unsafe {
                 let x = load(ops, self.x.add(at), left);
                 store(ops, self.f.value(isa, x), self.out.add(at), left);
@@ -115,7 +116,8 @@ impl<F: Function> SimdOp for Backward<F> {
         let mut at = 0;
         while at < self.len {
             let left = self.len - at;
-            // SAFETY: the three pointers are valid for `len` elements, of which `left` are left; a vector of the gradient is read before it is written.
+            // SAFETY: the three pointers are valid for `len` elements, of which `left` are left; a vector of the
+            // gradient is read before it is written.
             unsafe {
                 let d = self.f.derivative(isa, load(ops, self.x.add(at), left));
                 let g = load(ops, self.gradient.add(at), left);

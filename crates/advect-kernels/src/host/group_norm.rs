@@ -35,7 +35,8 @@ pub(crate) struct Gradients {
 }
 
 impl Gradients {
-    /// The gradients of gamma and beta that all images share, each image's part multiplied with `factor(image, channel)`.
+    /// The gradients of gamma and beta that all images share, each image's part multiplied with `factor(image,
+    /// channel)`.
     pub(crate) fn shared(&self, channels: usize, factor: impl Fn(usize, usize) -> f32) -> [Vec<f32>; 2] {
         let mut totals = vec![[0.0f64; 2]; channels];
         for (image, sums) in self.sums.chunks_exact(channels.max(1)).enumerate() {
@@ -89,7 +90,8 @@ impl GroupNorm<'_> {
         let (channels, unit) = self.unit();
         let piece = self.piece();
         let chunk = piece * unit;
-        // A pair of sums (of the gradients of gamma and beta) for each channel of each image: added up below in one order.
+        // A pair of sums (of the gradients of gamma and beta) for each channel of each image: added up below in one
+        // order.
         let mut sums = vec![[0.0f32; 2]; x.len() / self.pixels];
         type Task<'a> = (usize, (((&'a mut [MaybeUninit<f32>], &'a mut [[f32; 2]]), &'a [f32]), &'a [f32]));
         let task = |(index, (((out, sums), x), gradient)): Task<'_>| {
@@ -114,7 +116,8 @@ impl GroupNorm<'_> {
     }
 }
 
-/// Mean and reciprocal standard deviation: in two passes over data that is in the cache, since one pass cancels when the mean is far from zero.
+/// Mean and reciprocal standard deviation: in two passes over data that is in the cache, since one pass cancels when
+/// the mean is far from zero.
 #[inline(always)]
 fn moments<I: Isa>(isa: I, x: &[f32], epsilon: f32) -> (f32, f32) {
     let ops = isa.f32();
@@ -181,7 +184,8 @@ impl SimdOp for Backward<'_> {
     type Output = ();
 
     // With h = (x - mean) rstd, z = gamma h + beta and g = dL/dz:
-    // dgamma = sum g h, dbeta = sum g, dx = rstd (gamma g - mean(gamma g) - h mean(gamma g h)), the means over the group.
+    // dgamma = sum g h, dbeta = sum g, dx = rstd (gamma g - mean(gamma g) - h mean(gamma g h)), the means over the
+    // group.
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let ops = isa.f32();
@@ -227,7 +231,8 @@ impl SimdOp for Backward<'_> {
             let mut at = 0;
             while at < unit {
                 let left = unit - at;
-                // SAFETY: `left` elements of the group are left in both buffers; those of the output were written above.
+                // SAFETY: `left` elements of the group are left in both buffers; those of the output were written
+                // above.
                 unsafe {
                     let h = ops.mul(ops.sub(load(ops, x.as_ptr().add(at), left), shift), scale);
                     let g = load(ops, out.add(at).cast_const(), left);

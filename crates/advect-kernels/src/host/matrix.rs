@@ -5,7 +5,8 @@ use rten_simd::{Isa, SimdOp};
 
 /// Rows of the left matrix that are multiplied at once.
 pub(super) const BLOCK: usize = 8;
-/// Vectors of the right matrix that are multiplied at once: 16 accumulators keep two multiply-add units of latency 4 busy and fit the registers of AVX-512.
+/// Vectors of the right matrix that are multiplied at once: 16 accumulators keep two multiply-add units of latency 4
+/// busy and fit the registers of AVX-512.
 pub(super) const VECTORS: usize = 2;
 
 /// Steps of the depth, at most, of a part: with two vectors of AVX-512 these are 32 KiB of the right matrix.
@@ -15,7 +16,8 @@ const DEPTH: usize = 256;
 ///
 /// # Safety
 ///
-/// For each i, j and d, `a` gives a pointer that is valid for reads of one float, and `b` one valid for reads of a vector.
+/// For each i, j and d, `a` gives a pointer that is valid for reads of one float, and `b` one valid for reads of a
+/// vector.
 #[inline(always)]
 pub(super) unsafe fn multiply_add<I: Isa, const M: usize, const N: usize>(
     isa: I,
@@ -66,8 +68,8 @@ pub(super) struct Left {
     pub depth_step: usize,
 }
 
-/// The right matrix, cut into panels of [`VECTORS`] vectors of columns: those of panel p and step d begin at `start + p * panel_step + d * depth_step`, side
-/// by side, and whole vectors of them can be read.
+/// The right matrix, cut into panels of [`VECTORS`] vectors of columns: those of panel p and step d begin at `start + p
+/// * panel_step + d * depth_step`, side by side, and whole vectors of them can be read.
 #[derive(Clone, Copy)]
 pub(super) struct Right {
     pub start: *const f32,
@@ -86,11 +88,13 @@ pub(super) struct Target {
 
 /// `target = left right` for matrices `[rows, depth]` and `[depth, columns]`.
 ///
-/// A sum takes its products in the order of the depth, in parts of a length that the depth decides: it does not depend on where its row and column lie.
+/// A sum takes its products in the order of the depth, in parts of a length that the depth decides: it does not depend
+/// on where its row and column lie.
 ///
 /// # Safety
 ///
-/// `left` and `right` are valid for reads, `target` is valid for writes of `columns` floats in each row and overlaps neither.
+/// `left` and `right` are valid for reads, `target` is valid for writes of `columns` floats in each row and overlaps
+/// neither.
 pub(super) unsafe fn multiply(rows: usize, depth: usize, columns: usize, left: Left, right: Right, target: Target) {
     Multiply { rows, depth, columns, left, right, target }.dispatch();
 }

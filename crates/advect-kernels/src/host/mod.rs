@@ -1,7 +1,7 @@
 //! Operators on host slices of `f32`: no tensors and no backend.
 //!
-//! Work is cut into pieces whose size depends on the shapes alone, never on the number of threads, and each piece is summed in one order:
-//! the same inputs give the same bits on the same machine however the threads are scheduled.
+//! Work is cut into pieces whose size depends on the shapes alone, never on the number of threads, and each piece is
+//! summed in one order: the same inputs give the same bits on the same machine however the threads are scheduled.
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod buffer;

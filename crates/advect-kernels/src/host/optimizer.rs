@@ -19,7 +19,8 @@ pub(crate) enum Held<'a> {
     Shared(&'a [f32]),
 }
 
-/// One step: over weights, first moment, second moment and average, in this order; the vectors are the new values of those that are shared.
+/// One step: over weights, first moment, second moment and average, in this order; the vectors are the new values of
+/// those that are shared.
 pub(crate) fn adamw(held: [Held<'_>; 4], gradient: &[f32], step: &AdamW) -> [Option<Vec<f32>>; 4] {
     let (len, numbers) = (gradient.len(), Numbers::of(step));
     let mut copies = [const { None }; 4];
@@ -40,7 +41,8 @@ pub(crate) fn adamw(held: [Held<'_>; 4], gradient: &[f32], step: &AdamW) -> [Opt
         let first = index * PIECE;
         let count = PIECE.min(len - first);
         let [weights, first_moment, second_moment, average] = targets.map(|(target, source)| {
-            // SAFETY: the target has room for `len` elements, and this piece of it belongs to this task; a copy is filled before it is borrowed.
+            // SAFETY: the target has room for `len` elements, and this piece of it belongs to this task; a copy is
+            // filled before it is borrowed.
             unsafe {
                 let target = target.at(first);
                 if let Some(source) = source {
@@ -121,8 +123,8 @@ struct Step<'a> {
 impl SimdOp for Step<'_> {
     type Output = ();
 
-    /// A plain loop, of which the compiler makes vectors of the instruction set at hand: `rten_simd` has no square root. Without fused products it rounds as
-    /// the same step made of Burn's operators.
+    /// A plain loop, of which the compiler makes vectors of the instruction set at hand: `rten_simd` has no square
+    /// root. Without fused products it rounds as the same step made of Burn's operators.
     #[inline(always)]
     fn eval<I: Isa>(self, _: I) {
         let Self { weights, first, second, average, gradient, numbers: n } = self;

@@ -1,5 +1,5 @@
-//! Operators over the last axis whose parameters are shared by all rows, or by the rows of a batch entry: layer and RMS normalisation, modulation,
-//! gated residuals.
+//! Operators over the last axis whose parameters are shared by all rows, or by the rows of a batch entry: layer and RMS
+//! normalisation, modulation, gated residuals.
 use super::buffer::{Shared, filled_by};
 use super::lanes::{load, store, sum};
 use rayon::prelude::*;
@@ -55,7 +55,8 @@ impl Rows {
         }
     }
 
-    /// The gradients of two parameters: `work` is told where each unit leaves its sums over the rows, two rows for each, zero at first.
+    /// The gradients of two parameters: `work` is told where each unit leaves its sums over the rows, two rows for
+    /// each, zero at first.
     fn sums(&self, work: impl FnOnce(Shared)) -> [Vec<f32>; 2] {
         let (_, units) = self.units();
         let mut parts = vec![0.0f32; self.entries * units * 2 * self.features];
@@ -130,7 +131,8 @@ impl RowNorm<'_> {
         self.scale.len() == len && self.shift.len() == len
     }
 
-    /// Mean (or 0) and reciprocal deviation of a row: in two passes over data that is in the cache, since one pass cancels when the mean is far from zero.
+    /// Mean (or 0) and reciprocal deviation of a row: in two passes over data that is in the cache, since one pass
+    /// cancels when the mean is far from zero.
     #[inline(always)]
     fn moments<I: Isa>(&self, isa: I, x: &[f32]) -> (f32, f32) {
         let ops = isa.f32();
@@ -169,7 +171,8 @@ impl SimdOp for NormForward<'_> {
             let mut at = 0;
             while at < features {
                 let left = features - at;
-                // SAFETY: `left` elements are left of the row and of its parameters; the row of the output is this unit's.
+                // SAFETY: `left` elements are left of the row and of its parameters; the row of the output is this
+                // unit's.
                 unsafe {
                     let h = ops.mul(ops.sub(load(ops, x.as_ptr().add(at), left), mean), rstd);
                     let scale = ops.add(load(ops, scales.add(at), left), offset);
@@ -195,8 +198,9 @@ struct NormBackward<'a> {
 impl SimdOp for NormBackward<'_> {
     type Output = ();
 
-    // With h = (x - mean) rstd, y = s h + t and g = dL/dy: ds = sum over rows of g h, dt = sum over rows of g, and with u = s g
-    // dx = rstd (u - mean(u) - h mean(u h)), the means over a row; without mean(u) where the norm does not subtract its mean.
+    // With h = (x - mean) rstd, y = s h + t and g = dL/dy: ds = sum over rows of g h, dt = sum over rows of g, and with
+    // u = s g dx = rstd (u - mean(u) - h mean(u h)), the means over a row; without mean(u) where the norm does not
+    // subtract its mean.
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let ops = isa.f32();
@@ -330,7 +334,8 @@ impl SimdOp for AffineForward<'_> {
             let mut at = 0;
             while at < features {
                 let left = features - at;
-                // SAFETY: `left` elements are left of the row and of its parameters; the row of the output is this unit's.
+                // SAFETY: `left` elements are left of the row and of its parameters; the row of the output is this
+                // unit's.
                 unsafe {
                     let factor = ops.add(load(ops, factors.add(at), left), offset);
                     let y = ops.mul_add(load(ops, x.add(at), left), factor, load(ops, add.add(at), left));
@@ -354,7 +359,8 @@ struct AffineBackward<'a> {
 impl SimdOp for AffineBackward<'_> {
     type Output = ();
 
-    // With g the gradient of the output: dx = g (factor + offset), dfactor = sum over rows of g x, and sum over rows of g.
+    // With g the gradient of the output: dx = g (factor + offset), dfactor = sum over rows of g x, and sum over rows of
+    // g.
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let ops = isa.f32();
@@ -370,7 +376,8 @@ impl SimdOp for AffineBackward<'_> {
             let mut at = 0;
             while at < features {
                 let left = features - at;
-                // SAFETY: `left` elements are left of the row, of its parameters and of the unit's sums; the row of the output is this unit's.
+                // SAFETY: `left` elements are left of the row, of its parameters and of the unit's sums; the row of the
+                // output is this unit's.
                 unsafe {
                     let g = load(ops, gradient.add(at), left);
                     let x = load(ops, x.add(at), left);

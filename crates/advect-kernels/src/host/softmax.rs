@@ -124,8 +124,8 @@ fn largest<S: Simd<Elem = f32>>(vector: S, mut len: usize) -> f32 {
     values[0]
 }
 
-/// The gradient of the input of a softmax from its output and the gradient of that, `P (dP - sum(P dP)) scale`, row by row; `from` and `to` may be the same
-/// memory.
+/// The gradient of the input of a softmax from its output and the gradient of that, `P (dP - sum(P dP)) scale`, row by
+/// row; `from` and `to` may be the same memory.
 pub(super) struct SoftmaxBackward {
     pub weights: *const f32,
     pub from: *const f32,

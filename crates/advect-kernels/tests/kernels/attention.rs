@@ -9,7 +9,8 @@ use burn::tensor::{DType, Device, Tensor, activation::softmax};
 #[derive(Clone, Copy, Debug)]
 struct Case([usize; 6]);
 
-/// Odd numbers, single tokens, cross-attention, other widths, the shapes of digit and image transformers, queries in several blocks and several tasks.
+/// Odd numbers, single tokens, cross-attention, other widths, the shapes of digit and image transformers, queries in
+/// several blocks and several tasks.
 const CASES: [Case; 10] = [
     Case([1, 1, 1, 1, 1, 1]),
     Case([2, 3, 4, 5, 3, 2]),

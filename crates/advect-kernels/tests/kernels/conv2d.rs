@@ -73,7 +73,8 @@ const CASES: [Case; 14] = [
     Case::new([3, 6, 8, 8], [17, 6, 1, 1], [1, 1], [0, 0]),
     Case::new([4, 1, 8, 8], [10, 1, 3, 3], [1, 1], [1, 1]),
     Case::new([4, 10, 8, 8], [1, 10, 3, 3], [1, 1], [1, 1]),
-    // One of everything; odd sizes; kernels that are not square; padding wider than the kernel; strides that skip pixels.
+    // One of everything; odd sizes; kernels that are not square; padding wider than the kernel; strides that skip
+    // pixels.
     Case::new([1, 1, 1, 1], [1, 1, 1, 1], [1, 1], [0, 0]),
     Case::new([2, 3, 7, 5], [4, 3, 3, 3], [1, 1], [0, 0]),
     Case::new([2, 3, 9, 11], [5, 3, 5, 2], [2, 3], [2, 4]),

@@ -83,7 +83,8 @@ const CASES: [Case; 4] = [
     },
 ];
 
-/// Batch, tokens and features: single features, odd numbers, more features than a task takes, more tokens than a task takes.
+/// Batch, tokens and features: single features, odd numbers, more features than a task takes, more tokens than a task
+/// takes.
 const SHAPES: [[usize; 3]; 9] = [
     [2, 3, 1],
     [1, 1, 3],

@@ -1,6 +1,8 @@
-//! Every operator against plain loops in f64, its gradients against central differences of those loops and against Burn's own autodiff.
+//! Every operator against plain loops in f64, its gradients against central differences of those loops and against
+//! Burn's own autodiff.
 //!
-//! The tests hold with the feature `flex` (fast paths) and without it (Burn's operators): the tensors live on Flex either way.
+//! The tests hold with the feature `flex` (fast paths) and without it (Burn's operators): the tensors live on Flex
+//! either way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod activation;
