@@ -468,6 +468,43 @@ pub(crate) fn sum_of_squares<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_sum(B::float_cat(sums.collect(), 0))
 }
 
+pub(crate) fn linear<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
+    let (rows, to) = (x.shape()[0], weight.shape()[1]);
+    let bias = B::float_reshape(bias, Shape::new([1, to]));
+    if rows == 0 {
+        let empty = B::float_zeros(Shape::new([0, to]), &x.device(), FloatDType::from(x.dtype()));
+        // Autodiff must still find its way to the parameters.
+        let weight = B::float_reshape(B::float_sum(weight), Shape::new([1, 1]));
+        return B::float_add(B::float_add(empty, weight), bias);
+    }
+    B::float_add(B::float_matmul(x, weight), bias)
+}
+
+pub(crate) fn linear_input_gradient<B: Backend>(weight: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
+    if gradient.shape()[0] == 0 {
+        let shape = Shape::new([0, weight.shape()[0]]);
+        return B::float_zeros(shape, &weight.device(), FloatDType::from(weight.dtype()));
+    }
+    B::float_matmul(gradient, B::float_swap_dims(weight, 0, 1))
+}
+
+pub(crate) fn linear_weight_gradient<B: Backend>(x: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
+    if gradient.shape()[0] == 0 {
+        let shape = Shape::new([x.shape()[1], gradient.shape()[1]]);
+        return B::float_zeros(shape, &x.device(), FloatDType::from(x.dtype()));
+    }
+    B::float_matmul(B::float_swap_dims(x, 0, 1), gradient)
+}
+
+pub(crate) fn linear_bias_gradient<B: Backend>(gradient: FloatTensor<B>) -> FloatTensor<B> {
+    let to = Shape::new([gradient.shape()[1]]);
+    if gradient.shape()[0] == 0 {
+        return B::float_zeros(to, &gradient.device(), FloatDType::from(gradient.dtype()));
+    }
+    let dtype = gradient.dtype();
+    narrow::<B>(B::float_reshape(B::float_sum_dim(widen::<B>(gradient), 0), to), dtype)
+}
+
 pub(crate) fn conv2d<B: Backend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,

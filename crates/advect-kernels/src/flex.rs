@@ -4,7 +4,7 @@ use crate::host::activation::{Exponential, Gelu, GeluTanh, Sigmoid, Silu, Softpl
 use crate::host::attention::{Attention, Heads};
 use crate::host::optimizer::Held;
 use crate::host::rows::{Add, RowAffine, RowNorm, Rows};
-use crate::host::{conv2d, conv2d::Conv2dShape, elementwise, group_norm, optimizer, softmax};
+use crate::host::{conv2d, conv2d::Conv2dShape, elementwise, group_norm, linear, optimizer, softmax};
 use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions};
 use crate::optimizer::AdamW;
 use burn::backend::flex::FlexTensor;
@@ -303,6 +303,47 @@ impl Kernels for Flex {
             .unwrap_or_else(|| composed::attention_backward::<Self>(q.clone(), k.clone(), v.clone(), gradient.clone()))
     }
 
+    fn linear_layer(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let sizes = linear_sizes(&x, &weight)?;
+            let [x, weight, bias] = [dense(&x)?, dense(&weight)?, dense(&bias)?];
+            let y = sizes.forward(x.as_slice()?, weight.as_slice()?, bias.as_slice()?);
+            Some(tensor(y, Shape::new([sizes.rows, sizes.to])))
+        };
+        fast().unwrap_or_else(|| composed::linear::<Self>(x.clone(), weight.clone(), bias.clone()))
+    }
+
+    fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let [from, to] = weight.shape().dims();
+            let sizes = linear_of([gradient.shape()[0], from, to])?;
+            let [weight, gradient] = [dense(&weight)?, dense(&gradient)?];
+            let dx = sizes.input_gradient(weight.as_slice()?, gradient.as_slice()?);
+            Some(tensor(dx, Shape::new([sizes.rows, sizes.from])))
+        };
+        fast().unwrap_or_else(|| composed::linear_input_gradient::<Self>(weight.clone(), gradient.clone()))
+    }
+
+    fn linear_weight_gradient(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let ([rows, from], [_, to]) = (x.shape().dims(), gradient.shape().dims());
+            let sizes = linear_of([rows, from, to])?;
+            let [x, gradient] = [dense(&x)?, dense(&gradient)?];
+            let dw = sizes.weight_gradient(x.as_slice()?, gradient.as_slice()?);
+            Some(tensor(dw, Shape::new([sizes.from, sizes.to])))
+        };
+        fast().unwrap_or_else(|| composed::linear_weight_gradient::<Self>(x.clone(), gradient.clone()))
+    }
+
+    fn linear_bias_gradient(gradient: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let [_, to] = gradient.shape().dims();
+            let values = (to > 0).then(|| dense(&gradient))??;
+            Some(tensor(linear::bias_gradient(to, values.as_slice()?), Shape::new([to])))
+        };
+        fast().unwrap_or_else(|| composed::linear_bias_gradient::<Self>(gradient.clone()))
+    }
+
     fn joined_attention(qkv: FlexTensor, heads: usize) -> FlexTensor {
         let fast = || {
             let (sizes, qkv) = (joined_sizes(&qkv, heads)?, dense(&qkv)?);
@@ -539,6 +580,15 @@ fn joined<'a>(sizes: &Attention, values: &'a [f32]) -> [Heads<'a>; 3] {
 /// are joined again.
 fn by_token(values: Vec<f32>, [batch, heads, tokens, size]: [usize; 4]) -> FlexTensor {
     tensor(values, Shape::new([batch, tokens, heads, size])).transpose(1, 2)
+}
+
+fn linear_sizes(x: &FlexTensor, weight: &FlexTensor) -> Option<linear::Linear> {
+    let ([rows, from], [_, to]) = (x.shape().dims(), weight.shape().dims());
+    linear_of([rows, from, to])
+}
+
+fn linear_of([rows, from, to]: [usize; 3]) -> Option<linear::Linear> {
+    (rows > 0 && from > 0 && to > 0).then_some(linear::Linear { rows, from, to })
 }
 
 fn conv_shape(x: &FlexTensor, weight: &FlexTensor, steps: ConvSteps) -> Option<Conv2dShape> {

@@ -69,6 +69,30 @@ impl<B: Kernels> Backward<B, 1> for Softmax {
 }
 
 #[derive(Debug)]
+struct LinearLayer;
+
+impl<B: Kernels> Backward<B, 3> for LinearLayer {
+    /// The input and the weight.
+    type State = [FloatTensor<B>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, weight] = ops.state;
+        let [node_x, node_weight, node_bias] = ops.parents;
+        // Each is a product of its own: the first layer's input wants none.
+        if let Some(node) = node_x {
+            gradients.register::<B>(node.id, B::linear_input_gradient(weight, gradient.clone()));
+        }
+        if let Some(node) = node_weight {
+            gradients.register::<B>(node.id, B::linear_weight_gradient(x, gradient.clone()));
+        }
+        if let Some(node) = node_bias {
+            gradients.register::<B>(node.id, B::linear_bias_gradient(gradient));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct GroupNorm(NormOptions);
 
 impl<B: Kernels> Backward<B, 3> for GroupNorm {
@@ -239,6 +263,11 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let forward = |[x, gamma, beta]: [FloatTensor<B>; 3]| B::group_norm(x, gamma, beta, options);
         run::<B, C, _, 3>(GroupNorm(options), [x, gamma, beta], |inputs| inputs.clone(), forward)
+    }
+
+    fn linear_layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let forward = |[x, weight, bias]: [FloatTensor<B>; 3]| B::linear_layer(x, weight, bias);
+        run::<B, C, _, 3>(LinearLayer, [x, weight, bias], |[x, weight, _]| [x.clone(), weight.clone()], forward)
     }
 
     fn modulated_group_norm(

@@ -69,6 +69,26 @@ pub(crate) trait Kernels: Backend {
         composed::softmax_backward::<Self>(y, gradient)
     }
 
+    /// `x weight + bias` of `[rows, from]`, `[from, to]` and `[to]`.
+    fn linear_layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::linear::<Self>(x, weight, bias)
+    }
+
+    /// The gradient of `x`.
+    fn linear_input_gradient(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::linear_input_gradient::<Self>(weight, gradient)
+    }
+
+    /// The gradient of `weight`.
+    fn linear_weight_gradient(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::linear_weight_gradient::<Self>(x, gradient)
+    }
+
+    /// The gradient of the bias.
+    fn linear_bias_gradient(gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::linear_bias_gradient::<Self>(gradient)
+    }
+
     /// Group normalisation of `[batch, channels, height, width]`.
     fn group_norm(
         x: FloatTensor<Self>,

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use advect_kernels::self_attention;
 
-use crate::layers::{new_norm, norm};
+use crate::layers::{linear, new_norm, norm};
 
 /// Multi-head self-attention over the pixels of a feature map, with a residual connection.
 ///
@@ -51,9 +51,9 @@ impl SelfAttention {
 
         let y = norm(&self.norm, x.clone()); // [batch, channels, height, width]
         let y = y.reshape([batch, channels, pixels]).swap_dims(1, 2); // [batch, pixels, channels]
-        let y = self.qkv.forward(y); // [batch, pixels, 3 * channels]
+        let y = linear(&self.qkv, y); // [batch, pixels, 3 * channels]
         let y = self_attention(y, heads); // [batch, pixels, channels]
-        let y = self.out.forward(y).swap_dims(1, 2); // [batch, channels, pixels]
+        let y = linear(&self.out, y).swap_dims(1, 2); // [batch, channels, pixels]
         x + y.reshape([batch, channels, height, width]) // [batch, channels, height, width]
     }
 }

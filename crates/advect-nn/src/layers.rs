@@ -5,7 +5,7 @@
 use advect_kernels::{conv2d, group_norm, group_norm_silu, modulated_group_norm_silu, silu};
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig, Initializer, PaddingConfig2d};
+use burn::nn::{GroupNorm, GroupNormConfig, Initializer, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
 /// A convolution with a `kernel` x `kernel` window (odd), zero-padded by half of it.
@@ -71,4 +71,9 @@ pub(crate) fn modulated_norm_silu(layer: &GroupNorm, x: Tensor<4>, shift: Tensor
             silu(layer.forward(x) * (scale + 1.0) + shift) // [batch, channels, height, width]
         }
     }
+}
+
+/// A linear layer: `[.., from]` to `[.., to]`.
+pub(crate) fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
+    advect_kernels::linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
 }

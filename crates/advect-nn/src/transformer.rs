@@ -8,6 +8,7 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::layers::linear;
 use crate::position::Rotation;
 
 /// What every normalization adds to the mean square before the root: DiT's.
@@ -195,14 +196,14 @@ impl TokenAttention {
     pub fn forward(&self, x: Tensor<3>, rotation: Option<&Rotation>) -> Tensor<3> {
         if let (None, None) = (&self.norm, rotation) {
             // Nothing happens to queries and keys on the way: nothing is cut apart.
-            return self.out.forward(self_attention(self.qkv.forward(x), self.heads)); // [batch, tokens, width]
+            return linear(&self.out, self_attention(linear(&self.qkv, x), self.heads)); // [batch, tokens, width]
         }
         let [q, k, v] = project(&self.qkv, self.norm.as_ref(), self.heads, x); // [batch, heads, tokens, size]
         let (q, k) = match rotation {
             Some(rotation) => (rotation.apply(q), rotation.apply(k)), // [batch, heads, tokens, size]
             None => (q, k),                                           // [batch, heads, tokens, size]
         };
-        self.out.forward(merge_heads(attention(q, k, v))) // [batch, tokens, width]
+        linear(&self.out, merge_heads(attention(q, k, v))) // [batch, tokens, width]
     }
 }
 
@@ -243,15 +244,15 @@ impl CrossAttention {
     /// - `context`: `[batch, sequence, context]`
     pub fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
         let heads = self.heads;
-        let q = split_heads(self.q.forward(x), heads); // [batch, heads, tokens, size]
-        let kv = split_heads(self.kv.forward(context), 2 * heads); // [batch, 2 * heads, sequence, size]
+        let q = split_heads(linear(&self.q, x), heads); // [batch, heads, tokens, size]
+        let kv = split_heads(linear(&self.kv, context), 2 * heads); // [batch, 2 * heads, sequence, size]
         let k = kv.clone().narrow(1, 0, heads); // [batch, heads, sequence, size]
         let v = kv.narrow(1, heads, heads); // [batch, heads, sequence, size]
         let (q, k) = match &self.norm {
             Some(norm) => (norm.q.forward(q), norm.k.forward(k)), // as above
             None => (q, k),                                       // as above
         };
-        self.out.forward(merge_heads(attention(q, k, v))) // [batch, tokens, width]
+        linear(&self.out, merge_heads(attention(q, k, v))) // [batch, tokens, width]
     }
 }
 
@@ -262,7 +263,7 @@ impl CrossAttention {
 /// - `x`: `[batch, tokens, width]`
 /// - output: `[batch, heads, tokens, size]` each
 pub(crate) fn project(qkv: &Linear, norm: Option<&QkNorms>, heads: usize, x: Tensor<3>) -> [Tensor<4>; 3] {
-    let qkv = split_heads(qkv.forward(x), 3 * heads); // [batch, 3 * heads, tokens, size]
+    let qkv = split_heads(linear(qkv, x), 3 * heads); // [batch, 3 * heads, tokens, size]
     let q = qkv.clone().narrow(1, 0, heads); // [batch, heads, tokens, size]
     let k = qkv.clone().narrow(1, heads, heads); // [batch, heads, tokens, size]
     let v = qkv.narrow(1, 2 * heads, heads); // [batch, heads, tokens, size]
@@ -313,7 +314,7 @@ impl FeedForward {
     ///
     /// - `x`: `[batch, tokens, width]`, and so is the output
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let y = self.up.forward(x); // [batch, tokens, hidden or 2 * hidden]
+        let y = linear(&self.up, x); // [batch, tokens, hidden or 2 * hidden]
         let y = match self.activation {
             Activation::Gelu => gelu_tanh(y), // [batch, tokens, hidden]
             Activation::SwiGlu => {
@@ -322,6 +323,6 @@ impl FeedForward {
                 silu(gate) * y.narrow(2, hidden, hidden) // [batch, tokens, hidden]
             }
         };
-        self.down.forward(y) // [batch, tokens, width]
+        linear(&self.down, y) // [batch, tokens, width]
     }
 }

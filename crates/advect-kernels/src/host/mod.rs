@@ -9,6 +9,7 @@ pub(crate) mod conv2d;
 pub(crate) mod elementwise;
 pub(crate) mod group_norm;
 mod lanes;
+pub(crate) mod linear;
 mod matrix;
 pub(crate) mod optimizer;
 pub(crate) mod rows;

@@ -11,4 +11,5 @@ mod check;
 mod conv2d;
 mod group_norm;
 mod layer_norm;
+mod linear;
 mod optimizer;

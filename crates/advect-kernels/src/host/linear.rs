@@ -1,0 +1,141 @@
+//! The products of a linear layer, by the `gemm` crate, into memory that nobody has zeroed or copied before.
+use super::buffer::filled_by;
+use gemm::{Parallelism, gemm};
+use rayon::prelude::*;
+
+/// Rows whose gradients are summed by one task: fixed, so that the number of threads changes no bit.
+const ROWS: usize = 512;
+/// Multiply-adds below which one thread is faster.
+const PARALLEL: usize = 1 << 20;
+/// Elements below which filling takes less than starting the other threads.
+const LARGE: usize = 1 << 16;
+
+/// The sizes of a linear layer on `[rows, from]`; none is 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Linear {
+    pub rows: usize,
+    pub from: usize,
+    pub to: usize,
+}
+
+/// A matrix in memory: from a row and from a column to the next.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    values: &'a [f32],
+    by_row: usize,
+    by_column: usize,
+}
+
+impl Linear {
+    /// `x weight + bias`, `[rows, to]`.
+    pub(crate) fn forward(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+        let Self { rows, from, to } = *self;
+        self.check(&[(x, rows * from), (weight, from * to), (bias, to)]);
+        let (x, weight) = (row_major(x, from), row_major(weight, to));
+        // SAFETY: each row is a copy of the bias, to which the product is added.
+        unsafe {
+            filled_by(rows * to, |out| {
+                let fill = |row: &mut [std::mem::MaybeUninit<f32>]| {
+                    for (out, bias) in row.iter_mut().zip(bias) {
+                        out.write(*bias);
+                    }
+                };
+                if rows * to < LARGE {
+                    out.chunks_mut(to).for_each(fill);
+                } else {
+                    out.par_chunks_mut(to).with_min_len(LARGE / 4 / to + 1).for_each(fill);
+                }
+                product([rows, from, to], x, weight, out.as_mut_ptr().cast(), true);
+            })
+        }
+    }
+
+    /// `gradient weight^T`, `[rows, from]`.
+    pub(crate) fn input_gradient(&self, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
+        let Self { rows, from, to } = *self;
+        self.check(&[(weight, from * to), (gradient, rows * to)]);
+        let (gradient, weight) = (row_major(gradient, to), transposed(weight, to));
+        // SAFETY: the product writes all of its elements.
+        unsafe {
+            filled_by(rows * from, |out| {
+                product([rows, to, from], gradient, weight, out.as_mut_ptr().cast(), false);
+            })
+        }
+    }
+
+    /// `x^T gradient`, `[from, to]`.
+    pub(crate) fn weight_gradient(&self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+        let Self { rows, from, to } = *self;
+        self.check(&[(x, rows * from), (gradient, rows * to)]);
+        let (x, gradient) = (transposed(x, from), row_major(gradient, to));
+        // SAFETY: the product writes all of its elements.
+        unsafe { filled_by(from * to, |out| product([from, rows, to], x, gradient, out.as_mut_ptr().cast(), false)) }
+    }
+
+    fn check(&self, slices: &[(&[f32], usize)]) {
+        assert!(self.rows > 0 && self.from > 0 && self.to > 0);
+        assert!(slices.iter().all(|(slice, len)| slice.len() == *len));
+    }
+}
+
+/// The sum of the rows of `[.., to]`.
+pub(crate) fn bias_gradient(to: usize, gradient: &[f32]) -> Vec<f32> {
+    let sum = |rows: &[f32]| {
+        let mut sums = vec![0.0_f32; to];
+        for row in rows.chunks_exact(to) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += value;
+            }
+        }
+        sums
+    };
+    let parts: Vec<Vec<f32>> = if gradient.len() < LARGE {
+        gradient.chunks(ROWS * to).map(sum).collect()
+    } else {
+        gradient.par_chunks(ROWS * to).map(sum).collect()
+    };
+    parts.into_iter().reduce(|a, b| a.iter().zip(&b).map(|(a, b)| a + b).collect()).unwrap_or_else(|| vec![0.0; to])
+}
+
+fn row_major(values: &[f32], columns: usize) -> Matrix<'_> {
+    Matrix { values, by_row: columns, by_column: 1 }
+}
+
+/// The transpose of a matrix of so many columns.
+fn transposed(values: &[f32], columns: usize) -> Matrix<'_> {
+    Matrix { values, by_row: 1, by_column: columns }
+}
+
+/// `left right`, or that added to what `out` holds: `[m, k]` times `[k, n]`.
+///
+/// # Safety
+///
+/// `out` is valid for writes of `m * n` floats, side by side, and of reads if it is added to; the matrices hold `m * k` and `k * n`.
+unsafe fn product([m, k, n]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, out: *mut f32, add: bool) {
+    debug_assert!(left.values.len() == m * k && right.values.len() == k * n);
+    let threads = if m * k * n < PARALLEL { Parallelism::None } else { Parallelism::Rayon(0) };
+    // SAFETY: as the caller promises; strides stay within the slices, since one is 1 and the other the length of a line.
+    unsafe {
+        gemm(
+            m,
+            n,
+            k,
+            out,
+            1,
+            n as isize,
+            add,
+            left.values.as_ptr(),
+            left.by_column as isize,
+            left.by_row as isize,
+            right.values.as_ptr(),
+            right.by_column as isize,
+            right.by_row as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}

@@ -1,0 +1,106 @@
+use crate::check::{
+    LAYOUTS, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise, on_one_and_three_threads,
+    tensor, values,
+};
+use advect_kernels::linear;
+use burn::tensor::{DType, Device, Tensor};
+
+/// Two batch axes, features in and out; the last two in parallel, with gradients summed in several pieces.
+const CASES: [[usize; 4]; 7] =
+    [[1, 1, 1, 1], [1, 1, 7, 3], [2, 3, 1, 5], [3, 2, 33, 17], [4, 5, 16, 1], [3, 500, 40, 96], [2, 700, 128, 64]];
+
+fn reference(x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
+    let (to, from) = (bias.len(), weight.len() / bias.len());
+    x.chunks_exact(from)
+        .flat_map(|x| {
+            (0..to).map(|j| bias[j] + (0..from).map(|i| x[i] * weight[i * to + j]).sum::<f64>()).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn agrees_with_the_formula_and_its_gradients_with_differences_for_every_layout() {
+    let device = Device::flex().autodiff();
+    for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-8)] {
+        for [a, b, from, to] in CASES {
+            let (x, weight, bias) = (noise(a * b * from, 1), noise(from * to, 2), noise(to, 3));
+            let scale = 1.0 / (from as f64).sqrt();
+            let weight: Vec<f64> = weight.iter().map(|w| w * scale).collect();
+            let weights = noise(a * b * to, 4);
+            let expected = reference(&x, &weight, &bias);
+            let large = a * b > 100;
+            let loss = |x: &[f64], weight: &[f64], bias: &[f64]| dot(&reference(x, weight, bias), &weights);
+            let every = |len: usize| if large { 1 + len / 3 } else { 1 + len / 12 };
+            let slopes = [
+                differences(&x, every(x.len()), |x| loss(x, &weight, &bias)),
+                differences(&weight, every(weight.len()), |weight| loss(&x, weight, &bias)),
+                differences(&bias, every(bias.len()), |bias| loss(&x, &weight, bias)),
+            ];
+            for layout in LAYOUTS {
+                // Rank 4, so that every layout of the tests applies.
+                let x = laid_out(&x, [1, a, b, from], dtype, layout, &device).require_grad();
+                let w = laid_out(&weight, [1, 1, from, to], dtype, layout, &device)
+                    .reshape([from, to])
+                    .detach()
+                    .require_grad();
+                let bias = tensor(&bias, [to], dtype, &device).require_grad();
+                let y = linear(x.clone(), w.clone(), Some(bias.clone()));
+                assert_eq!((y.dims(), y.dtype()), ([1, a, b, to], dtype));
+                let what = format!("{dtype:?} {layout:?} {a} {b} {from} {to}");
+                assert_close(&what, &values(y.clone()), &expected, tolerance);
+                let cotangent = laid_out(&weights, [1, a, b, to], dtype, layout, &device);
+                let gradients = (y * cotangent).sum().backward();
+                let found = [gradient(&x, &gradients), gradient(&w, &gradients), gradient(&bias, &gradients)];
+                for (name, (found, slopes)) in ["x", "weight", "bias"].into_iter().zip(found.iter().zip(&slopes)) {
+                    assert_slopes(&format!("{name} {what}"), found, slopes, 10.0 * tolerance);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn without_bias_it_is_the_product() {
+    let device = Device::flex();
+    let x = Tensor::<2>::from_floats([[1.0, 2.0]], &device);
+    let weight = Tensor::<2>::from_floats([[3.0, -1.0, 0.5], [4.0, 0.0, -2.0]], &device);
+    assert_eq!(values(linear(x, weight, None)), [11.0, -1.0, -3.5]);
+}
+
+#[test]
+fn gives_the_same_bits_on_one_thread_and_on_three() {
+    let run = || {
+        let device = Device::flex().autodiff();
+        let x = tensor(&noise(3000 * 96, 1), [3000, 96], DType::F32, &device).require_grad();
+        let weight = tensor(&noise(96 * 130, 2), [96, 130], DType::F32, &device).require_grad();
+        let bias = tensor(&noise(130, 3), [130], DType::F32, &device).require_grad();
+        let y = linear(x.clone(), weight.clone(), Some(bias.clone()));
+        let gradients = (y.clone() * y.clone()).sum().backward();
+        [values(y), gradient(&x, &gradients), gradient(&weight, &gradients), gradient(&bias, &gradients)]
+    };
+    let [one, three] = on_one_and_three_threads(run);
+    assert!(one == three);
+}
+
+#[test]
+fn an_empty_batch_has_gradients_of_zero() {
+    let device = Device::flex().autodiff();
+    for dtype in [DType::F32, DType::F64] {
+        let x = Tensor::<3>::zeros([0, 5, 4], (&device, dtype)).require_grad();
+        let weight = Tensor::<2>::ones([4, 3], (&device, dtype)).require_grad();
+        let bias = Tensor::<1>::ones([3], (&device, dtype)).require_grad();
+        let y = linear(x.clone(), weight.clone(), Some(bias.clone()));
+        assert_eq!(y.dims(), [0, 5, 3]);
+        let gradients = y.sum().backward();
+        assert_eq!(gradient(&weight, &gradients), [0.0; 12]);
+        assert_eq!(gradient(&bias, &gradients), [0.0; 3]);
+        assert_eq!(gradient(&x, &gradients), [0.0; 0]);
+    }
+}
+
+#[test]
+#[should_panic(expected = "rows of 5 features do not fit a weight of 4 x 3")]
+fn refuses_rows_of_another_size() {
+    let device = Device::flex();
+    let _ = linear(Tensor::<2>::zeros([2, 5], &device), Tensor::zeros([4, 3], &device), None);
+}
