@@ -47,12 +47,15 @@ pub(crate) fn train(
 
     let autoencoder = trained.trainer.averaged().autoencoder;
     let device = device.clone().inner();
+    // What a latent model sees should be about standard normal: only now can that be measured. The run is not finished
+    // before; pictures can wait.
+    let (shift, scale) = latent::measure(session, &autoencoder, &data, &device)?;
+    let model = ModelConfig::Autoencoder(model.with_latent_scale(shift, scale));
+    let mut measured = RunConfig { model, ..config.clone() };
+    measured.train.latents_measured = Some(true);
+    RunFolder::open(path)?.write_config(&measured.to_toml()?)?;
     let held_out = Task::<4>::new(config, source, &device).validation().data;
     picture(config, &autoencoder, held_out, &path.join("reconstructions.png"))?;
-    // What a latent model sees should be about standard normal: only now can that be measured.
-    let (shift, scale) = latent::measure(&autoencoder, &data, config.sample.batch, &device)?;
-    let model = ModelConfig::Autoencoder(model.with_latent_scale(shift, scale));
-    RunFolder::open(path)?.write_config(&RunConfig { model, ..config.clone() }.to_toml()?)?;
     pictures::loss(&trained.history, pictures::AUTOENCODER_LOSS, &path.join("loss.svg"))?;
     let folder = config.data.folder.as_ref().map_or_else(|| "FOLDER".into(), |folder| folder.display().to_string());
     let example = format!(
@@ -82,7 +85,7 @@ fn picture(
     let columns = shown.min(COLUMNS);
     let row = columns * config.data.shape().iter().product::<usize>();
     // A last row that is not full would push its reconstructions out of line.
-    let rows = images.chunks_exact(row).zip(back.chunks_exact(row));
+    let rows = images.chunks_exact(row.max(1)).zip(back.chunks_exact(row.max(1)));
     let rows: Vec<f32> = rows.flat_map(|(images, back)| [images, back].concat()).collect();
     pictures::grid(&config.data, &rows, columns, path)
 }

@@ -138,6 +138,9 @@ pub(crate) struct TrainConfig {
     /// For an autoencoder: the weight of its latents' divergence from the normal distribution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kl_weight: Option<f64>,
+    /// For an autoencoder: written when its training is over and `model.shift` and `model.scale` are those of its latents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) latents_measured: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -171,7 +174,15 @@ impl std::fmt::Display for SolverName {
 }
 
 /// Keys that a preset may leave out.
-const OPTIONAL: [&str; 5] = ["data.folder", "data.side", "latent.autoencoder", "model.classes", "train.kl_weight"];
+const OPTIONAL: [&str; 7] = [
+    "data.folder",
+    "data.side",
+    "latent.autoencoder",
+    "latent.weights",
+    "model.classes",
+    "train.kl_weight",
+    "train.latents_measured",
+];
 
 impl RunConfig {
     /// The preset named by the user or by the file, the file over it, `--set` over both.
@@ -204,6 +215,12 @@ impl RunConfig {
         toml::to_string(self).map_err(|e| CliError::failure(e.to_string()))
     }
 
+    /// Whether a run that stands at `step` has nothing left to do.
+    pub(crate) fn finished(&self, step: u64) -> bool {
+        let measured = !matches!(self.model, ModelConfig::Autoencoder(_)) || self.train.latents_measured == Some(true);
+        step >= self.train.steps && measured
+    }
+
     fn from_table(table: Table) -> Result<Self, CliError> {
         let config: Self = Value::Table(table).try_into().map_err(|e: toml::de::Error| {
             CliError::usage(format!("the configuration is not valid: {}", e.to_string().trim().replace('\n', " ")))
@@ -212,7 +229,7 @@ impl RunConfig {
         Ok(config)
     }
 
-    fn validate(&self) -> Result<(), CliError> {
+    pub(crate) fn validate(&self) -> Result<(), CliError> {
         let (train, sample) = (&self.train, &self.sample);
         let checks: [(&str, f64, bool, &str); 17] = [
             ("data.held_out", self.data.held_out as f64, (2..=100).contains(&self.data.held_out), "2 to 100"),
@@ -244,9 +261,15 @@ impl RunConfig {
             }
         }
         self.data.validate()?;
-        // The shape of latents is known when the autoencoder is.
-        if self.latent.is_none() {
-            self.model.fits(&self.data.shape())?;
+        match (&self.latent, &self.model) {
+            (None, _) => self.model.fits(&self.data.shape())?,
+            // The shape of latents is known when the autoencoder is.
+            (Some(_), ModelConfig::Unet(_) | ModelConfig::Dit(_)) => {}
+            (Some(_), _) => {
+                return Err(CliError::usage(
+                    "only a U-Net or a DiT stands on latents: leave out latent.autoencoder, or set model.kind to one",
+                ));
+            }
         }
         let autoencoder = matches!(self.model, ModelConfig::Autoencoder(_));
         match train.kl_weight {

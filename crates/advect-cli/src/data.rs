@@ -2,12 +2,14 @@
 
 use crate::error::CliError;
 use crate::task::Source;
-use advect::data::{Dataset, Toy, Units, digits, mnist, mnist_units};
+use advect::data::{DataError, Dataset, Toy, Units, digits, mnist, mnist_units};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The side of MNIST's own images.
 const MNIST_SIDE: usize = 28;
+/// Beyond it the 60,000 images of MNIST would take more than 4 GB.
+const MNIST_MAX: usize = 128;
 const MAX_SIDE: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,16 +110,20 @@ impl DataConfig {
         if imported != self.shape.is_some() || !imported && self.classes.is_some() {
             return Err(CliError::usage("data.shape and data.classes are for imported networks, which need the shape"));
         }
-        if self.shape.is_some_and(|shape| shape.iter().any(|size| !(1..=MAX_SIDE).contains(size))) {
-            return Err(CliError::usage(format!("data.shape is out of range: 1 to {MAX_SIDE}")));
+        if let Some([channels, height, width]) = self.shape
+            && [channels, height, width].iter().any(|size| !(1..=MAX_SIDE).contains(size))
+        {
+            return Err(CliError::usage(format!(
+                "images of {height}x{width} pixels with {channels} channels are out of range: 1 to {MAX_SIDE} each"
+            )));
         }
         if imported && self.folder.is_none() && self.side.is_none() {
             return Ok(());
         }
         if self.name == DataName::Mnist {
             let side = self.side.unwrap_or(MNIST_SIDE);
-            if !(1..=MAX_SIDE).contains(&side) {
-                return Err(CliError::usage(format!("data.side = {side} is out of range: 1 to {MAX_SIDE}")));
+            if !(1..=MNIST_MAX).contains(&side) {
+                return Err(CliError::usage(format!("data.side = {side} is out of range: 1 to {MNIST_MAX}")));
             }
         } else if self.folder.is_some() || self.side.is_some() {
             return Err(CliError::usage(
@@ -148,6 +154,23 @@ impl DataConfig {
                 "MNIST does not come with the program: say where its idx files are with --data FOLDER",
             ));
         };
-        Ok(mnist(folder, self.side.unwrap_or(MNIST_SIDE))?)
+        let data = mnist(folder, self.side.unwrap_or(MNIST_SIDE)).map_err(|e| match e {
+            DataError::Folder { .. } => CliError::usage(format!("--data: {e}")),
+            other => other.into(),
+        })?;
+        if data.count() < self.held_out {
+            return Err(CliError::usage(format!(
+                "data.held_out = {} holds out none of {} images: set it to the number of images at most",
+                self.held_out,
+                data.count()
+            )));
+        }
+        Ok(data)
+    }
+
+    /// Whether these are the same data, wherever their files lie now.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        let anywhere = |data: &Self| Self { folder: None, ..data.clone() };
+        anywhere(self) == anywhere(other)
     }
 }

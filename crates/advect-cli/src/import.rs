@@ -4,7 +4,7 @@ use crate::args::ImportArgs;
 use crate::config::{PredictionName, RunConfig, ScheduleName};
 use crate::data::DataConfig;
 use crate::error::CliError;
-use crate::latent::LatentConfig;
+use crate::latent::{self, LatentConfig};
 use crate::model::ModelConfig;
 use crate::presets;
 use crate::say::Say;
@@ -25,6 +25,9 @@ use advect::burn;
 const NOISE: f64 = 999.0;
 
 pub(crate) fn run(args: &ImportArgs, chosen: &Chosen, say: Say) -> Result<(), CliError> {
+    if !args.folder.exists() {
+        return Err(CliError::failure(format!("{} does not exist", args.folder.display())));
+    }
     if !args.folder.is_dir() {
         return Err(CliError::failure(format!(
             "{} is no folder: a file of weights does not say which network they belong to, name a folder with the \
@@ -56,10 +59,17 @@ pub(crate) fn run(args: &ImportArgs, chosen: &Chosen, say: Say) -> Result<(), Cl
             ));
         }
     };
+    // The configurations of U-Nets do not say which of their classes stands for none, if any does.
+    let null = match &folder.backbone {
+        Backbone::UNet { config: UNetConfig { classes: Some(classes), .. }, .. } => {
+            format!(", {classes} classes (the last of its {} is taken as \"no class\")", classes + 1)
+        }
+        _ => String::new(),
+    };
     say.event(
         &format!(
-            "imported {} into {}: {parameters} parameters, images of {:?}; draw samples with: advect sample {} --out \
-             samples.npz",
+            "imported {} into {}: {parameters} parameters, images of {:?}{null}; draw samples with: advect sample {} \
+             --out samples.npz",
             place.display(),
             args.out.display(),
             config.data.shape(),
@@ -90,11 +100,15 @@ impl Import<'_> {
             )
         })?;
         drawable(unet.in_channels)?;
+        if unet.out_channels != unet.in_channels {
+            return Err(channels(unet.in_channels, unet.out_channels, "as many"));
+        }
         let [height, width] = size;
         let data = DataConfig::imported([unet.in_channels, height, width], unet.classes);
+        data.validate().map_err(|e| self.refused(e))?;
         let config = presets::imported(data, ModelConfig::Unet(unet.clone()), self.path()?);
-        config.model.fits(&config.data.shape())?;
-        config.data.validate()?;
+        config.model.fits(&config.data.shape()).map_err(|e| self.refused(e))?;
+        vacant(&self.args.out, &config)?;
         let mut network: UNet = self.load(unet.init(self.device).map_err(CliError::failure)?, folder)?;
         // Our time runs from noise to data.
         network.time = network.time.backward(NOISE);
@@ -117,23 +131,41 @@ impl Import<'_> {
             )));
         }
         drawable(autoencoder.in_channels)?;
-        let [height, width] = dit.size.map(|size| size * autoencoder.factor());
+        if dit.out_channels != dit.in_channels && dit.in_channels.checked_mul(2) != Some(dit.out_channels) {
+            return Err(channels(dit.in_channels, dit.out_channels, "as many, or twice as many with a variance"));
+        }
+        // Beyond the largest number it is too large as well.
+        let [height, width] = dit.size.map(|size| size.saturating_mul(autoencoder.factor()));
         let data = DataConfig::imported([autoencoder.in_channels, height, width], dit.classes);
-        data.validate()?;
+        data.validate().map_err(|e| self.refused(e))?;
         let path = self.path()?;
         let mut config = presets::imported(data.clone(), ModelConfig::Dit(dit.clone()), path);
-        config.latent = Some(LatentConfig { autoencoder: "autoencoder".into() });
+        let latent = LatentConfig::default();
+        let below_out = self.args.out.join(&latent.autoencoder);
+        config.latent = Some(latent);
         let mut under = presets::imported(data, ModelConfig::Autoencoder(autoencoder.clone()), path);
         under.train.kl_weight = Some(0.0);
-        under.model.fits(&under.data.shape())?;
+        under.train.latents_measured = Some(true);
+        under.model.fits(&under.data.shape()).map_err(|e| self.refused(e))?;
+        config.model.fits(&latent::shape(autoencoder, &config.data.shape())).map_err(|e| self.refused(e))?;
+        vacant(&self.args.out, &config)?;
+        vacant(&below_out, &under)?;
 
-        // Both are read before anything is written.
+        // Both are read before anything is written, and the run exists only with what it stands on.
         let mut network: DiT = self.load(dit.init(self.device).map_err(CliError::failure)?, folder)?;
         network.time = network.time.backward(NOISE);
         let vae = self.load(autoencoder.init(self.device).map_err(CliError::failure)?, &below)?;
+        self.save(&below_out, Vae::new(vae), &under)?;
         let parameters = self.save(&self.args.out, network, &config)?;
-        self.save(&self.args.out.join("autoencoder"), Vae::new(vae), &under)?;
         Ok((config, parameters))
+    }
+
+    /// The user's mistake if the size of the images was theirs, else one in `config.json`.
+    fn refused(&self, error: CliError) -> CliError {
+        match self.args.side {
+            Some(side) => CliError::usage(format!("--side {side}: {error}")),
+            None => CliError::failure(format!("{}: {error}", self.place.join("config.json").display())),
+        }
     }
 
     fn path(&self) -> Result<(ScheduleName, PredictionName), CliError> {
@@ -157,6 +189,19 @@ impl Import<'_> {
         run.save(&trainer, &History::default())?;
         Ok(trainer.model.num_params())
     }
+}
+
+/// That there is no run yet where one is to be made.
+fn vacant(out: &Path, config: &RunConfig) -> Result<(), CliError> {
+    RunFolder::vacant(out, Some(&config.to_toml()?)).map_err(|_| {
+        CliError::failure(format!("{} already holds a run: choose another folder with --out", out.display()))
+    })
+}
+
+fn channels(taken: usize, given: usize, wanted: &str) -> CliError {
+    CliError::failure(format!(
+        "the network takes {taken} channels and gives {given}, but a flow needs {wanted}: load it with the library"
+    ))
 }
 
 fn drawable(channels: usize) -> Result<(), CliError> {

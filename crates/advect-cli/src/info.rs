@@ -17,6 +17,11 @@ pub(crate) fn run(path: &Path, say: Say) -> Result<(), CliError> {
         let folder = Folder::open(path)?;
         let network = format!("\n\n{:#?}", folder.backbone);
         layout(path, &folder.checkpoint, &network, say)
+    } else if path.join("model_index.json").exists() {
+        Err(CliError::failure(format!(
+            "{} is a whole pipeline of diffusers: name the folder of one network in it, such as unet or transformer",
+            path.display()
+        )))
     } else if path.is_dir() {
         folder(path, say)
     } else if path.exists() && name.ends_with(".safetensors") {
@@ -36,7 +41,7 @@ fn folder(path: &Path, say: Say) -> Result<(), CliError> {
     // Read both: a damaged file should not look finished.
     run.weights_of(Which::Model)?;
     let tensors = run.weights_of(Which::Ema)?.tensors.len();
-    let done = if state.step >= config.train.steps { "finished" } else { "unfinished; --resume continues it" };
+    let done = if config.finished(state.step) { "finished" } else { "unfinished; --resume continues it" };
     say.event(
         &format!(
             "run {}: preset {}, step {} of {} ({done}), {} parameters in {tensors} tensors, written by advect {}\n\n{}",
@@ -62,7 +67,7 @@ fn file(path: &Path, say: Say) -> Result<(), CliError> {
     let mut rows = Vec::new();
     for (name, data) in &weights.tensors {
         let shape = data.shape().to_vec();
-        write!(text, "\n  {name}  {shape:?}  {:?}", data.dtype())?;
+        write!(text, "\n  {}  {shape:?}  {:?}", name.escape_debug(), data.dtype())?;
         rows.push(json!({"name": name, "shape": shape, "dtype": format!("{:?}", data.dtype())}));
     }
     say.event(&text, json!({"kind": "weights", "path": path, "numbers": weights.count(), "tensors": rows}));
@@ -80,11 +85,11 @@ fn layout(path: &Path, checkpoint: &Checkpoint, network: &str, say: Say) -> Resu
     }
     let mut text = format!("{}: {} tensors, {numbers} numbers", path.display(), manifest.len());
     for (name, entry) in &manifest {
-        write!(text, "\n  {name}  {:?}  {:?}", entry.shape, entry.dtype)?;
+        write!(text, "\n  {}  {:?}  {:?}", name.escape_debug(), entry.shape, entry.dtype)?;
     }
     text.push_str("\n\nnumbers in each part");
     for (part, numbers) in &parts {
-        write!(text, "\n  {part}  {numbers}")?;
+        write!(text, "\n  {}  {numbers}", part.escape_debug())?;
     }
     text.push_str(network);
     say.event(

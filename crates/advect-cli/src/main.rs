@@ -34,10 +34,20 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            drop(writeln!(std::io::stderr(), "error: {error}"));
+            drop(writeln!(std::io::stderr(), "error: {}", printable(&error.to_string())));
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Names in files of others may hold what moves a terminal's cursor or turns its text round.
+fn printable(message: &str) -> String {
+    let unsafe_to_print = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut text = String::new();
+    for c in message.chars() {
+        if unsafe_to_print(c) { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    text
 }
 
 fn run(cli: &Cli) -> Result<(), CliError> {

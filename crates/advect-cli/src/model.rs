@@ -1,7 +1,7 @@
 //! The networks that the program knows by name.
 
 use crate::error::CliError;
-use advect::nn::{AutoencoderKlConfig, DiTConditioning, DiTConfig, MlpConfig, UNetConfig};
+use advect::nn::{AutoencoderKlConfig, DiTConditioning, DiTConfig, MlpConfig, Resampling, UNetConfig};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,16 +33,27 @@ impl ModelConfig {
                 }
                 mlp.validate()
             }
-            (Self::Unet(unet), &[channels, ..]) if shape.len() == 3 => {
+            (Self::Unet(unet), &[channels, height, width]) => {
                 if unet.in_channels != channels || unet.out_channels != channels {
                     return refused(format!(
                         "the images have {channels} channels: set model.in_channels and model.out_channels to it"
                     ));
                 }
-                unet.validate()
+                // Checked first: a number of levels beyond reason would overflow below.
+                unet.validate().map_err(|e| CliError::usage(format!("model: {e}")))?;
+                let factor = 1_usize << (unet.multipliers.len() - 1);
+                let halved = height.is_multiple_of(factor) && width.is_multiple_of(factor);
+                if unet.resample == Resampling::ResidualBlock && !halved {
+                    return refused(format!(
+                        "its residual blocks shrink images {factor} times, which {height}x{width} pixels do not allow"
+                    ));
+                }
+                Ok(())
             }
             (Self::Dit(dit), &[channels, height, width]) => {
-                if dit.in_channels != channels || dit.out_channels != channels || dit.size != [height, width] {
+                // Twice the channels: a learned variance besides, which is left aside.
+                let out = dit.out_channels == channels || channels.checked_mul(2) == Some(dit.out_channels);
+                if dit.in_channels != channels || !out || dit.size != [height, width] {
                     return refused(format!(
                         "the images have {channels} channels and {height}x{width} pixels: set model.in_channels, \
                          model.out_channels and model.size to it"

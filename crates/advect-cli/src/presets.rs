@@ -80,6 +80,7 @@ fn digits() -> RunConfig {
             label_drop: 0.1,
             checkpoint_every: 100,
             kl_weight: None,
+            latents_measured: None,
         },
         sample: SampleConfig {
             solver: SolverName::Heun,
@@ -165,7 +166,7 @@ fn mnist_latent() -> RunConfig {
     RunConfig {
         preset: "mnist-latent".to_owned(),
         data: DataConfig::own(DataName::Mnist),
-        latent: Some(LatentConfig { autoencoder: "autoencoder".into() }),
+        latent: Some(LatentConfig::default()),
         model: ModelConfig::Dit(dit),
         train: TrainConfig {
             steps: 3000,
@@ -227,6 +228,7 @@ fn plane(name: &str, data: DataName, hidden: usize, steps: u64) -> RunConfig {
             label_drop: 0.0,
             checkpoint_every: 500,
             kl_weight: None,
+            latents_measured: None,
         },
         sample: SampleConfig {
             solver: SolverName::Midpoint,

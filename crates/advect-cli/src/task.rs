@@ -69,6 +69,14 @@ impl<const D: usize> Task<D> {
         }
     }
 
+    /// How many images are trained on and how many are held out.
+    pub(crate) fn counts(&self) -> Option<[usize; 2]> {
+        match &self.kind {
+            Kind::Images { data, held_out, .. } => Some([data.count() - held_out.len(), held_out.len()]),
+            Kind::Points(_) => None,
+        }
+    }
+
     /// The held-out data, with fixed noise and times, outside autodiff.
     pub(crate) fn validation(&self) -> Batch<D> {
         let device = &self.device.clone().inner();

@@ -26,6 +26,8 @@ const POINTS: usize = 2000;
 
 /// Whether Ctrl-C was heard: the first asks for a checkpoint, the second does not wait. Files survive either.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// How a run goes on that has no checkpoint of its own yet, but perhaps one of its autoencoder.
+pub(crate) const AGAIN: &str = "give the same command again to continue";
 
 pub(crate) fn run(args: &TrainArgs, chosen: &Chosen, say: Say) -> Result<(), CliError> {
     let session = if args.resume { resume(args)? } else { start(args)? };
@@ -44,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) path: PathBuf,
     /// The folder of a run to continue; a new one is made only when training really starts.
     existing: Option<RunFolder>,
+    /// Whether it is the autoencoder under a run that is wanted, which the user does not continue by itself.
+    pub(crate) below: bool,
 }
 
 fn start(args: &TrainArgs) -> Result<Session, CliError> {
@@ -51,8 +55,14 @@ fn start(args: &TrainArgs) -> Result<Session, CliError> {
     config.train.steps = args.steps.unwrap_or(config.train.steps);
     config.seed = args.seed.unwrap_or(config.seed);
     place(&mut config, args.data.as_deref())?;
+    // Of another run's config.toml only the settings count, not what that run found.
+    config.train.latents_measured = None;
+    if let Some(latent) = &mut config.latent {
+        let key = |assignment: &String| assignment.split('=').next().map(str::trim) == Some("latent.autoencoder");
+        latent.settle(args.set.iter().any(key))?;
+    }
     let path = args.run.clone().unwrap_or_else(|| FilePath::new("runs").join(&config.preset));
-    Ok(Session { config, path, existing: None })
+    Ok(Session::new(config, path))
 }
 
 fn resume(args: &TrainArgs) -> Result<Session, CliError> {
@@ -94,8 +104,9 @@ fn resume(args: &TrainArgs) -> Result<Session, CliError> {
 /// Where the data are, as a path that still holds when the run is resumed from another folder.
 fn place(config: &mut RunConfig, given: Option<&FilePath>) -> Result<(), CliError> {
     if let Some(folder) = given.map(FilePath::to_owned).or(config.data.folder.clone()) {
-        let folder =
-            folder.canonicalize().map_err(|e| CliError::usage(format!("the data folder {}: {e}", folder.display())))?;
+        let folder = folder.canonicalize().map_err(|e| {
+            CliError::usage(format!("the data folder {}: {e}: say where it is with --data FOLDER", folder.display()))
+        })?;
         config.data.folder = Some(folder);
         config.data.validate()?;
     }
@@ -114,7 +125,7 @@ pub(crate) struct Trained<N> {
 impl Session {
     /// A new run.
     pub(crate) fn new(config: RunConfig, path: PathBuf) -> Self {
-        Self { config, path, existing: None }
+        Self { config, path, existing: None, below: false }
     }
 
     /// A run that stands at a checkpoint.
@@ -122,14 +133,43 @@ impl Session {
         let folder = RunFolder::open(path)?;
         folder.state()?;
         let config = RunConfig::read(&folder.config()?, &path.join("config.toml"))?;
-        Ok(Self { config, path: path.to_owned(), existing: Some(folder) })
+        Ok(Self { config, path: path.to_owned(), existing: Some(folder), below: false })
     }
 
-    pub(crate) fn run(self, chosen: &Chosen, say: Say) -> Result<(), CliError> {
-        let source = match &self.config.latent {
-            Some(_) => Source::Images(latent::prepare(&self, chosen, say)?),
-            None => self.config.data.source()?,
+    /// Whether it has no checkpoint yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.existing.is_none()
+    }
+
+    pub(crate) fn finished(&self) -> Result<bool, CliError> {
+        let state = self.existing.as_ref().map(RunFolder::state).transpose()?;
+        Ok(state.is_some_and(|state| self.config.finished(state.step)))
+    }
+
+    /// Ends long work other than training if Ctrl-C was heard. What is done of it is lost.
+    pub(crate) fn heed(&self, advice: &str) -> Result<(), CliError> {
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            return Err(CliError::failure(format!("interrupted; {advice}")));
+        }
+        Ok(())
+    }
+
+    /// How an interrupted training goes on.
+    pub(crate) fn advice(&self) -> String {
+        if self.below {
+            return AGAIN.to_owned();
+        }
+        format!("the checkpoint is saved. Continue with: {} train --run {} --resume", program(), self.path.display())
+    }
+
+    pub(crate) fn run(mut self, chosen: &Chosen, say: Say) -> Result<(), CliError> {
+        let source = if self.config.latent.is_some() {
+            Source::Images(latent::prepare(&mut self, chosen, say)?)
+        } else {
+            self.config.data.source()?
         };
+        // Until they are measured again, whatever an earlier training found.
+        self.config.train.latents_measured = None;
         let device = chosen.device.clone().autodiff();
         // The initial weights: the one place where Burn's own generator is used, and so seeded here.
         device.seed(self.config.seed);
@@ -210,14 +250,17 @@ impl Session {
         let noun = config.data.noun();
         let (first, parameters) = (trainer.step, trainer.model.num_params());
         let verb = if first == 0 { "training" } else { "resuming" };
+        let counts = task.counts();
+        let data = counts
+            .map_or_else(String::new, |[used, held_out]| format!("; {used} {noun} to train on, {held_out} held out"));
         say.event(
             &format!(
-                "{verb} {name}: {parameters} parameters, step {first} of {}, into {}",
+                "{verb} {name}: {parameters} parameters, step {first} of {}, into {}{data}",
                 plan.steps,
                 self.path.display()
             ),
             json!({"event": "start", "preset": name, "parameters": parameters, "step": first, "steps": plan.steps,
-                   "run": self.path}),
+                   "run": self.path, "trained_on": counts.map(|c| c[0]), "held_out": counts.map(|c| c[1])}),
         );
         let bar = say.bar(plan.steps, "{bar:30} step {pos}/{len}  {msg}  time left {eta}");
         bar.set_position(first);
@@ -265,12 +308,7 @@ impl Session {
         .map_err(|e| CliError::failure(format!("{e}. The last good checkpoint is in {}", self.path.display())))?;
         bar.finish_and_clear();
         if trainer.step < plan.steps {
-            return Err(CliError::failure(format!(
-                "interrupted at step {}; the checkpoint is saved. Continue with: {} train --run {} --resume",
-                trainer.step,
-                program(),
-                self.path.display()
-            )));
+            return Err(CliError::failure(format!("interrupted at step {}; {}", trainer.step, self.advice())));
         }
         let steps = trainer.step - first;
         Ok(Trained { trainer, history, steps, seconds: started.elapsed().as_secs_f64() })

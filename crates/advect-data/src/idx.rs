@@ -31,7 +31,7 @@ impl Idx {
         let mut file = BufReader::new(file);
         let packed =
             std::io::BufRead::fill_buf(&mut file).map_err(|e| failed(e.to_string()))?.starts_with(&[0x1f, 0x8b]);
-        if packed { Self::parse(flate2::bufread::GzDecoder::new(file)) } else { Self::parse(file) }.map_err(failed)
+        if packed { Self::parse(flate2::bufread::MultiGzDecoder::new(file)) } else { Self::parse(file) }.map_err(failed)
     }
 
     /// Reads what follows from the header: never more than a byte beyond what that states, whatever a packed file unpacks to.
@@ -55,7 +55,7 @@ impl Idx {
         let count = count.ok_or_else(|| format!("its sizes {shape:?} are too large"))?;
         // Grown as bytes arrive: a header that lies costs no memory.
         let mut values = Vec::new();
-        from.take(count as u64 + 1).read_to_end(&mut values).map_err(short)?;
+        from.take((count as u64).saturating_add(1)).read_to_end(&mut values).map_err(short)?;
         if values.len() != count {
             let found = if values.len() > count { "more".to_owned() } else { values.len().to_string() };
             return Err(format!("it states {count} elements ({shape:?}), but has {found}"));
@@ -84,6 +84,12 @@ mod tests {
         assert!(said(&[0, 0, 8, 1, 0, 0, 0, 3, 1, 2]).contains("states 3 elements ([3]), but has 2"));
         assert!(said(&[0, 0, 8, 1, 0, 0, 0, 1, 1, 2]).contains("has more"));
         assert!(said(&[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]).contains("too large"));
+        // 3 * 5 * 17 * 257 * 641 * 65537 * 6700417 = 2^64 - 1 elements over none: a count that has no next one.
+        let mut bytes = vec![0, 0, 8, 3];
+        for size in [3_u32 * 5 * 17 * 257, 641 * 65537, 6_700_417] {
+            bytes.extend(size.to_be_bytes());
+        }
+        assert!(said(&bytes).contains("has 0"));
         // A header of 64 GiB over three bytes.
         assert!(said(&[0, 0, 8, 2, 0, 4, 0, 0, 0, 4, 0, 0, 1, 2, 3]).contains("has 3"));
     }

@@ -18,7 +18,7 @@ pub fn mnist_units() -> Units {
 
 /// The handwritten digits of MNIST (LeCun et al. 1998) or a set of its form (Fashion-MNIST, KMNIST), from a folder that
 /// holds its files: `train-images-idx3-ubyte` with `train-labels-idx1-ubyte`, or else the test images `t10k-*`; each
-/// packed (`.gz`) or not, with `-` or `.` before `idx`.
+/// packed (`.gz`) or not, with `-` or `.` before `idx`. Of each pair both files or none have to be there.
 ///
 /// `side` enlarges or shrinks the images, each weighted by a triangle as wide as a pixel of the coarser grid, to
 /// `side` x `side` pixels; 32 is usual, as it can be halved five times.
@@ -70,11 +70,20 @@ fn find(folder: &Path) -> Result<(PathBuf, PathBuf), DataError> {
             .map(|name| folder.join(name))
             .find(|path| path.is_file())
     };
-    let pair = |part| Some((file(part, "images")?, file(part, "labels")?));
-    pair("train").or_else(|| pair("t10k")).ok_or_else(|| DataError::Folder {
-        path: folder.to_owned(),
-        wanted: "train-images-idx3-ubyte(.gz) and train-labels-idx1-ubyte(.gz), or those of t10k",
-    })
+    let missing = |wanted| Err(DataError::Folder { path: folder.to_owned(), wanted });
+    // Half a pair is a mistake, not a wish for the other pair.
+    for (part, [no_images, no_labels]) in [
+        ("train", ["train-images-idx3-ubyte(.gz) beside its labels", "train-labels-idx1-ubyte(.gz) beside its images"]),
+        ("t10k", ["t10k-images-idx3-ubyte(.gz) beside its labels", "t10k-labels-idx1-ubyte(.gz) beside its images"]),
+    ] {
+        match (file(part, "images"), file(part, "labels")) {
+            (Some(images), Some(labels)) => return Ok((images, labels)),
+            (None, None) => {}
+            (None, Some(_)) => return missing(no_images),
+            (Some(_), None) => return missing(no_labels),
+        }
+    }
+    missing("train-images-idx3-ubyte(.gz) and train-labels-idx1-ubyte(.gz), or those of t10k")
 }
 
 fn rank(what: &str) -> &'static str {

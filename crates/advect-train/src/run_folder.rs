@@ -74,17 +74,29 @@ impl RunFolder {
     /// # Errors
     /// [`TrainError::Exists`], or [`TrainError::File`] if it cannot be written.
     pub fn create(path: &Path, config: &str) -> Result<Self, TrainError> {
+        // First the folder: through one that is not there yet (`new/../old`), a run would look absent.
+        fs::create_dir_all(path).map_err(file("create the folder", path))?;
+        Self::vacant(path, Some(config))?;
+        let run = Self { path: path.to_owned() };
+        run.replace(CONFIG, config.as_bytes())?;
+        Ok(run)
+    }
+
+    /// Whether [`RunFolder::create`] could make a run here, before any work is done for it. `None` asks for a run of
+    /// any configuration: then a `config.toml` alone is not in the way.
+    ///
+    /// # Errors
+    /// [`TrainError::Exists`] if the folder holds a run.
+    pub fn vacant(path: &Path, config: Option<&str>) -> Result<(), TrainError> {
         let known = path.join(CONFIG);
-        let foreign = known.exists() && fs::read(&known).ok().as_deref() != Some(config.as_bytes());
+        let foreign =
+            config.is_some_and(|config| known.exists() && fs::read(&known).ok().as_deref() != Some(config.as_bytes()));
         // Weights without a state: somebody's run that lost its state, not one that never began.
         let weights = [MODEL, EMA, OPTIMIZER].iter().any(|name| path.join(name).exists());
         if path.join(STATE).exists() || foreign || weights {
             return Err(TrainError::Exists { path: path.to_owned() });
         }
-        fs::create_dir_all(path).map_err(file("create the folder", path))?;
-        let run = Self { path: path.to_owned() };
-        run.replace(CONFIG, config.as_bytes())?;
-        Ok(run)
+        Ok(())
     }
 
     /// An existing run.

@@ -15,7 +15,6 @@ fn fixture(name: &str) -> PathBuf {
 fn bench() -> Bench {
     let bench = Bench::new();
     std::fs::create_dir_all(bench.path("unet")).unwrap();
-    std::fs::create_dir_all(bench.path("scheduler")).unwrap();
     for name in ["config.json", "diffusion_pytorch_model.safetensors"] {
         std::fs::copy(fixture("unet").join(name), bench.path("unet").join(name)).unwrap();
     }
@@ -28,6 +27,7 @@ fn scheduler(bench: &Bench, prediction: &str, betas: &str) {
         r#"{{"_class_name": "DDPMScheduler", "beta_start": 0.0001, "beta_end": 0.02, "num_train_timesteps": 1000,
             "beta_schedule": "{betas}", "prediction_type": "{prediction}"}}"#
     );
+    std::fs::create_dir_all(bench.path("scheduler")).unwrap();
     std::fs::write(bench.path("scheduler/scheduler_config.json"), text).unwrap();
 }
 
@@ -65,7 +65,10 @@ fn an_imported_network_is_diffusers_network_with_time_turned_round() {
 #[test]
 fn an_imported_network_draws_samples() {
     let bench = bench();
-    bench.ok("import unet --out run");
+    let said = bench.ok("import unet --out run");
+    assert!(said.contains("2 classes (the last of its 3 is taken as \"no class\")"), "{said}");
+    let said = bench.fails(1, "import unet --out run");
+    assert!(said.contains("already holds a run") && said.contains("--out") && !said.contains("--resume"), "{said}");
     bench.ok("sample run --count 3 --steps 4 --out samples.npy");
     let (values, shape) = npy(&bench.path("samples.npy"));
     assert!(shape.contains("(3, 1, 8, 8"), "{shape}");
@@ -118,9 +121,18 @@ fn bad_checkpoints_are_one_sentence_and_leave_nothing() {
     refused(&bench, 1, "unet", "1 values in 1 tensors, the first is `conv_in.bias`");
     bench.ok("import unet --allow-nan --out with-nan");
     tensors.remove("conv_in.bias").unwrap();
-    tensors.insert("conv_in.offset".into(), kept);
+    tensors.insert("conv_in.offset".into(), kept.clone());
     save(&bench.path(weights), &tensors).unwrap();
     refused(&bench, 1, "unet", "1 missing (conv_in.bias); 1 unexpected (conv_in.offset)");
+    // A name that would clear the screen and begin another line.
+    tensors.remove("conv_in.offset").unwrap();
+    tensors.insert("conv_in.\u{1b}[2J\nok".into(), kept);
+    save(&bench.path(weights), &tensors).unwrap();
+    refused(&bench, 1, "unet", "1 unexpected (conv_in.\\u{1b}[2J\\nok)");
+    for path in ["unet", weights] {
+        let said = bench.ok(&format!("info {path}"));
+        assert!(said.contains("conv_in.\\u{1b}[2J\\nok") && !said.contains('\u{1b}'), "{said}");
+    }
 
     write(&good);
     let config = bench.text("unet/config.json");
@@ -132,6 +144,9 @@ fn bad_checkpoints_are_one_sentence_and_leave_nothing() {
     refused(&bench, 1, "unet", "`norm_eps` = 1e-6 is not supported");
     replaced("\"sample_size\": 8", "\"sample_size\": null");
     refused(&bench, 2, "unet", "with --side");
+    refused(&bench, 2, "unet --side 2000", "--side 2000: images of 2000x2000 pixels with 1 channels are out of range");
+    replaced("\"sample_size\": 8", "\"sample_size\": 2000");
+    refused(&bench, 1, "unet", "config.json: images of 2000x2000 pixels with 1 channels are out of range");
     replaced("", "");
     scheduler(&bench, "v_prediction", "linear");
     refused(&bench, 1, "unet", "`prediction_type` = v_prediction is not supported");
@@ -141,6 +156,7 @@ fn bad_checkpoints_are_one_sentence_and_leave_nothing() {
     refused(&bench, 2, "unet", "give --schedule and --prediction");
     assert!(bench.fails(2, "import unet --schedule vp --out run").contains("--prediction"));
     refused(&bench, 1, weights, "is no folder");
+    refused(&bench, 1, "nosuch", "nosuch does not exist");
 
     std::fs::remove_file(bench.path(weights)).unwrap();
     std::fs::copy(fixture("evil-torch.pt"), bench.path("unet/diffusion_pytorch_model.bin")).unwrap();
@@ -167,8 +183,9 @@ fn pipeline(bench: &Bench) -> (advect::nn::DiT, advect::nn::AutoencoderKl) {
     let dit: DiT =
         DiTConfig::new(4, [4, 4], 2, 16, 2, 2).with_classes(Some(2)).with_out_channels(8).init(&device).unwrap();
     let dit = dit.map(&mut Random);
-    let vae: AutoencoderKl =
-        AutoencoderKlConfig::new(3, 8, vec![1, 2], 4).with_blocks(1).with_groups(4).init(&device).unwrap();
+    // The scale is an entry of the configuration, not a weight.
+    let vae = AutoencoderKlConfig::new(3, 8, vec![1, 2], 4).with_blocks(1).with_groups(4).with_latent_scale(0.0, 0.5);
+    let vae: AutoencoderKl = vae.init(&device).unwrap();
     for (name, config, tensors) in [
         (
             "transformer",
@@ -230,6 +247,22 @@ fn a_transformer_is_imported_with_its_autoencoder() {
     let size = expected.iter().fold(0.0_f32, |size, x| size.max(x.abs()));
     let off = values.iter().zip(&expected).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
     assert!(off < 2e-3 * size, "off by {off}, values up to {size}");
+
+    // Networks that cannot be, places that are taken: nothing is written.
+    let config = bench.text("pipe/transformer/config.json");
+    let replaced =
+        |from: &str, to: &str| std::fs::write(bench.path("pipe/transformer/config.json"), config.replace(from, to));
+    replaced("\"out_channels\": 8", "\"out_channels\": 6").unwrap();
+    assert!(bench.fails(1, "import pipe --out other").contains("takes 4 channels and gives 6"));
+    replaced("\"sample_size\": 4", "\"sample_size\": 9223372036854775808").unwrap();
+    assert!(bench.fails(1, "import pipe --out other").contains("out of range: 1 to 1024"));
+    replaced("", "").unwrap();
+    std::fs::create_dir_all(bench.path("taken/autoencoder")).unwrap();
+    std::fs::write(bench.path("taken/autoencoder/state.json"), "{}").unwrap();
+    let said = bench.fails(1, "import pipe --out taken");
+    assert!(said.contains("already holds a run") && said.contains("--out"), "{said}");
+    assert!(!bench.path("taken/config.toml").exists(), "nothing half imported");
+    assert!(bench.fails(1, "info pipe").contains("whole pipeline"));
 
     // Without its autoencoder, and as one.
     std::fs::rename(bench.path("pipe/vae"), bench.path("pipe/away")).unwrap();

@@ -58,6 +58,10 @@ fn resizing_weighs_by_a_triangle() {
     assert_eq!(large.sample(0), [0.0, 25.0, 75.0, 100.0].repeat(4));
     // Shrunk to one pixel it is the mean.
     assert_eq!(mnist(folder.path(), 1).unwrap().sample(0), [50.0]);
+    // A packed file may come in several members, one after the other, as `cat a.gz b.gz` makes them.
+    let whole = idx(&[1, 2, 2], &image);
+    put(folder.path(), "train-images-idx3-ubyte", &[packed(&whole[..18]), packed(&whole[18..])].concat());
+    assert_eq!(mnist(folder.path(), 1).unwrap().sample(0), [50.0]);
 }
 
 #[test]
@@ -67,6 +71,13 @@ fn what_does_not_fit_is_said() {
     assert!(said(28).contains("train-images-idx3-ubyte"), "{}", said(28));
     put(folder.path(), "train-images-idx3-ubyte", &idx(&[2, 1, 1], &[1, 2]));
     assert!(said(28).contains("does not hold the data set"), "labels are missing: {}", said(28));
+    // The test images do not step in for half of the training ones.
+    put(folder.path(), "t10k-images-idx3-ubyte", &idx(&[1, 1, 1], &[1]));
+    put(folder.path(), "t10k-labels-idx1-ubyte", &idx(&[1], &[1]));
+    assert!(said(28).contains("needs train-labels-idx1-ubyte(.gz) beside its images"), "{}", said(28));
+    fs::rename(folder.path().join("train-images-idx3-ubyte"), folder.path().join("aside")).unwrap();
+    assert_eq!(mnist(folder.path(), 1).unwrap().count(), 1);
+    fs::rename(folder.path().join("aside"), folder.path().join("train-images-idx3-ubyte")).unwrap();
     put(folder.path(), "train-labels-idx1-ubyte", &idx(&[3], &[1, 2, 3]));
     assert!(said(28).contains("do not fit 2 images"), "{}", said(28));
     put(folder.path(), "train-labels-idx1-ubyte", &idx(&[2], &[1, 10]));

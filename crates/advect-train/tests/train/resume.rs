@@ -92,6 +92,16 @@ fn a_run_is_never_overwritten() {
         assert!(error.to_string().contains("--resume"), "{error}");
     }
     assert_eq!(contents(path), before);
+    // Nor through a folder that is not there yet, by which the run cannot be seen.
+    let name = path.file_name().unwrap();
+    let error = RunFolder::create(&path.join("new/..").join("..").join(name), "a = 1").unwrap_err();
+    assert!(matches!(error, TrainError::Exists { .. }), "{error:?}");
+    assert_eq!(contents(path), before);
+    // Asked beforehand.
+    assert!(matches!(RunFolder::vacant(path, None), Err(TrainError::Exists { .. })));
+    RunFolder::create(&path.join("begun"), "a = 1").unwrap();
+    assert!(matches!(RunFolder::vacant(&path.join("begun"), Some("a = 2")), Err(TrainError::Exists { .. })));
+    assert!(RunFolder::vacant(&path.join("begun"), None).is_ok());
     // A file in the way.
     let file = path.join("state.json");
     assert!(matches!(RunFolder::create(&file, ""), Err(TrainError::File { .. })));
