@@ -243,10 +243,11 @@ pub(crate) fn gated_residual_backward<B: Backend>(
 pub(crate) fn attention<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, v: FloatTensor<B>) -> FloatTensor<B> {
     let ([batch, heads, queries, _], [_, _, keys, width]) = (q.shape().dims(), v.shape().dims());
     if q.shape().num_elements() == 0 || keys == 0 || width == 0 {
-        // No query, or nothing to find, but autodiff must still find its way to the inputs.
+        // No query, or nothing to find, but autodiff must still find its way to the inputs that have numbers.
         let shape = Shape::new([batch, heads, queries, width]);
         let empty = B::float_zeros(shape, &q.device(), FloatDType::from(q.dtype()));
-        return [q, k, v].into_iter().fold(empty, |empty, input| {
+        let inputs = [q, k, v].into_iter().filter(|input| input.shape().num_elements() > 0);
+        return inputs.fold(empty, |empty, input| {
             let zero = B::float_mul_scalar(B::float_sum(input), 0.0.into());
             B::float_add(empty, B::float_reshape(zero, Shape::new([1, 1, 1, 1])))
         });
@@ -515,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn attention_to_nothing_leads_autodiff_to_all_inputs() {
+    fn attention_to_nothing_leads_autodiff_to_its_inputs() {
         let device = Device::flex().autodiff();
         for [batch, queries, keys] in [[0, 3, 3], [2, 0, 3], [2, 3, 0]] {
             let inputs =
@@ -524,7 +525,8 @@ mod tests {
             let y = attention::<Dispatch>(q, k, v);
             assert_eq!(y.shape(), Shape::new([batch, 2, queries, 4]));
             for (slope, input) in slopes(y, &inputs).into_iter().zip(&inputs) {
-                assert_eq!(slope, Some(vec![0.0; input.shape().num_elements()]), "{batch} {queries} {keys}");
+                let len = input.shape().num_elements();
+                assert!(len == 0 || slope == Some(vec![0.0; len]), "{batch} {queries} {keys}: {slope:?}");
             }
         }
     }

@@ -157,9 +157,9 @@ fn half_precision_is_computed_in_f32() {
         let [weights, gradient, first, second, average] = &rounded;
         let after = run([narrow(weights), narrow(gradient), wide(first), wide(second), wide(average)], &STEP);
         assert_eq!(after.each_ref().map(|t| t.dtype()), [dtype, DType::F32, DType::F32, DType::F32]);
-        let expected = reference(&rounded, &STEP);
-        for i in 1..3 {
-            assert_close(NAMES[i], &values(after[i].clone()), &expected[i], 1e-6);
+        let all = NAMES.into_iter().zip(after).zip(reference(&rounded, &STEP));
+        for ((name, after), expected) in all.skip(1).take(2) {
+            assert_close(name, &values(after), &expected, 1e-6);
         }
 
         let large = sum_of_squares(tensor(&[300.0; 1000], [1000], dtype, &device));

@@ -524,7 +524,7 @@ fn positions_of_another_network_are_refused() {
     // The same number of tokens on another grid, and shapes that would never end.
     assert!(error(&config().with_size([6, 4]), &tensors).contains("value "));
     assert!(error(&config().with_size([8, 8]), &tensors).contains("its shape is [1, 6, 16], not [1, 16, 16]"));
-    for shape in [[1, 1 << 62, 0], [1, 1 << 30, 0], [1, 6, 0]] {
+    for shape in [[1_usize, 1 << 62, 0], [1, 1 << 30, 0], [1, 6, 0]] {
         let mut tensors = tensors.clone();
         tensors.insert("pos_embed".to_owned(), TensorData::new(Vec::<f32>::new(), shape));
         assert!(error(&config(), &tensors).contains("not [1, 6, 16]"));
