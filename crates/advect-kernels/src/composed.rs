@@ -518,7 +518,7 @@ mod tests {
     #[test]
     fn attention_to_nothing_leads_autodiff_to_its_inputs() {
         let device = Device::flex().autodiff();
-        for [batch, queries, keys] in [[0, 3, 3], [2, 0, 3], [2, 3, 0]] {
+        for [batch, queries, keys] in [[2, 0, 3], [2, 3, 0]] {
             let inputs =
                 [queries, keys, keys].map(|tokens| Tensor::<4>::ones([batch, 2, tokens, 4], &device).require_grad());
             let [q, k, v] = inputs.clone().map(Tensor::into_dispatch);
