@@ -169,7 +169,7 @@ def main():
                                            "joint_blocks.1.context_block.adaLN_modulation.1.weight",
                                            "final_layer.linear.weight", "x_embedder.proj.weight")])
 
-    published("sd3_medium", ["diffusers"], num_layers=24, num_attention_heads=24, caption_projection_dim=1536,
+    published("sd3_medium", ["diffusers", "original"], num_layers=24, num_attention_heads=24, caption_projection_dim=1536,
               pos_embed_max_size=192)
     published("sd35_medium", ["diffusers", "original"], num_layers=24, num_attention_heads=24,
               caption_projection_dim=1536, pos_embed_max_size=384, qk_norm="rms_norm",

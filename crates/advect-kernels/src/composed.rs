@@ -51,6 +51,8 @@ pub(crate) fn activation_backward<B: Backend>(
         // s + x s (1 - s) 2 u' with s = sigmoid(2 u).
         Activation::GeluTanh => {
             let s = B::float_recip(one_plus_exp_minus::<B>(twice_inner::<B>(x.clone())));
+            // Far out s (1 - s) is 0, and x^3 must not overflow before it is multiplied with that.
+            let x = B::float_clamp(x, (-20.0).into(), 20.0.into());
             let square = B::float_mul(x.clone(), x.clone());
             let rise = B::float_mul_scalar(square, (3.0 * GELU_CUBIC).into());
             let rise = B::float_mul(x, B::float_add_scalar(rise, 1.0.into()));
@@ -335,10 +337,13 @@ pub(crate) fn modulate_backward<B: Backend>(
     if shape.num_elements() == 0 {
         return (x, zeros::<B>(&scale), zeros::<B>(&scale));
     }
+    let dtype = x.dtype();
+    let [x, scale, gradient] = [x, scale, gradient].map(widen::<B>);
     let d_shift = over_entries::<B>(gradient.clone(), &parameter);
     let d_scale = over_entries::<B>(B::float_mul(gradient.clone(), x), &parameter);
     let scale = B::float_add_scalar(over_rows::<B>(scale, &shape), 1.0.into());
-    (B::float_mul(gradient, scale), d_shift, d_scale)
+    let dx = B::float_mul(gradient, scale);
+    (narrow::<B>(dx, dtype), narrow::<B>(d_shift, dtype), narrow::<B>(d_scale, dtype))
 }
 
 pub(crate) fn gated_residual<B: Backend>(x: FloatTensor<B>, gate: FloatTensor<B>, y: FloatTensor<B>) -> FloatTensor<B> {
@@ -355,17 +360,25 @@ pub(crate) fn gated_residual_backward<B: Backend>(
     if shape.num_elements() == 0 {
         return (zeros::<B>(&gate), y);
     }
+    let dtype = y.dtype();
+    let [gate, y, gradient] = [gate, y, gradient].map(widen::<B>);
     let d_gate = over_entries::<B>(B::float_mul(gradient.clone(), y), &parameter);
-    (d_gate, B::float_mul(gradient, over_rows::<B>(gate, &shape)))
+    let dy = B::float_mul(gradient, over_rows::<B>(gate, &shape));
+    (narrow::<B>(d_gate, dtype), narrow::<B>(dy, dtype))
 }
 
 /// Burn's own attention, which is fused on some backends.
 pub(crate) fn attention<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, v: FloatTensor<B>) -> FloatTensor<B> {
     let ([batch, heads, queries, _], [_, _, keys, width]) = (q.shape().dims(), v.shape().dims());
     if q.shape().num_elements() == 0 || keys == 0 || width == 0 {
-        // No query, or nothing to find.
+        // No query, or nothing to find, but autodiff must still find its way to the inputs that have numbers.
         let shape = Shape::new([batch, heads, queries, width]);
-        return B::float_zeros(shape, &q.device(), FloatDType::from(q.dtype()));
+        let empty = B::float_zeros(shape, &q.device(), FloatDType::from(q.dtype()));
+        let inputs = [q, k, v].into_iter().filter(|input| input.shape().num_elements() > 0);
+        return inputs.fold(empty, |empty, input| {
+            let zero = B::float_mul_scalar(B::float_sum(input), 0.0.into());
+            B::float_add(empty, B::float_reshape(zero, Shape::new([1, 1, 1, 1])))
+        });
     }
     B::attention(q, k, v, None, None, AttentionModuleOptions::default())
 }
@@ -439,6 +452,8 @@ pub(crate) fn adamw<B: Backend>(
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let times = |x: FloatTensor<B>, factor: f64| B::float_mul_scalar(x, factor.into());
     let [fix_first, fix_second] = step.corrections();
+    let dtypes = [&weights, &first, &second, &average].map(|t| t.dtype());
+    let [weights, gradient, first, second, average] = [weights, gradient, first, second, average].map(widen::<B>);
     let gradient = times(gradient, step.gradient_factor);
     let first = B::float_add(times(first, step.beta1), times(gradient.clone(), 1.0 - step.beta1));
     let square = B::float_mul(gradient.clone(), gradient);
@@ -450,19 +465,26 @@ pub(crate) fn adamw<B: Backend>(
     // In a form that leaves weights that do not move exactly where they are.
     let ahead = B::float_sub(weights.clone(), average.clone());
     let average = B::float_add(average, times(ahead, step.follow));
-    (weights, first, second, average)
+    let [of_weights, of_first, of_second, of_average] = dtypes;
+    (
+        narrow::<B>(weights, of_weights),
+        narrow::<B>(first, of_first),
+        narrow::<B>(second, of_second),
+        narrow::<B>(average, of_average),
+    )
 }
 
+/// In f32 for half-precision tensors.
 pub(crate) fn sum_of_squares<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     /// Elements whose squares are summed at once: the sums of larger tensors may be grouped by threads.
     const PIECE: usize = 1 << 20;
     let len = x.shape().num_elements();
     if len == 0 {
-        return B::float_zeros(Shape::new([1]), &x.device(), FloatDType::from(x.dtype()));
+        return B::float_zeros(Shape::new([1]), &x.device(), FloatDType::from(wide(x.dtype())));
     }
     let x = B::float_reshape(x, Shape::new([len]));
     let sums = (0..len).step_by(PIECE).map(|first| {
-        let piece = B::float_slice(x.clone(), &[Slice::from(first..len.min(first + PIECE))]);
+        let piece = widen::<B>(B::float_slice(x.clone(), &[Slice::from(first..len.min(first + PIECE))]));
         B::float_sum(B::float_mul(piece.clone(), piece))
     });
     B::float_sum(B::float_cat(sums.collect(), 0))
@@ -635,10 +657,56 @@ fn zeros<B: Backend>(like: &FloatTensor<B>) -> FloatTensor<B> {
     B::float_zeros(like.shape(), &like.device(), FloatDType::from(like.dtype()))
 }
 
+/// The type in which to compute.
+fn wide(dtype: DType) -> DType {
+    if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype }
+}
+
 fn widen<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    if matches!(x.dtype(), DType::F16 | DType::BF16) { B::float_cast(x, FloatDType::F32) } else { x }
+    let dtype = wide(x.dtype());
+    narrow::<B>(x, dtype)
 }
 
 fn narrow<B: Backend>(x: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
     if x.dtype() == dtype { x } else { B::float_cast(x, FloatDType::from(dtype)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Dispatch;
+    use burn::tensor::{Device, Tensor};
+
+    /// The gradients of sum(y) by the inputs, by autodiff of Burn's operators: the path of backends that this crate does not list.
+    fn slopes(y: FloatTensor<Dispatch>, inputs: &[Tensor<4>]) -> Vec<Option<Vec<f32>>> {
+        let gradients = Tensor::<4>::from_dispatch(y).sum().backward();
+        inputs.iter().map(|x| x.grad(&gradients).map(|slope| slope.into_data().try_to_vec().unwrap())).collect()
+    }
+
+    #[test]
+    fn attention_to_nothing_leads_autodiff_to_its_inputs() {
+        let device = Device::flex().autodiff();
+        for [batch, queries, keys] in [[2, 0, 3], [2, 3, 0]] {
+            let inputs =
+                [queries, keys, keys].map(|tokens| Tensor::<4>::ones([batch, 2, tokens, 4], &device).require_grad());
+            let [q, k, v] = inputs.clone().map(Tensor::into_dispatch);
+            let y = attention::<Dispatch>(q, k, v);
+            assert_eq!(y.shape(), Shape::new([batch, 2, queries, 4]));
+            for (slope, input) in slopes(y, &inputs).into_iter().zip(&inputs) {
+                let len = input.shape().num_elements();
+                assert!(len == 0 || slope == Some(vec![0.0; len]), "{batch} {queries} {keys}: {slope:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn slopes_of_far_values_are_finite() {
+        for function in [Activation::Silu, Activation::Gelu, Activation::GeluTanh] {
+            let far = Tensor::<1>::from_floats([-1e30, -1e14, -104.0, 0.0, 104.0, 1e14, 1e30], &Device::flex());
+            let ones = far.ones_like().into_dispatch();
+            let slope = activation_backward::<Dispatch>(far.into_dispatch(), ones, function);
+            let slope: Vec<f32> = Tensor::<1>::from_dispatch(slope).into_data().try_to_vec().unwrap();
+            assert_eq!(slope, [0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 1.0], "{function:?}");
+        }
+    }
 }

@@ -51,7 +51,9 @@ pub struct AdamWState<const D: usize> {
 /// `weights <- (1 - rate weight_decay) weights - rate (first / c1) / (sqrt(second / c2) + epsilon)`, with the
 /// corrections `c = 1 - beta^step`, and
 /// `average <- average + follow (weights - average)`. On Flex in `f32` all are read and written once, in place where
-/// nobody else holds them, and the bits are those of the same step made of Burn's operators.
+/// nobody else holds them, and the bits are those of the same step made of Burn's operators. Half-precision
+/// tensors are computed in f32 and rounded at the end; as a small square vanishes in `f16`, what is remembered may have
+/// another type than the weights.
 ///
 /// # Shapes
 ///
@@ -95,7 +97,7 @@ pub fn adamw<const D: usize>(
 /// # Shapes
 ///
 /// - `x`: any shape
-/// - output: `[1]`
+/// - output: `[1]`, in f32 for half-precision tensors
 pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     let x = x.into_dispatch();
     Tensor::from_dispatch(if route::listed(&x) {

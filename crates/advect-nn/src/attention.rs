@@ -47,6 +47,9 @@ impl SelfAttention {
     /// If `x` has another number of channels.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
+        if batch == 0 {
+            return x; // [0, channels, height, width]
+        }
         let (pixels, heads) = (height * width, channels / self.head_channels);
 
         let y = norm(&self.norm, x.clone()); // [batch, channels, height, width]

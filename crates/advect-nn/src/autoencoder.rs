@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use advect_kernels::conv2d;
 
 use crate::attention::SelfAttention;
-use crate::error::{NnError, at_least_one, divides};
-use crate::layers::{conv, new_conv, norm_silu};
+use crate::error::{NnError, counted, divides, sized};
+use crate::layers::{conv, new_conv, norm_silu, nothing, widen};
 use crate::residual::enlarge;
 
 /// The shape of an [`AutoencoderKl`].
@@ -170,11 +170,11 @@ impl AutoencoderKlConfig {
 
     /// Checks that the configuration describes a network.
     pub fn validate(&self) -> Result<(), NnError> {
-        at_least_one("in_channels", self.in_channels)?;
-        at_least_one("latent_channels", self.latent_channels)?;
-        at_least_one("channels", self.channels)?;
-        at_least_one("blocks", self.blocks)?;
-        at_least_one("groups", self.groups)?;
+        sized("in_channels", self.in_channels)?;
+        sized("latent_channels", self.latent_channels)?;
+        sized("channels", self.channels)?;
+        counted("blocks", self.blocks)?;
+        sized("groups", self.groups)?;
         if self.multipliers.is_empty() {
             return Err(NnError::Empty { field: "multipliers" });
         }
@@ -182,7 +182,8 @@ impl AutoencoderKlConfig {
             return Err(NnError::TooManyLevels { levels: self.multipliers.len(), max: MAX_LEVELS });
         }
         for &multiplier in &self.multipliers {
-            at_least_one("multipliers", multiplier)?;
+            sized("multipliers", multiplier)?;
+            sized("multipliers * channels", multiplier * self.channels)?;
             divides("groups", self.groups, multiplier * self.channels, "a level")?;
         }
         if !(self.scale.is_finite() && self.scale > 0.0) {
@@ -563,12 +564,17 @@ impl AutoencoderKl {
     ///
     /// If `x` has another number of channels, or its height or width is no multiple of the factor.
     pub fn encode(&self, x: Tensor<4>) -> LatentDistribution {
-        let ([_, _, height, width], factor) = (x.dims(), self.factor());
+        let ([batch, _, height, width], factor) = (x.dims(), self.factor());
         assert!(
             height.is_multiple_of(factor) && width.is_multiple_of(factor),
             "an autoencoder that shrinks images {factor} times cannot encode {height} x {width}: crop or resize to \
              multiples of {factor}"
         );
+        if batch == 0 {
+            let latent = self.encoder.conv_out.weight.dims()[0] / 2;
+            let z = nothing(&x, [0, latent, height / factor, width / factor]); // [0, latent_channels, height', width']
+            return LatentDistribution::new(z.clone(), z);
+        }
         let x = self.encoder.forward(x); // [batch, 2 * latent_channels, height / factor, width / factor]
         let x = match &self.quant_conv {
             Some(layer) => conv(layer, x), // [batch, 2 * latent_channels, height / factor, width / factor]
@@ -589,6 +595,11 @@ impl AutoencoderKl {
     ///
     /// If `z` has another number of channels.
     pub fn decode(&self, z: Tensor<4>) -> Tensor<4> {
+        let ([batch, _, height, width], factor) = (z.dims(), self.factor());
+        if batch == 0 {
+            let channels = self.decoder.conv_out.weight.dims()[0];
+            return nothing(&z, [0, channels, factor * height, factor * width]); // [0, in_channels, height', width']
+        }
         let z = match &self.post_quant_conv {
             Some(layer) => conv(layer, z), // [batch, latent_channels, height, width]
             None => z,                     // [batch, latent_channels, height, width]
@@ -687,13 +698,15 @@ impl LatentDistribution {
     ///
     /// # Shapes
     ///
-    /// - output: `[batch]`
+    /// - output: `[batch]`, in f32 for half-precision latents
     pub fn kl(&self) -> Tensor<1> {
         self.divergence().sum_dims_squeeze(&[1, 2, 3]) * 0.5 // [batch]
     }
 
-    /// Twice the divergence of each latent: `[batch, latent_channels, height, width]`.
+    /// Twice the divergence of each latent: `[batch, latent_channels, height, width]`. In f32 for half precision: the
+    /// greatest variance, e^20, is beyond f16.
     pub(crate) fn divergence(&self) -> Tensor<4> {
-        self.mean().square() + self.log_variance().exp() - self.log_variance() - 1.0
+        let (mean, log_variance) = (widen(self.mean()), widen(self.log_variance()));
+        mean.square() + log_variance.clone().exp() - log_variance - 1.0
     }
 }

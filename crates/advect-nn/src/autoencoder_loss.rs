@@ -5,6 +5,7 @@ use burn::nn::Initializer;
 use burn::tensor::Tensor;
 
 use crate::autoencoder::{AutoencoderKl, LatentDistribution};
+use crate::layers::widen;
 
 /// An autoencoder as the probabilistic model that its training fits: `p(x | z) = N(decode(z), exp(log_variance) I)`,
 /// `q(z | x) = N(mean, exp(latent log-variance))` and the prior `N(0, I)` (Kingma and Welling 2014).
@@ -163,7 +164,7 @@ impl<P: Fn(Tensor<4>, Tensor<4>) -> Tensor<1>> AutoencoderObjective<P> {
 /// # Shapes
 ///
 /// - `distortion`, `log_variance`: `[1]`
-/// - output: `[1]`
+/// - output: `[1]`, in f32 for half precision
 pub fn autoencoder_loss(
     distortion: Tensor<1>,
     log_variance: Tensor<1>,
@@ -171,5 +172,5 @@ pub fn autoencoder_loss(
     kl_weight: f64,
 ) -> Tensor<1> {
     let reconstruction = distortion * (-log_variance.clone()).exp() + log_variance; // [1]
-    reconstruction + latent.divergence().mean() * kl_weight // [1]
+    widen(reconstruction) + latent.divergence().mean() * kl_weight // [1]
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use advect_kernels::conv2d;
 
-use crate::error::{NnError, at_least_one, divides};
+use crate::error::{NnError, counted, divides, sized};
 use crate::layers::{new_norm, norm};
 
 /// The slope of the activations below zero.
@@ -64,10 +64,10 @@ impl PatchDiscriminatorConfig {
 
     /// Checks that the configuration describes a network.
     pub fn validate(&self) -> Result<(), NnError> {
-        at_least_one("in_channels", self.in_channels)?;
-        at_least_one("channels", self.channels)?;
-        at_least_one("layers", self.layers)?;
-        at_least_one("groups", self.groups)?;
+        sized("in_channels", self.in_channels)?;
+        sized("channels", self.channels)?;
+        counted("layers", self.layers)?;
+        sized("groups", self.groups)?;
         if self.layers > MAX_LAYERS {
             return Err(NnError::TooManyLevels { levels: self.layers, max: MAX_LAYERS });
         }

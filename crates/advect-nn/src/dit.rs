@@ -10,7 +10,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::embedding::{ClassEmbedding, TimeEmbedding, add_class, refuse_class};
-use crate::error::{NnError, at_least_one, divides, even, multiple, positive};
+use crate::error::{NnError, at_least_one, counted, divides, even, multiple, positive, sized};
+use crate::layers::nothing;
 use crate::patch::{embed_patches, new_patches, unpatchify};
 use crate::position::{Positions, Rotation, sin_cos_2d, stored_sin_cos_2d};
 use crate::transformer::{Activation, CrossAttention, FeedForward, Norm, QkNorm, TokenAttention, TokenNorm};
@@ -246,21 +247,22 @@ impl DiTConfig {
 
     /// Checks that the configuration describes a network.
     pub fn validate(&self) -> Result<(), NnError> {
-        at_least_one("in_channels", self.in_channels)?;
-        at_least_one("out_channels", self.out_channels)?;
-        at_least_one("patch", self.patch)?;
-        for size in self.size {
-            at_least_one("size", size)?;
-            multiple("size", size, self.patch, "the image has to be a whole number of patches")?;
+        sized("in_channels", self.in_channels)?;
+        sized("out_channels", self.out_channels)?;
+        counted("patch", self.patch)?;
+        for side in self.size {
+            sized("size", side)?;
+            multiple("size", side, self.patch, "the image has to be a whole number of patches")?;
         }
-        at_least_one("width", self.width)?;
-        at_least_one("depth", self.depth)?;
-        at_least_one("heads", self.heads)?;
+        sized("width", self.width)?;
+        counted("depth", self.depth)?;
+        sized("heads", self.heads)?;
         divides("heads", self.heads, self.width, "a token")?;
+        counted("mlp_ratio", self.mlp_ratio)?;
         at_least_one("mlp_ratio", self.activation.hidden(self.width, self.mlp_ratio))?;
-        at_least_one("classes", self.classes.unwrap_or(1))?;
+        sized("classes", self.classes.unwrap_or(1))?;
         if let DiTConditioning::CrossAttention { context } = self.conditioning {
-            at_least_one("context", context)?;
+            sized("context", context)?;
         }
         match self.positions {
             Positions::SinCos => multiple("width", self.width, 4, "two axes have a sine and a cosine each")?,
@@ -269,7 +271,7 @@ impl DiTConfig {
             }
             Positions::Learned => {}
         }
-        at_least_one("time_features", self.time_features)?;
+        sized("time_features", self.time_features)?;
         even("time_features", self.time_features)?;
         positive("time_scale", self.time_scale)
     }
@@ -498,6 +500,9 @@ pub struct DiTCondition {
     pub class: Option<Tensor<1, Int>>,
     /// `[batch, sequence, context]`, for [`DiTConditioning::CrossAttention`]; `None` leaves the cross-attention out.
     pub context: Option<Tensor<3>>,
+    /// `[batch or 1, width]`, added to the embedding of the time (before SiLU, where there is one): an image's
+    /// resolution or a guidance scale by a [`NumberEmbedding`](crate::NumberEmbedding), for instance.
+    pub extra: Option<Tensor<2>>,
 }
 
 /// What to look at, and what to leave out, in a pass through a [`DiT`].
@@ -564,7 +569,7 @@ impl DiT {
     ///
     /// If the shapes disagree, or if `class` is given to a network without classes.
     pub fn forward(&self, x: Tensor<4>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<4> {
-        self.forward_with(x, t, DiTCondition { class, context: None })
+        self.forward_with(x, t, DiTCondition { class, ..DiTCondition::default() })
     }
 
     /// [`forward`](Self::forward), told more than the class.
@@ -575,7 +580,8 @@ impl DiT {
     ///
     /// # Panics
     ///
-    /// As there, and if a context is given to a network without cross-attention.
+    /// As there, if a context is given to a network without cross-attention, and if the extra condition has not `width`
+    /// features.
     pub fn forward_with(&self, x: Tensor<4>, t: Tensor<1>, condition: DiTCondition) -> Tensor<4> {
         self.forward_probed(x, t, condition, &Probe::default()).0
     }
@@ -596,7 +602,7 @@ impl DiT {
         condition: DiTCondition,
         probe: &Probe,
     ) -> (Tensor<4>, Vec<Tensor<3>>) {
-        let DiTCondition { class, context } = condition;
+        let DiTCondition { class, context, extra } = condition;
         let depth = self.blocks.len();
         for &block in probe.features.iter().chain(&probe.skip) {
             assert!(block < depth, "the probe names block {block}, but the network has {depth} blocks, counted from 0");
@@ -609,11 +615,27 @@ impl DiT {
         let [batch, _, height, width] = x.dims();
         let [.., patch, _] = self.patches.weight.dims();
         let grid = [height / patch, width / patch];
+        if batch == 0 {
+            let [features, channels] = self.out.weight.dims();
+            let tokens = || nothing(&x, [0, grid[0] * grid[1], features]); // [0, tokens, width]
+            let probed = (0..depth).filter(|block| probe.features.contains(block));
+            let channels = channels / (patch * patch);
+            let output = nothing(&x, [0, channels, height, width]); // [0, out_channels, height, width]
+            return (output, probed.map(|_| tokens()).collect());
+        }
         let x = embed_patches(&self.patches, x); // [batch, tokens, width]
         let x = self.add_position(x, grid); // [batch, tokens, width]
         let [_, tokens, _] = x.dims();
 
         let time = self.time.forward(t); // [batch or 1, width]
+        let time = match extra {
+            Some(extra) => {
+                let ([_, found], [_, width]) = (extra.dims(), time.dims());
+                assert_eq!(found, width, "the extra condition has {found} features, the embedding of the time {width}");
+                time + extra // [batch or 1, width]
+            }
+            None => time, // [batch or 1, width]
+        };
         let (mut x, signal) = match &self.modulation {
             // Every modulation starts with SiLU.
             Some(_) => (x, silu(add_class(time, self.class.as_ref(), class))), // [batch or 1, width]

@@ -2,20 +2,25 @@
 
 use burn::tensor::TensorData;
 
-use crate::DiT;
-use crate::checkpoint::{CheckpointError, Constant, Known, Layout, Row, Tensors, export};
-use crate::position::stored_sin_cos_2d;
+use crate::checkpoint::{
+    CheckpointError, Constant, Layout, Loading, Manifest, Row, Source, Tensors, check, compare, export, load_with,
+};
+use crate::{DiT, Positions};
+
+/// The original's name of its fixed positions, or learned ones.
+const POSITIONS: &str = "pos_embed";
 
 impl DiT {
     /// The names of the original DiT, which SiT shares; of PixArt-alpha for the cross-attention, of timm for norms of
     /// queries and keys.
     ///
-    /// A checkpoint's fixed positions (`pos_embed`) are compared with ours if its images are square. A table does not
-    /// know the image's size: [`export_original`](Self::export_original) writes them.
+    /// A checkpoint's fixed positions (`pos_embed`) depend on the image's size and on how this network knows places, and
+    /// a table knows neither. With this one alone they are known by name only, and loading them is an error:
+    /// [`load_original`](Self::load_original) compares them, [`export_original`](Self::export_original) writes them.
     pub const LAYOUT: Layout = Layout {
         name: "the original DiT and SiT",
         rows: ORIGINAL,
-        constants: &[Constant { theirs: "pos_embed", value: positions }],
+        constants: &[Constant { theirs: POSITIONS, value: |_| None }],
     };
 
     /// The names of diffusers' `DiTTransformer2DModel`, where each block has its own copy of the embeddings of time and
@@ -27,29 +32,57 @@ impl DiT {
     pub const LAYOUT_DIFFUSERS: Layout =
         Layout { name: "DiTTransformer2DModel of diffusers", rows: DIFFUSERS, constants: &[] };
 
+    /// The network with the weights of a checkpoint under the original's names. Fixed positions may be absent; those of
+    /// another network (another size, other values, or any where this network has rotary ones) are an error.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Constant`] for other positions; else as for [`load_with`].
+    pub fn load_original<S: Source + ?Sized>(self, source: &S, loading: Loading) -> Result<Self, CheckpointError> {
+        let manifest = source.manifest();
+        check(&self, &Self::LAYOUT, &manifest)?;
+        match (manifest.get(POSITIONS), self.fixed_positions()) {
+            (Some(entry), Some(positions)) => compare(POSITIONS, &entry.shape, positions, source)?,
+            (Some(_), None) if self.positions == Positions::Rotary => {
+                let reason = "it turns queries and keys instead: choose `positions` = \"sin_cos\" in its configuration";
+                return Err(CheckpointError::Constant { name: POSITIONS.to_owned(), reason: reason.to_owned() });
+            }
+            // Absent, or learned like any weight.
+            _ => return load_with(self, &Self::LAYOUT, source, loading),
+        }
+        load_with(self, &Self::LAYOUT, &WithoutPositions(source), loading)
+    }
+
     /// The weights under the original's names with the fixed positions, as the original stores them: what
-    /// [`LAYOUT`](Self::LAYOUT) loads, byte for byte.
+    /// [`load_original`](Self::load_original) loads, byte for byte.
     ///
     /// # Errors
     /// As for [`export`].
     pub fn export_original(&self) -> Result<Tensors, CheckpointError> {
         let mut tensors = export(self, &Self::LAYOUT)?;
-        tensors.extend(self.fixed_positions().map(|positions| ("pos_embed".to_owned(), positions)));
+        tensors.extend(self.fixed_positions().map(|positions| (POSITIONS.to_owned(), positions)));
         Ok(tensors)
     }
 }
 
-/// The fixed positions of a square image.
-fn positions(known: &Known<'_>) -> Option<TensorData> {
-    let &[1, tokens, width] = known.theirs()? else { return None };
-    let side = tokens.isqrt();
-    (side * side == tokens && width.is_multiple_of(4)).then(|| stored_sin_cos_2d([side, side], width))
+/// A checkpoint whose positions have been compared.
+struct WithoutPositions<'a, S: ?Sized>(&'a S);
+
+impl<S: Source + ?Sized> Source for WithoutPositions<'_, S> {
+    fn manifest(&self) -> Manifest {
+        let mut manifest = self.0.manifest();
+        manifest.remove(POSITIONS);
+        manifest
+    }
+
+    fn tensor(&self, name: &str) -> Result<TensorData, CheckpointError> {
+        self.0.tensor(name)
+    }
 }
 
 const ORIGINAL: &[Row] = &[
     //          ours                                       DiT
     Row::same("patches.*", &["x_embedder.proj.*"]),
-    Row::same("position", &["pos_embed"]),
+    Row::same("position", &[POSITIONS]),
     Row::linear("time.linear_1.weight", &["t_embedder.mlp.0.weight"]),
     Row::same("time.linear_1.bias", &["t_embedder.mlp.0.bias"]),
     Row::linear("time.linear_2.weight", &["t_embedder.mlp.2.weight"]),

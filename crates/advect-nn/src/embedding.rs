@@ -5,7 +5,8 @@ use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::error::{NnError, at_least_one, even, positive};
+use crate::error::{NnError, even, positive, sized};
+use crate::layers::{cast, widen};
 
 /// Sinusoidal features of a time.
 ///
@@ -14,17 +15,24 @@ use crate::error::{NnError, at_least_one, even, positive};
 /// (cos(w_0 t), .., cos(w_{h-1} t), sin(w_0 t), .., sin(w_{h-1} t)).
 ///
 /// `t` is an angle in radians at the highest frequency: multiply a time in `[0, 1]` with the network's time scale first.
-/// An odd `features` is rounded down to even.
+/// An odd `features` is rounded down to even. Features of half-precision times are computed and returned in f32: cast
+/// them.
 ///
 /// # Shapes
 ///
 /// - `t`: `[batch]`
 /// - output: `[batch, features]`
 pub fn sinusoidal(t: Tensor<1>, features: usize, max_period: f64) -> Tensor<2> {
+    let t = widen(t); // [batch]
     let frequencies = frequencies(features, max_period);
     let frequencies = Tensor::<1>::from_data(TensorData::from(frequencies.as_slice()), (&t.device(), t.dtype()));
     let angles = t.unsqueeze_dim::<2>(1) * frequencies.unsqueeze::<2>(); // [batch, half]
     Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1) // [batch, features]
+}
+
+/// Applies a layer to features, whose type may not be that of its weights: `[batch, features]` to `[batch, size]`.
+pub(crate) fn apply(layer: &Linear, features: Tensor<2>) -> Tensor<2> {
+    layer.forward(cast(features, layer.weight.val().dtype()))
 }
 
 /// One for each pair of features.
@@ -85,15 +93,15 @@ impl TimeEmbedding {
         self
     }
 
-    /// Embeds times in `[0, 1]`.
+    /// Embeds times in `[0, 1]`, of any type: the output has the type of the weights.
     ///
     /// # Shapes
     ///
     /// - `t`: `[batch]`
     /// - output: `[batch, size]`
     pub fn forward(&self, t: Tensor<1>) -> Tensor<2> {
-        let x = sinusoidal(t * self.scale, self.features, MAX_PERIOD); // [batch, features]
-        let x = silu(self.linear_1.forward(x)); // [batch, size]
+        let x = sinusoidal(widen(t) * self.scale, self.features, MAX_PERIOD); // [batch, features]
+        let x = silu(apply(&self.linear_1, x)); // [batch, size]
         self.linear_2.forward(x) // [batch, size]
     }
 }
@@ -105,7 +113,8 @@ impl TimeEmbedding {
 /// - Two or six: the resolution of an image, or its original size, crop and target size in pixels ("micro-conditioning",
 ///   Podell et al. 2023, SDXL, section 2.2, which concatenates 256 features of each).
 ///
-/// Add what comes out to the embedding of the time.
+/// What comes out is added to the embedding of the time: give it to a [`DiT`](crate::DiT) as
+/// [`DiTCondition::extra`](crate::DiTCondition::extra). The other backbones take no further condition.
 ///
 /// ```
 /// use advect_nn::NumberEmbedding;
@@ -136,11 +145,12 @@ impl NumberEmbedding {
     ///
     /// # Errors
     ///
-    /// [`NnError`] for a size of zero, an odd number of features, or a scale that is not finite and positive.
+    /// [`NnError`] for a size of zero or beyond 2^20, an odd number of features, or a scale that is not finite and
+    /// positive.
     pub fn new(numbers: usize, features: usize, size: usize, scale: f64, device: &Device) -> Result<Self, NnError> {
-        at_least_one("numbers", numbers)?;
-        at_least_one("features", features)?;
-        at_least_one("size", size)?;
+        sized("numbers", numbers)?;
+        sized("features", features)?;
+        sized("size", size)?;
         even("features", features)?;
         positive("scale", scale)?;
         Ok(Self {
@@ -151,7 +161,7 @@ impl NumberEmbedding {
         })
     }
 
-    /// Embeds the numbers of each row.
+    /// Embeds the numbers of each row, of any type: the output has the type of the weights.
     ///
     /// # Shapes
     ///
@@ -159,10 +169,10 @@ impl NumberEmbedding {
     /// - output: `[batch, size]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let [batch, numbers] = x.dims();
-        let angles = x.reshape([batch * numbers]) * self.scale; // [batch * numbers]
+        let angles = widen(x).reshape([batch * numbers]) * self.scale; // [batch * numbers]
         let y = sinusoidal(angles, self.features, MAX_PERIOD); // [batch * numbers, features]
         let y = y.reshape([batch, numbers * self.features]); // [batch, numbers * features]
-        self.linear_2.forward(silu(self.linear_1.forward(y))) // [batch, size]
+        self.linear_2.forward(silu(apply(&self.linear_1, y))) // [batch, size]
     }
 }
 

@@ -14,6 +14,16 @@ pub enum NnError {
         /// The configuration's field.
         field: &'static str,
     },
+    /// A size or a number that no network has.
+    #[error("`{field}` = {value} is more than any network has: use at most {most}")]
+    TooLarge {
+        /// The configuration's field.
+        field: &'static str,
+        /// Its value.
+        value: usize,
+        /// The most that is allowed.
+        most: usize,
+    },
     /// A list that describes the levels has no entry.
     #[error("`{field}` is empty: give one entry for each level, from the finest to the coarsest")]
     Empty {
@@ -104,6 +114,30 @@ pub enum NnError {
 /// Err unless `value` is at least one.
 pub(crate) fn at_least_one(field: &'static str, value: usize) -> Result<(), NnError> {
     if value == 0 { Err(NnError::Zero { field }) } else { Ok(()) }
+}
+
+/// The most channels, features, classes, pixels. Keeps the number of parameters of any network, a product of three sizes
+/// at most, below 2^64.
+const LARGEST: usize = 1 << 20;
+
+/// The most blocks or layers, and the largest patch or ratio.
+const MOST: usize = 1000;
+
+/// Err if `value` is more than `most`.
+fn at_most(field: &'static str, value: usize, most: usize) -> Result<(), NnError> {
+    if value > most { Err(NnError::TooLarge { field, value, most }) } else { Ok(()) }
+}
+
+/// Err unless there may be so many channels, features, classes or pixels: 1 to 2^20.
+pub(crate) fn sized(field: &'static str, value: usize) -> Result<(), NnError> {
+    at_least_one(field, value)?;
+    at_most(field, value, LARGEST)
+}
+
+/// Err unless there may be so many blocks or layers: 1 to 1000.
+pub(crate) fn counted(field: &'static str, value: usize) -> Result<(), NnError> {
+    at_least_one(field, value)?;
+    at_most(field, value, MOST)
 }
 
 /// Err unless `value` is finite and positive.

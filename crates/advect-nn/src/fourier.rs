@@ -6,6 +6,8 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
+use crate::layers::{cast, widen};
+
 /// What becomes of the frequencies of [`FourierFeatures`] in training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frequencies {
@@ -50,15 +52,18 @@ impl FourierFeatures {
         }
     }
 
-    /// The cosines, then the sines.
+    /// The cosines, then the sines, of any numbers: the output has the type of the frequencies.
     ///
     /// # Shapes
     ///
     /// - `t`: `[batch]`
     /// - output: `[batch, features]`
     pub fn forward(&self, t: Tensor<1>) -> Tensor<2> {
-        let turns = t.unsqueeze_dim::<2>(1) * self.frequencies.val().unsqueeze::<2>(); // [batch, features / 2]
+        let (t, frequencies) = (widen(t), self.frequencies.val());
+        let dtype = frequencies.dtype();
+        let frequencies = cast(frequencies, t.dtype()); // [features / 2]
+        let turns = t.unsqueeze_dim::<2>(1) * frequencies.unsqueeze::<2>(); // [batch, features / 2]
         let angles = turns * TAU; // [batch, features / 2]
-        Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1) * SQRT_2 // [batch, features]
+        cast(Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1) * SQRT_2, dtype) // [batch, features]
     }
 }

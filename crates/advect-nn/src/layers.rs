@@ -6,7 +6,20 @@ use advect_kernels::{conv2d, group_norm, group_norm_silu, modulated_group_norm_s
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Initializer, Linear, PaddingConfig2d};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
+
+/// Half precision as f32, for what needs more digits than it has: an angle of 999 radians in bf16 is off by two of them.
+pub(crate) fn widen<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => x.cast(DType::F32),
+        _ => x,
+    }
+}
+
+/// `x` as numbers of this type.
+pub(crate) fn cast<const D: usize>(x: Tensor<D>, dtype: DType) -> Tensor<D> {
+    if x.dtype() == dtype { x } else { x.cast(dtype) }
+}
 
 /// A convolution with a `kernel` x `kernel` window (odd), zero-padded by half of it.
 pub(crate) fn new_conv(from: usize, to: usize, kernel: usize, stride: usize, device: &Device) -> Conv2d {
@@ -20,6 +33,12 @@ pub(crate) fn new_conv(from: usize, to: usize, kernel: usize, stride: usize, dev
 /// A group normalization with the usual epsilon of 1e-5.
 pub(crate) fn new_norm(groups: usize, channels: usize, device: &Device) -> GroupNorm {
     GroupNormConfig::new(groups, channels).init(device)
+}
+
+/// What a backbone makes of no images: nothing, of this shape. A matrix product of Flex that had no rows was seen to
+/// read memory that it does not own, so no linear layer and no attention may see them.
+pub(crate) fn nothing<const D: usize, const E: usize>(x: &Tensor<D>, shape: [usize; E]) -> Tensor<E> {
+    Tensor::zeros(shape, (&x.device(), x.dtype()))
 }
 
 /// Zeros in the place of a weight, made as late as any weight: when they are first used.

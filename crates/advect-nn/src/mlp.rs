@@ -6,8 +6,9 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::embedding::{ClassEmbedding, add_class, sinusoidal};
-use crate::error::{NnError, at_least_one, even, positive};
+use crate::embedding::{ClassEmbedding, add_class, apply, sinusoidal};
+use crate::error::{NnError, counted, even, positive, sized};
+use crate::layers::{nothing, widen};
 
 /// The longest period of the time features in units of the scaled time: toy flows are smooth in t.
 const MAX_PERIOD: f64 = 100.0;
@@ -82,11 +83,11 @@ impl MlpConfig {
 
     /// Checks that the configuration describes a network.
     pub fn validate(&self) -> Result<(), NnError> {
-        at_least_one("input", self.input)?;
-        at_least_one("hidden", self.hidden)?;
-        at_least_one("layers", self.layers)?;
-        at_least_one("classes", self.classes.unwrap_or(1))?;
-        at_least_one("time_features", self.time_features)?;
+        sized("input", self.input)?;
+        sized("hidden", self.hidden)?;
+        counted("layers", self.layers)?;
+        sized("classes", self.classes.unwrap_or(1))?;
+        sized("time_features", self.time_features)?;
         even("time_features", self.time_features)?;
         positive("time_scale", self.time_scale)
     }
@@ -154,8 +155,11 @@ impl Mlp {
     ///
     /// If the shapes disagree, or if `class` is given to a network without classes.
     pub fn forward(&self, x: Tensor<2>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<2> {
-        let t = sinusoidal(t * self.time_scale, self.time_features, MAX_PERIOD); // [batch or 1, time_features]
-        let condition = add_class(self.time.forward(t), self.class.as_ref(), class); // [batch or 1, hidden]
+        if x.dims()[0] == 0 {
+            return nothing(&x, x.dims()); // [0, input]
+        }
+        let t = sinusoidal(widen(t) * self.time_scale, self.time_features, MAX_PERIOD); // [batch or 1, time_features]
+        let condition = add_class(apply(&self.time, t), self.class.as_ref(), class); // [batch or 1, hidden]
         let mut x = self.input.forward(x) + condition; // [batch, hidden]
         for layer in &self.layers {
             x = layer.forward(silu(x)); // [batch, hidden]

@@ -8,7 +8,8 @@ use burn::tensor::{Device, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::embedding::TimeEmbedding;
-use crate::error::{NnError, at_least_one, multiple, positive};
+use crate::error::{NnError, counted, multiple, positive, sized};
+use crate::layers::nothing;
 use crate::patch::{embed_patches, new_patches, unpatchify};
 use crate::position::sin_cos_at;
 use crate::transformer::{Activation, FeedForward, QkNorm, QkNorms, TokenAttention, TokenNorm, merge_heads, project};
@@ -204,17 +205,18 @@ impl MmDiTConfig {
 
     /// Checks that the configuration describes a network.
     pub fn validate(&self) -> Result<(), NnError> {
-        at_least_one("in_channels", self.in_channels)?;
-        at_least_one("out_channels", self.out_channels)?;
-        at_least_one("layers", self.layers)?;
-        at_least_one("heads", self.heads)?;
-        at_least_one("head_channels", self.head_channels)?;
-        at_least_one("text_features", self.text_features)?;
-        at_least_one("pooled_features", self.pooled_features)?;
-        at_least_one("patch", self.patch)?;
-        at_least_one("positions", self.positions)?;
-        at_least_one("position_span", self.position_span)?;
+        sized("in_channels", self.in_channels)?;
+        sized("out_channels", self.out_channels)?;
+        counted("layers", self.layers)?;
+        sized("heads", self.heads)?;
+        sized("head_channels", self.head_channels)?;
+        sized("text_features", self.text_features)?;
+        sized("pooled_features", self.pooled_features)?;
+        counted("patch", self.patch)?;
+        sized("positions", self.positions)?;
+        sized("position_span", self.position_span)?;
         positive("time_scale", self.time_scale)?;
+        sized("heads * head_channels", self.width())?;
         multiple("heads * head_channels", self.width(), 4, "positions are sines and cosines of two coordinates")?;
         match self.dual_attention.iter().find(|&&block| block >= self.layers) {
             Some(&block) => Err(NnError::NoSuchBlock { field: "dual_attention", block, blocks: self.layers }),
@@ -544,7 +546,8 @@ pub struct MmDiT {
 impl MmDiT {
     /// The network's output for latents `x` at times `t`, given a text.
     ///
-    /// What the output means (a velocity, noise) is the training objective's choice.
+    /// What the output means (a velocity, noise) is the training objective's choice. There are no conditions but time and
+    /// text; of the backbones, only a [`DiT`](crate::DiT) takes a vector of yours beside them.
     ///
     /// # Shapes
     ///
@@ -558,8 +561,12 @@ impl MmDiT {
     ///
     /// If the shapes disagree, or if the height or the width is no multiple of `patch` or too large.
     pub fn forward(&self, x: Tensor<4>, t: Tensor<1>, text: Tensor<3>, pooled: Tensor<2>) -> Tensor<4> {
-        let [_, _, height, width] = x.dims();
+        let [batch, _, height, width] = x.dims();
         let [.., patch, _] = self.patches.weight.dims();
+        if batch == 0 {
+            let channels = self.out.weight.dims()[1] / (patch * patch);
+            return nothing(&x, [0, channels, height, width]); // [0, out_channels, height, width]
+        }
         let grid = [height / patch, width / patch];
         let x = embed_patches(&self.patches, x); // [batch, tokens, width]
         let mut x = x + self.crop(grid); // [batch, tokens, width]

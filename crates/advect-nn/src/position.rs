@@ -116,8 +116,18 @@ impl Rotation {
     /// # Shapes
     ///
     /// - `x`: `[batch, heads, tokens, size]`, and so is the output
+    ///
+    /// # Panics
+    ///
+    /// If `x` has another number of tokens, or heads of another size, than the rotation was made for.
     pub fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, heads, tokens, size] = x.dims();
+        let [places, half] = self.cos.dims();
+        assert!(
+            places == tokens && 2 * half == size,
+            "a rotation for {places} tokens of {} features cannot turn {tokens} of {size}",
+            2 * half
+        );
         let half = [batch, heads, tokens, size / 2];
         let pairs = x.reshape([batch, heads, tokens, size / 2, 2]); // [batch, heads, tokens, size / 2, 2]
         let a = pairs.clone().narrow(4, 0, 1).reshape(half); // [batch, heads, tokens, size / 2]

@@ -10,8 +10,8 @@ use advect_kernels::silu;
 
 use crate::attention::SelfAttention;
 use crate::embedding::{ClassEmbedding, TimeEmbedding, add_class};
-use crate::error::{NnError, at_least_one, divides, even, positive};
-use crate::layers::{conv, new_conv, new_norm, norm_silu, zeroed};
+use crate::error::{NnError, counted, divides, even, positive, sized};
+use crate::layers::{conv, new_conv, new_norm, norm_silu, nothing, zeroed};
 use crate::residual::{BlockShape, Conditioning, Resample, Resampling, ResidualBlock, Resize};
 
 /// The shape of a [`UNet`].
@@ -205,13 +205,13 @@ impl UNetConfig {
 
     /// Checks that the configuration describes a network.
     pub fn validate(&self) -> Result<(), NnError> {
-        at_least_one("in_channels", self.in_channels)?;
-        at_least_one("out_channels", self.out_channels)?;
-        at_least_one("channels", self.channels)?;
-        at_least_one("blocks", self.blocks)?;
-        at_least_one("head_channels", self.head_channels)?;
-        at_least_one("groups", self.groups)?;
-        at_least_one("classes", self.classes.unwrap_or(1))?;
+        sized("in_channels", self.in_channels)?;
+        sized("out_channels", self.out_channels)?;
+        sized("channels", self.channels)?;
+        counted("blocks", self.blocks)?;
+        sized("head_channels", self.head_channels)?;
+        sized("groups", self.groups)?;
+        sized("classes", self.classes.unwrap_or(1))?;
         even("channels", self.channels)?;
         positive("time_scale", self.time_scale)?;
         if self.multipliers.len() > MAX_LEVELS {
@@ -224,7 +224,8 @@ impl UNetConfig {
         }
         // Input widths on the way up are sums of these, so dividing each level is enough.
         for (&multiplier, factor) in self.multipliers.iter().zip(factors) {
-            at_least_one("multipliers", multiplier)?;
+            sized("multipliers", multiplier)?;
+            sized("multipliers * channels", multiplier * self.channels)?;
             divides("groups", self.groups, multiplier * self.channels, "a level")?;
             if self.attention.contains(&factor) {
                 divides("head_channels", self.head_channels, multiplier * self.channels, "a level with attention")?;
@@ -485,7 +486,8 @@ pub struct UNet {
 impl UNet {
     /// The network's output for images `x` at times `t`.
     ///
-    /// What the output means (a velocity, noise, a score) is the training objective's choice.
+    /// What the output means (a velocity, noise, a score) is the training objective's choice. There are no conditions but
+    /// time and class; of the backbones, only a [`DiT`](crate::DiT) takes a vector of yours beside them.
     ///
     /// # Shapes
     ///
@@ -501,6 +503,10 @@ impl UNet {
     /// If the shapes disagree, if `class` is given to a network without classes, or if the height or width cannot be
     /// halved as often as [`Resampling::ResidualBlock`] needs.
     pub fn forward(&self, x: Tensor<4>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<4> {
+        let [batch, _, height, width] = x.dims();
+        if batch == 0 {
+            return nothing(&x, [0, self.conv_out.weight.dims()[0], height, width]); // [0, out_channels, height, width]
+        }
         let embedding = add_class(self.time.forward(t), self.class.as_ref(), class); // [batch or 1, embedding]
         let embedding = silu(embedding); // [batch or 1, embedding]: every block starts with it
 

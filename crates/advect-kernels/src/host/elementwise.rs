@@ -41,6 +41,7 @@ pub(crate) fn map_in_place<F: Function>(f: F, x: &mut [f32]) {
 
 /// `gradient * f'(x)`.
 pub(crate) fn backward<F: Function>(f: F, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    assert!(x.len() == gradient.len(), "{} inputs have no {} gradients", x.len(), gradient.len());
     let piece = |((x, gradient), out): ((&[f32], &[f32]), &mut [MaybeUninit<f32>])| {
         let len = out.len().min(x.len()).min(gradient.len());
         Backward { f, x: x.as_ptr(), gradient: gradient.as_ptr(), out: out.as_mut_ptr().cast(), len }.dispatch();
@@ -59,6 +60,7 @@ pub(crate) fn backward<F: Function>(f: F, x: &[f32], gradient: &[f32]) -> Vec<f3
 
 /// `gradient * f'(x)` over `gradient` itself.
 pub(crate) fn backward_in_place<F: Function>(f: F, x: &[f32], gradient: &mut [f32]) {
+    assert!(x.len() == gradient.len(), "{} inputs have no {} gradients", x.len(), gradient.len());
     let piece = |(x, gradient): (&[f32], &mut [f32])| {
         let (len, out) = (x.len().min(gradient.len()), gradient.as_mut_ptr());
         Backward { f, x: x.as_ptr(), gradient: out.cast_const(), out, len }.dispatch();

@@ -362,3 +362,29 @@ fn refuses_parameters_of_another_batch() {
     let parameter = || Tensor::zeros([3, 4], &device);
     let _ = modulate(Tensor::zeros([2, 5, 4], &device), parameter(), parameter());
 }
+
+#[test]
+fn sums_over_tokens_are_wider_than_half_precision() {
+    let device = Device::flex().autodiff();
+    for (dtype, rounding) in [(DType::F16, 1e-3), (DType::BF16, 8e-3)] {
+        // Products of 90,000, beyond f16, that cancel, and what is left: a one, and another one in 256 parts.
+        let mut numbers = vec![300.0, 1.0, -300.0];
+        numbers.extend([1.0 / 256.0; 256]);
+        let tokens = numbers.len();
+        let x = || tensor(&numbers, [1, tokens, 1], dtype, &device).require_grad();
+        let parameter = |value: f64| tensor(&[value], [1, 1], dtype, &device).require_grad();
+        let slope = |t: Tensor<2>, y: Tensor<3>| gradient(&t, &(y * 300.0).sum().backward())[0];
+        let sum: f64 = 300.0 * numbers.iter().sum::<f64>();
+        let (shift, scale, gate) = (parameter(0.5), parameter(0.25), parameter(0.5));
+        let found = [
+            slope(scale.clone(), modulate(x(), shift.clone(), scale.clone())),
+            slope(gate.clone(), gated_residual(x().detach(), gate, x())),
+        ];
+        for found in found {
+            assert!((found / sum - 1.0).abs() <= rounding, "{dtype:?}: {found}, expected {sum}");
+        }
+        let shifted = slope(shift.clone(), modulate(x(), shift, scale));
+        let expected = 300.0 * tokens as f64;
+        assert!(dtype == DType::F16 || (shifted / expected - 1.0).abs() <= rounding, "{shifted}, expected {expected}");
+    }
+}

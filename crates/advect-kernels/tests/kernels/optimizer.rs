@@ -132,3 +132,38 @@ fn refuses_a_gradient_of_another_shape() {
     let zeros = |len| Tensor::<1>::zeros([len], &Device::flex());
     let _ = run([zeros(3), zeros(4), zeros(3), zeros(3), zeros(3)], &STEP);
 }
+
+/// The types of half precision, and how finely they round.
+const HALVES: [(DType, f64); 2] = [(DType::F16, 1e-3), (DType::BF16, 8e-3)];
+
+#[test]
+fn half_precision_is_computed_in_f32() {
+    let device = Device::flex();
+    for (dtype, rounding) in HALVES {
+        let mut numbers = numbers(40);
+        // Nothing moves the last weights, and only epsilon keeps them from 0 / 0.
+        numbers[1..4].iter_mut().for_each(|x| x[30..].fill(0.0));
+        let tensors = numbers.each_ref().map(|x| tensor(x, [40], dtype, &device));
+        let rounded = tensors.clone().map(values);
+        let after = run(tensors, &STEP);
+        for ((name, after), expected) in NAMES.into_iter().zip(after).zip(reference(&rounded, &STEP)) {
+            assert_eq!(after.dtype(), dtype);
+            assert_close(&format!("{name} {dtype:?}"), &values(after), &expected, rounding);
+        }
+
+        // A state of its own type.
+        let narrow = |x: &Vec<f64>| tensor(x, [40], dtype, &device);
+        let wide = |x: &Vec<f64>| tensor(x, [40], DType::F32, &device);
+        let [weights, gradient, first, second, average] = &rounded;
+        let after = run([narrow(weights), narrow(gradient), wide(first), wide(second), wide(average)], &STEP);
+        assert_eq!(after.each_ref().map(|t| t.dtype()), [dtype, DType::F32, DType::F32, DType::F32]);
+        let all = NAMES.into_iter().zip(after).zip(reference(&rounded, &STEP));
+        for ((name, after), expected) in all.skip(1).take(2) {
+            assert_close(name, &values(after), &expected, 1e-6);
+        }
+
+        let large = sum_of_squares(tensor(&[300.0; 1000], [1000], dtype, &device));
+        assert_eq!((large.dtype(), values(large)), (DType::F32, vec![9e7]));
+        assert_eq!(sum_of_squares(tensor(&[], [0], dtype, &device)).dtype(), DType::F32);
+    }
+}

@@ -158,7 +158,7 @@ fn unet(mut entries: Entries) -> Result<Backbone, CheckpointError> {
     e.ignore(&["dropout", "num_train_timesteps"]);
 
     let (channels, multipliers) = e.multipliers("block_out_channels", json!([224, 448, 672, 896]))?;
-    e.expect("time_embedding_dim", &[Value::Null, json!(4 * channels)])?;
+    e.expect("time_embedding_dim", &[Value::Null, json!(channels.saturating_mul(4))])?;
     let groups: usize = e.take("norm_num_groups", json!(32))?;
     let conditioning = match e.expect("resnet_time_scale_shift", &[json!("default"), json!("scale_shift")])?.as_str() {
         Some("scale_shift") => Conditioning::ScaleShift,

@@ -5,7 +5,7 @@ use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 
 use super::mapping::{Mapping, Slot};
 use super::numbers::{not_finite, transpose};
-use super::{CheckpointError, Constant, Form, Known, Layout, Manifest, Source};
+use super::{CheckpointError, Form, Known, Layout, Manifest, Source};
 
 /// Which numbers a checkpoint may hold, and in which type the network gets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,7 +66,15 @@ pub fn load_with<M: Module, S: Source + ?Sized>(
         let learned = mapping.slots.values().any(|slot| slot.theirs.iter().any(|name| name == constant.theirs));
         if let Some(entry) = manifest.get(constant.theirs).filter(|_| !learned) {
             let known = Known { ours: &mapping.shapes, theirs: Some(&entry.shape) };
-            check_constant(constant, &known, source)?;
+            let ours = (constant.value)(&known).ok_or_else(|| CheckpointError::Constant {
+                name: constant.theirs.to_owned(),
+                reason: format!(
+                    "a table of names cannot tell what it should be for the shape {:?}: use the network's own function, \
+                     such as `DiT::load_original`, or leave it out",
+                    entry.shape
+                ),
+            })?;
+            compare(constant.theirs, &entry.shape, ours, source)?;
         }
     }
     let mut loader = Loader {
@@ -97,19 +105,19 @@ pub fn check<M: Module>(module: &M, layout: &Layout, manifest: &Manifest) -> Res
     Mapping::of(module, layout)?.check(manifest)
 }
 
-/// Compares a constant with its value, to the precision of its type.
-fn check_constant<S: Source + ?Sized>(
-    constant: &Constant,
-    known: &Known<'_>,
+/// Compares a tensor of theirs, of the shape that their manifest says, with what we compute, to the precision of its
+/// type.
+pub(crate) fn compare<S: Source + ?Sized>(
+    name: &str,
+    shape: &[usize],
+    ours: TensorData,
     source: &S,
 ) -> Result<(), CheckpointError> {
-    let differs = |reason: String| CheckpointError::Constant { name: constant.theirs.to_owned(), reason };
-    let shape = known.theirs().unwrap_or_default();
-    let ours = (constant.value)(known).ok_or_else(|| differs(format!("the shape {shape:?} does not fit")))?;
-    let theirs = source.tensor(constant.theirs)?;
-    if ours.shape() != theirs.shape() {
+    let differs = |reason: String| CheckpointError::Constant { name: name.to_owned(), reason };
+    if ours.shape().to_vec() != shape {
         return Err(differs(format!("its shape is {shape:?}, not {:?}", ours.shape().to_vec())));
     }
+    let theirs = source.tensor(name)?;
     // A few roundings of values of order one.
     let tolerance = match theirs.dtype() {
         DType::F16 => 2e-3,

@@ -40,6 +40,7 @@ pub use error::{CheckpointError, Misshapen};
 pub use export::export;
 pub use file::{Checkpoint, Which};
 pub use layout::{Constant, Form, Known, Layout, Row};
+pub(crate) use load::compare;
 pub use load::{Loading, Numbers, Precision, check, load, load_with};
 pub use mapping::parameters;
 pub use safetensors::save;

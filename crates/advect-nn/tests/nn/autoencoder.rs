@@ -9,7 +9,7 @@ use advect_nn::{
 };
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use safetensors::SafeTensors;
 
 use crate::fixture::{Fixture, assert_close, values};
@@ -471,4 +471,29 @@ fn the_adversarial_term_reaches_the_autoencoder_and_the_discriminators_step_does
     let gradients = discriminator_hinge_loss(discriminator.forward(made.x), fake).backward();
     assert!(vae.autoencoder.decoder.conv_out.weight.grad(&gradients).is_none());
     assert!(discriminator.conv_out.weight.grad(&gradients).is_some());
+}
+
+#[test]
+fn no_images_give_no_latents_and_no_images() {
+    let device = Device::flex();
+    for config in [AutoencoderKlConfig::mnist(), AutoencoderKlConfig::mnist().with_quant_convs(true)] {
+        let autoencoder = config.init(&device).unwrap();
+        let z = autoencoder.latents(Tensor::zeros([0, 1, 28, 56], &device));
+        assert_eq!(z.dims(), [0, 4, 7, 14]);
+        assert_eq!(autoencoder.decode_latents(z).dims(), [0, 1, 28, 56]);
+    }
+}
+
+#[test]
+fn the_divergence_of_half_precision_is_finite() {
+    let full = |x: f64| Tensor::<4>::full([1, 2, 2, 2], x, (&Device::flex(), DType::F16));
+    let latent = LatentDistribution::new(full(300.0), full(20.0));
+    // (90,000 + e^20 - 20 - 1) / 2 for each of eight latents.
+    let expected = 8.0 * (90_000.0 + 20_f64.exp() - 21.0) / 2.0;
+    let found = values(&latent.kl().into_data())[0];
+    assert!((found / expected - 1.0).abs() < 1e-6, "{found} {expected}");
+    let number = |x: f64| Tensor::<1>::full([1], x, (&Device::flex(), DType::F16));
+    let found = values(&autoencoder_loss(number(1.0), number(0.0), &latent, 1e-6).into_data())[0];
+    let expected = 1.0 + 1e-6 * expected / 4.0;
+    assert!((found / expected - 1.0).abs() < 1e-5, "{found} {expected}");
 }

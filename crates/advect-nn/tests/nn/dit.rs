@@ -1,6 +1,6 @@
 //! The DiT against diffusers and a reference of timm's parts; its structure, its tables of names.
 
-use advect_nn::checkpoint::{self, CheckpointError, Layout, Manifest, Tensors};
+use advect_nn::checkpoint::{self, CheckpointError, Layout, Loading, Manifest, Tensors};
 use advect_nn::{
     Activation, DiT, DiTCondition, DiTConditioning, DiTConfig, NnError, Norm, Positions, Probe, QkNorm, sin_cos_2d,
 };
@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 
-use crate::fixture::{Fixture, assert_close, values};
+use crate::fixture::{self, Fixture, assert_close, values};
 
 /// Compares a network of `tools/fixtures-nn/dit.py`: output, gradients by x, t and every parameter, and the way back to
 /// the peer's names.
@@ -29,7 +29,7 @@ fn check(name: &str, config: &DiTConfig, layout: &Layout) {
     });
     assert_eq!(class.is_some(), config.classes.is_some(), "{name}");
     let context = fixture.find("context").map(|context| context.tensor::<3>(&device));
-    let output = network.forward_with(x.clone(), t.clone(), DiTCondition { class, context });
+    let output = network.forward_with(x.clone(), t.clone(), DiTCondition { class, context, extra: None });
     assert_eq!(output.dims().to_vec(), fixture.get("output").shape, "{name}");
     assert_close("output", &output.clone().into_data(), &fixture.get("output").values);
 
@@ -167,11 +167,11 @@ fn condition(config: &DiTConfig) -> DiTCondition {
         DiTConditioning::CrossAttention { context } => Some(normal([3, 4, context])),
         _ => None,
     };
-    DiTCondition { class: config.classes.and_then(|_| classes([0, 1, 2])), context }
+    DiTCondition { class: config.classes.and_then(|_| classes([0, 1, 2])), context, extra: None }
 }
 
 fn largest<const D: usize>(x: Tensor<D>) -> f64 {
-    values(&x.into_data()).into_iter().fold(0.0, |a: f64, b| if b.is_nan() { b } else { a.max(b.abs()) })
+    fixture::largest(values(&x.into_data()))
 }
 
 fn assert_equal<const D: usize>(a: Tensor<D>, b: Tensor<D>) {
@@ -215,7 +215,7 @@ fn weights_start_as_in_dit() {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let values = values(&param.val().into_data());
             let square = values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64;
-            self.0.push((self.1.join("."), square.sqrt(), values.iter().fold(0.0, |a, b| a.max(b.abs()))));
+            self.0.push((self.1.join("."), square.sqrt(), fixture::largest(values)));
         }
     }
     let config = DiTConfig::new(4, [16, 16], 2, 192, 1, 4).with_classes(Some(100)).with_positions(Positions::Learned);
@@ -289,16 +289,56 @@ fn one_time_serves_the_whole_batch() {
 }
 
 #[test]
+fn an_extra_vector_is_added_to_the_embedding_of_the_time() {
+    for config in configs() {
+        let (dit, x, t, condition) = (scrambled(&config), normal([3, 2, 4, 6]), normal([3]), condition(&config));
+        let extra = normal([1, 16]);
+        let mut shifted = dit.clone();
+        shifted.time.linear_2.bias =
+            shifted.time.linear_2.bias.map(|bias| Param::from_tensor(bias.val() + extra.clone().reshape([16])));
+        let expected = shifted.forward_with(x.clone(), t.clone(), condition.clone());
+        let with = |extra| DiTCondition { extra: Some(extra), ..condition.clone() };
+        assert_equal(expected.clone(), dit.forward_with(x.clone(), t.clone(), with(extra.clone())));
+        assert_equal(expected.clone(), dit.forward_with(x.clone(), t.clone(), with(extra.repeat_dim(0, 3))));
+        assert!(difference(expected, dit.forward_with(x, t, condition.clone())).iter().all(|&d| d > 1e-4));
+    }
+}
+
+#[test]
+fn no_images_give_no_images() {
+    let device = Device::flex();
+    for config in configs() {
+        let (dit, context) = (
+            scrambled(&config),
+            match config.conditioning {
+                DiTConditioning::CrossAttention { context } => Some(Tensor::zeros([0, 4, context], &device)),
+                _ => None,
+            },
+        );
+        for times in [0, 1] {
+            let condition = DiTCondition { context: context.clone(), ..DiTCondition::default() };
+            let probe = Probe { features: vec![2, 0, 2], skip: vec![1] };
+            let (x, t) = (Tensor::zeros([0, 2, 4, 6], &device), Tensor::zeros([times], &device));
+            let (y, features) = dit.forward_probed(x, t, condition, &probe);
+            assert_eq!(y.dims(), [0, config.out_channels, 4, 6]);
+            assert_eq!(features.iter().map(|tokens| tokens.dims()).collect::<Vec<_>>(), [[0, 6, 16]; 2]);
+        }
+    }
+}
+
+#[test]
 fn rows_do_not_see_each_other() {
     for config in configs() {
         let (dit, x, t) = (scrambled(&config), normal([3, 2, 4, 6]), normal([3]));
-        let DiTCondition { class, context } = condition(&config);
-        let all =
-            dit.forward_with(x.clone(), t.clone(), DiTCondition { class: class.clone(), context: context.clone() });
+        let extra = Some(normal([3, 16]));
+        let DiTCondition { class, context, .. } = condition(&config);
+        let all = DiTCondition { class: class.clone(), context: context.clone(), extra: extra.clone() };
+        let all = dit.forward_with(x.clone(), t.clone(), all);
         for row in 0..3 {
             let class = class.clone().map(|class| class.narrow(0, row, 1));
             let context = context.clone().map(|context| context.narrow(0, row, 1));
-            let condition = DiTCondition { class, context };
+            let extra = extra.clone().map(|extra| extra.narrow(0, row, 1));
+            let condition = DiTCondition { class, context, extra };
             let one = dit.forward_with(x.clone().narrow(0, row, 1), t.clone().narrow(0, row, 1), condition);
             assert_equal(all.clone().narrow(0, row, 1), one);
         }
@@ -439,24 +479,63 @@ fn published_checkpoints_have_the_names_and_shapes_that_the_tables_say() {
 
 #[test]
 fn stored_positions_are_compared_with_ours() {
-    let config = config().with_size([6, 6]);
-    let dit = scrambled(&config);
-    let positions = dit.fixed_positions().unwrap();
-    assert_eq!(positions.shape().to_vec(), [1, 9, 16]);
-    let computed = sin_cos_2d([3, 3], 16, (&Device::flex(), DType::F32));
-    assert_close("positions", &positions, &values(&computed.into_data()));
+    let load = |config: &DiTConfig, tensors: &Tensors| {
+        config.init(&Device::flex()).unwrap().load_original(tensors, Loading::default())
+    };
+    // A square, a rectangle, and one with as many tokens as a square.
+    for (size, grid) in [([6, 6], [3, 3]), ([4, 10], [2, 5]), ([4, 16], [2, 8])] {
+        let config = config().with_size(size);
+        let dit = scrambled(&config);
+        let positions = dit.fixed_positions().unwrap();
+        let tokens = grid[0] * grid[1];
+        assert_eq!(positions.shape().to_vec(), [1, tokens, 16]);
+        let computed = sin_cos_2d(grid, 16, (&Device::flex(), DType::F32));
+        assert_close("positions", &positions, &values(&computed.into_data()));
 
-    let mut tensors: Tensors = checkpoint::export(&dit, &DiT::LAYOUT).unwrap();
-    tensors.insert("pos_embed".to_owned(), positions.clone());
-    let load = |tensors: &Tensors| checkpoint::load(config.init(&Device::flex()).unwrap(), &DiT::LAYOUT, tensors);
-    let loaded = load(&tensors).unwrap();
+        let mut tensors: Tensors = checkpoint::export(&dit, &DiT::LAYOUT).unwrap();
+        assert_eq!(load(&config, &tensors).unwrap().export_original().unwrap()["pos_embed"], positions);
+        tensors.insert("pos_embed".to_owned(), positions.clone());
+        assert_eq!(load(&config, &tensors).unwrap().export_original().unwrap(), tensors);
+        assert_eq!(dit.export_original().unwrap(), tensors);
+
+        // The table of names does not know the size.
+        let alone = checkpoint::load(config.init(&Device::flex()).unwrap(), &DiT::LAYOUT, &tensors).unwrap_err();
+        assert!(alone.to_string().contains("`DiT::load_original`"), "{alone}");
+
+        let mut wrong = positions.try_into_vec_as::<f32>().unwrap();
+        wrong[20] += 0.1;
+        tensors.insert("pos_embed".to_owned(), TensorData::new(wrong, [1, tokens, 16]));
+        assert!(load(&config, &tensors).unwrap_err().to_string().contains("value 20 is"));
+    }
+}
+
+#[test]
+fn positions_of_another_network_are_refused() {
+    let tensors = scrambled(&config()).export_original().unwrap();
+    let error = |config: &DiTConfig, tensors: &Tensors| {
+        let error = config.init(&Device::flex()).unwrap().load_original(tensors, Loading::default()).unwrap_err();
+        assert!(matches!(&error, CheckpointError::Constant { name, .. } if name == "pos_embed"), "{error}");
+        error.to_string()
+    };
+    let rotary = config().with_positions(Positions::Rotary);
+    assert!(error(&rotary, &tensors).contains("turns queries and keys"));
+    let refused = checkpoint::load(rotary.init(&Device::flex()).unwrap(), &DiT::LAYOUT, &tensors);
+    assert!(matches!(refused, Err(CheckpointError::Constant { .. })));
+    // The same number of tokens on another grid, and shapes that would never end.
+    assert!(error(&config().with_size([6, 4]), &tensors).contains("value "));
+    assert!(error(&config().with_size([8, 8]), &tensors).contains("its shape is [1, 6, 16], not [1, 16, 16]"));
+    for shape in [[1_usize, 1 << 62, 0], [1, 1 << 30, 0], [1, 6, 0]] {
+        let mut tensors = tensors.clone();
+        tensors.insert("pos_embed".to_owned(), TensorData::new(Vec::<f32>::new(), shape));
+        assert!(error(&config(), &tensors).contains("not [1, 6, 16]"));
+    }
+
+    // Learned ones are weights.
+    let learned = config().with_positions(Positions::Learned);
+    let tensors = scrambled(&learned).export_original().unwrap();
+    let loaded = learned.init(&Device::flex()).unwrap().load_original(&tensors, Loading::default()).unwrap();
+    assert!(loaded.fixed_positions().is_none());
     assert_eq!(loaded.export_original().unwrap(), tensors);
-
-    let mut wrong = positions.try_into_vec_as::<f32>().unwrap();
-    wrong[40] += 0.1;
-    tensors.insert("pos_embed".to_owned(), TensorData::new(wrong, [1, 9, 16]));
-    assert!(matches!(load(&tensors), Err(CheckpointError::Constant { .. })));
-    assert!(scrambled(&config.with_positions(Positions::Learned)).fixed_positions().is_none());
 }
 
 #[test]
@@ -545,7 +624,7 @@ fn a_class_for_a_network_without_classes_says_what_to_do() {
 #[test]
 #[should_panic(expected = "no cross-attention")]
 fn a_context_for_a_network_without_cross_attention_says_what_to_do() {
-    let condition = DiTCondition { class: None, context: Some(normal([1, 2, 3])) };
+    let condition = DiTCondition { context: Some(normal([1, 2, 3])), ..DiTCondition::default() };
     scrambled(&config()).forward_with(normal([1, 2, 4, 6]), normal([1]), condition);
 }
 
@@ -554,4 +633,17 @@ fn a_context_for_a_network_without_cross_attention_says_what_to_do() {
 fn a_probe_of_a_block_that_is_not_there_says_so() {
     let probe = Probe { features: vec![], skip: vec![3] };
     scrambled(&config()).forward_probed(normal([1, 2, 4, 6]), normal([1]), DiTCondition::default(), &probe);
+}
+
+#[test]
+#[should_panic(expected = "the extra condition has 1 features, the embedding of the time 16")]
+fn an_extra_vector_of_another_width_says_so() {
+    let condition = DiTCondition { extra: Some(normal([1, 1])), ..DiTCondition::default() };
+    scrambled(&config()).forward_with(normal([1, 2, 4, 6]), normal([1]), condition);
+}
+
+#[test]
+#[should_panic(expected = "a rotation for 1 tokens of 8 features cannot turn 6 of 8")]
+fn a_rotation_for_another_grid_says_so() {
+    advect_nn::Rotation::axial([1, 1], 0, 8, (&Device::flex(), DType::F32)).apply(normal([1, 2, 6, 8]));
 }

@@ -1,10 +1,10 @@
 //! The features of numbers in closed form.
 
-use advect_nn::{FourierFeatures, Frequencies, NnError, NumberEmbedding, UNetConfig, sinusoidal};
-use burn::module::{Module, Param};
+use advect_nn::{DiTConfig, FourierFeatures, Frequencies, MlpConfig, NnError, NumberEmbedding, UNetConfig, sinusoidal};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::fixture::values;
+use crate::fixture::{largest, values};
 
 /// The features of times in f64.
 fn features(t: &[f64], count: usize, max_period: f64) -> Vec<f64> {
@@ -113,7 +113,54 @@ fn backward_is_the_same_embedding_with_time_turned_round() {
     let t = Tensor::<1>::from_floats([0.0, 0.25, 0.5, 0.999], &device);
     let expected = values(&unet.time.forward(t.clone() * -1.0 + 0.999).into_data());
     let found = values(&unet.time.clone().backward(999.0).forward(t).into_data());
-    let size = expected.iter().fold(0.0_f64, |size, x| size.max(x.abs()));
+    let size = largest(expected.iter().copied());
     // Angles of up to 999 radians in f32.
     assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 2e-4 * size), "{found:?} {expected:?}");
+}
+
+/// The parameters in another type.
+struct InType(DType);
+
+impl ModuleMapper for InType {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        Param::from_tensor(param.val().cast(self.0))
+    }
+}
+
+#[test]
+fn networks_of_half_precision_are_told_the_time_as_exactly_as_others() {
+    let device = Device::flex();
+    // Exact in every type; the angles, 1000 t, are not.
+    let t = Tensor::<1>::from_floats([0.0, 0.328_125, 0.644_531_25, 0.984_375, 0.996_093_75], &device);
+    let dit = DiTConfig::new(1, [4, 4], 2, 64, 1, 2).init(&device).unwrap();
+    let unet = UNetConfig::new(1, 32, vec![1]).with_groups(8).init(&device).unwrap();
+    let numbers = NumberEmbedding::new(2, 64, 32, 1.0, &device).unwrap();
+    let sizes = t.clone().unsqueeze_dim::<2>(1).repeat_dim(1, 2) * 1024.0; // [batch, numbers]
+    let mut fourier = FourierFeatures::new(64, 1.0, Frequencies::Fixed, &device);
+    fourier.frequencies = Param::from_tensor(Tensor::from_data(TensorData::from([1.0_f32, 200.0, 1000.0]), &device));
+    let mlp = MlpConfig::new(2, 16, 2).with_time_scale(1000.0).init(&device).unwrap();
+    let x = Tensor::<2>::zeros([5, 2], &device);
+
+    for (dtype, rounding) in [(DType::BF16, 1.0 / 128.0), (DType::F16, 1.0 / 1024.0)] {
+        let close = |what: &str, half: Tensor<2>, full: Tensor<2>| {
+            assert_eq!(half.dtype(), dtype, "{what}");
+            let (half, full) = (values(&half.into_data()), values(&full.into_data()));
+            let size = largest(full.iter().copied());
+            let error = largest(half.iter().zip(&full).map(|(a, b)| a - b));
+            assert!(error <= 2.0 * rounding * size, "{what} in {dtype:?}: off by {error} of {size}");
+        };
+        let full = [&dit.time, &unet.time].map(|time| time.forward(t.clone()));
+        let half = [&dit.time, &unet.time].map(|time| time.clone().map(&mut InType(dtype)));
+        for times in [t.clone(), t.clone().cast(dtype)] {
+            for (half, full) in half.iter().zip(&full) {
+                close("time", half.forward(times.clone()), full.clone());
+            }
+        }
+        let half = numbers.clone().map(&mut InType(dtype)).forward(sizes.clone().cast(dtype));
+        close("numbers", half, numbers.forward(sizes.clone()));
+        let half = fourier.clone().map(&mut InType(dtype)).forward(t.clone().cast(dtype));
+        close("Fourier", half, fourier.forward(t.clone()));
+        let half = mlp.clone().map(&mut InType(dtype)).forward(x.clone().cast(dtype), t.clone().cast(dtype), None);
+        close("perceptron", half, mlp.forward(x.clone(), t.clone(), None));
+    }
 }

@@ -115,17 +115,25 @@ pub(crate) fn values(data: &TensorData) -> Vec<f64> {
     data.clone().convert::<f64>().try_to_vec().unwrap()
 }
 
+/// The greatest absolute value; NaN if any is NaN, which `f64::max` would drop.
+pub(crate) fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(0.0, |a: f64, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b.abs()) })
+}
+
 /// That the greatest deviation is at most 1e-4 of the greatest value.
 pub(crate) fn assert_close(what: &str, found: &TensorData, expected: &[f64]) {
     let found = values(found);
     assert_eq!(found.len(), expected.len(), "{what}");
-    let largest = |values: &mut dyn Iterator<Item = f64>| {
-        values.fold(0.0, |a: f64, b| if b.is_nan() { b } else { a.max(b.abs()) })
-    };
-    let error = largest(&mut found.iter().zip(expected).map(|(a, b)| a - b));
-    let size = largest(&mut expected.iter().copied());
+    let error = largest(found.iter().zip(expected).map(|(a, b)| a - b));
+    let size = largest(expected.iter().copied());
     if std::env::var_os("ADVECT_SHOW_ERRORS").is_some() {
         println!("{:.1e} {what}", error / size);
     }
     assert!(error <= 1e-4 * size, "{what}: off by {error:e}, values up to {size:e}");
+}
+
+#[test]
+#[should_panic(expected = "off by NaN")]
+fn a_number_that_is_none_is_close_to_nothing() {
+    assert_close("it", &TensorData::from([f64::NAN, 1.0]), &[1.0, 1.0]);
 }

@@ -155,3 +155,10 @@ fn no_class_is_the_null_class_and_one_time_serves_the_batch() {
     assert!(close(&each(None), &shared(None)));
     assert!(close(&each(class([1, 2])), &shared(class([1, 2]))));
 }
+
+#[test]
+fn no_points_give_no_points() {
+    let device = Device::flex();
+    let mlp = MlpConfig::new(3, 8, 2).init(&device).unwrap();
+    assert_eq!(mlp.forward(Tensor::zeros([0, 3], &device), Tensor::zeros([0], &device), None).dims(), [0, 3]);
+}

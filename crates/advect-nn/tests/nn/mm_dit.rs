@@ -7,7 +7,7 @@ use advect_nn::{MmDiT, MmDiTConfig, NnError, QkNorm, TextStream};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Gradients, Tensor, TensorData};
 
-use crate::fixture::{Fixture, assert_close, values};
+use crate::fixture::{Fixture, assert_close, largest, values};
 
 /// The texts of all fixtures: 12 features a token, 10 of the pooled text.
 fn config(in_channels: usize, layers: usize, [heads, head_channels]: [usize; 2]) -> MmDiTConfig {
@@ -135,6 +135,7 @@ fn manifest(name: &str) -> Manifest {
 fn published_checkpoints_have_what_the_presets_need_and_nothing_else() {
     for (name, config, layout) in [
         ("sd3_medium_diffusers", MmDiTConfig::sd3_medium(), &MmDiT::LAYOUT),
+        ("sd3_medium_original", MmDiTConfig::sd3_medium(), &MmDiT::ORIGINAL_LAYOUT),
         ("sd35_medium_diffusers", MmDiTConfig::sd35_medium(), &MmDiT::LAYOUT),
         ("sd35_medium_original", MmDiTConfig::sd35_medium(), &MmDiT::ORIGINAL_LAYOUT),
     ] {
@@ -183,7 +184,7 @@ fn scrambled() -> MmDiT {
 fn differences(a: Tensor<4>, b: Tensor<4>) -> Vec<f64> {
     let (rows, data) = (a.dims()[0], (a - b).abs().into_data());
     let values = values(&data);
-    values.chunks(values.len() / rows).map(|row| row.iter().fold(0.0, |a: f64, b| a.max(*b))).collect()
+    values.chunks(values.len() / rows).map(|row| largest(row.iter().copied())).collect()
 }
 
 #[test]
@@ -362,4 +363,13 @@ fn an_odd_size_says_what_to_do() {
 #[should_panic(expected = "raise `positions`")]
 fn a_latent_larger_than_the_table_says_what_to_do() {
     scrambled().forward(normal([1, 4, 4, 14]), normal([1]), normal([1, 5, 12]), normal([1, 10]));
+}
+
+#[test]
+fn no_images_give_no_images() {
+    let zeros = |tokens| Tensor::<3>::zeros([0, tokens, 12], &Device::flex());
+    let pooled = Tensor::zeros([0, 10], &Device::flex());
+    let x = Tensor::zeros([0, 4, 4, 6], &Device::flex());
+    let output = scrambled().forward(x, Tensor::zeros([0], &Device::flex()), zeros(5), pooled);
+    assert_eq!(output.dims(), [0, 4, 4, 6]);
 }

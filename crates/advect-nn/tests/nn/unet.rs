@@ -166,3 +166,15 @@ fn a_class_for_a_network_without_classes_says_what_to_do() {
     let unet = scrambled(&config().with_classes(None));
     unet.forward(normal([1, 2, 4, 4]), normal([1]), Some(Tensor::from_ints([0], &Device::flex())));
 }
+
+#[test]
+fn no_images_give_no_images() {
+    let device = Device::flex();
+    let unet = UNetConfig::digits().with_out_channels(2).init(&device).unwrap();
+    let none = Tensor::<4>::zeros([0, 1, 8, 8], &device);
+    for times in [0, 1] {
+        assert_eq!(unet.forward(none.clone(), Tensor::zeros([times], &device), None).dims(), [0, 2, 8, 8]);
+    }
+    let pixels = Tensor::<4>::zeros([0, 64, 4, 4], &device);
+    assert_eq!(unet.middle.attention.forward(pixels).dims(), [0, 64, 4, 4]);
+}
