@@ -3,17 +3,21 @@
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::say::Say;
-use advect::nn::checkpoint::{Checkpoint, Folder, Source};
+use advect::nn::checkpoint::{Checkpoint, CheckpointError, Folder, Manifest, Source};
 use advect::prelude::RunFolder;
-use advect::train::{Weights, Which};
+use advect::train::{TrainError, Which};
+use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 pub(crate) fn run(path: &Path, say: Say) -> Result<(), CliError> {
     let name = path.to_string_lossy();
-    if path.is_dir() && path.join("config.json").exists() && !path.join("state.json").exists() {
+    let foreign = ["config.json", "model_index.json"].iter().any(|name| path.join(name).exists());
+    if foreign && !path.join("state.json").exists() {
         let folder = Folder::open(path)?;
         let network = format!("\n\n{:#?}", folder.backbone);
         layout(path, &folder.checkpoint, &network, say)
@@ -59,34 +63,62 @@ fn folder(path: &Path, say: Say) -> Result<(), CliError> {
 }
 
 fn file(path: &Path, say: Say) -> Result<(), CliError> {
-    let weights = Weights::load(path)?;
-    let mut text = format!("{}: {} tensors, {} numbers", path.display(), weights.tensors.len(), weights.count());
-    if let Ok(step) = weights.metadata.parse::<u64>() {
+    let opened = Checkpoint::open(path).map_err(|error| match error {
+        // In the words of every command that reads a run.
+        CheckpointError::Damaged { path, reason } => CliError::from(TrainError::Weights { path, reason }),
+        error => error.into(),
+    });
+    let manifest = opened?.manifest();
+    let numbers = manifest.values().map(|entry| count(&entry.shape)).sum::<usize>();
+    let mut text = format!("{}: {} tensors, {numbers} numbers", path.display(), manifest.len());
+    if let Some(step) = step(path) {
         write!(text, ", step {step}")?;
     }
+    list(&mut text, &manifest)?;
     let mut rows = Vec::new();
-    for (name, data) in &weights.tensors {
-        let shape = data.shape().to_vec();
-        write!(text, "\n  {}  {shape:?}  {:?}", name.escape_debug(), data.dtype())?;
-        rows.push(json!({"name": name, "shape": shape, "dtype": format!("{:?}", data.dtype())}));
+    for (name, entry) in &manifest {
+        rows.push(json!({"name": name, "shape": entry.shape, "dtype": format!("{:?}", entry.dtype)}));
     }
-    say.event(&text, json!({"kind": "weights", "path": path, "numbers": weights.count(), "tensors": rows}));
+    say.event(&text, json!({"kind": "weights", "path": path, "numbers": numbers, "tensors": rows}));
     Ok(())
+}
+
+/// The step that a training run wrote into the metadata of a good safetensors file.
+fn step(path: &Path) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Header {
+        #[serde(rename = "__metadata__", default)]
+        metadata: BTreeMap<String, String>,
+    }
+    let mut file = BufReader::new(File::open(path).ok()?);
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let header: Header = serde_json::from_reader(file.take(u64::from_le_bytes(length))).ok()?;
+    header.metadata.get("advect")?.parse().ok()
+}
+
+/// How many numbers a tensor has.
+fn count(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |product, &size| product.saturating_mul(size))
+}
+
+/// A line for each tensor. A name is whatever a file says: it should not steer the terminal.
+fn list(text: &mut String, manifest: &Manifest) -> std::fmt::Result {
+    manifest
+        .iter()
+        .try_for_each(|(name, entry)| write!(text, "\n  {}  {:?}  {:?}", name.escape_debug(), entry.shape, entry.dtype))
 }
 
 /// The names and shapes of somebody else's checkpoint, and the numbers in each of its parts.
 fn layout(path: &Path, checkpoint: &Checkpoint, network: &str, say: Say) -> Result<(), CliError> {
     let manifest = checkpoint.manifest();
-    let count = |shape: &[usize]| shape.iter().fold(1_usize, |product, &size| product.saturating_mul(size));
     let (mut parts, mut numbers) = (BTreeMap::<&str, usize>::new(), 0_usize);
     for (name, entry) in &manifest {
         *parts.entry(name.split('.').next().unwrap_or(name)).or_default() += count(&entry.shape);
         numbers += count(&entry.shape);
     }
     let mut text = format!("{}: {} tensors, {numbers} numbers", path.display(), manifest.len());
-    for (name, entry) in &manifest {
-        write!(text, "\n  {}  {:?}  {:?}", name.escape_debug(), entry.shape, entry.dtype)?;
-    }
+    list(&mut text, &manifest)?;
     text.push_str("\n\nnumbers in each part");
     for (part, numbers) in &parts {
         write!(text, "\n  {}  {numbers}", part.escape_debug())?;
@@ -97,4 +129,31 @@ fn layout(path: &Path, checkpoint: &Checkpoint, network: &str, say: Say) -> Resu
         json!({"kind": "checkpoint", "path": path, "numbers": numbers, "parts": parts, "tensors": manifest}),
     );
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "helpers of tests are no `#[test]` functions")]
+mod tests {
+    use super::*;
+
+    /// A safetensors file of one tensor.
+    fn write(folder: &Path, name: &str, dtype: &str, metadata: &str) -> std::path::PathBuf {
+        let header =
+            format!(r#"{{"__metadata__":{metadata},"{name}":{{"dtype":"{dtype}","shape":[2],"data_offsets":[0,8]}}}}"#);
+        let path = folder.join("file.safetensors");
+        std::fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 8]].concat()).unwrap();
+        path
+    }
+
+    #[test]
+    fn files_of_other_types_are_listed_and_names_do_not_steer_the_terminal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(folder.path(), "\\u001b[2Jw", "I32", r#"{"advect":"7"}"#);
+        assert!(file(&path, Say::Nothing).is_ok());
+        assert_eq!(step(&path), Some(7));
+        let mut text = String::new();
+        list(&mut text, &Checkpoint::open(&path).unwrap().manifest()).unwrap();
+        assert_eq!(text, "\n  \\u{1b}[2Jw  [2]  I32");
+        assert_eq!(step(&write(folder.path(), "w", "F32", r#"{"format":"pt"}"#)), None);
+    }
 }

@@ -19,6 +19,9 @@ pub(crate) struct Entries {
 const ASIDE: &[&str] =
     &["decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step", "use_ema_warmup"];
 
+/// More channels than any network has.
+const MOST_WIDTH: usize = 1 << 24;
+
 impl Entries {
     pub(crate) fn read(text: &str, path: &Path) -> Result<Self, CheckpointError> {
         let damaged = |reason: String| CheckpointError::Damaged { path: path.to_owned(), reason };
@@ -68,12 +71,15 @@ impl Entries {
         }
     }
 
-    /// Widths as multiples of the first one.
+    /// Widths as multiples of the first one. Sums and small multiples of them do not overflow.
     pub(crate) fn multipliers(&mut self, key: &str, default: Value) -> Result<(usize, Vec<usize>), CheckpointError> {
         let widths: Vec<usize> = self.take(key, default)?;
         let first = widths.first().copied().unwrap_or(0);
         if first == 0 || widths.iter().any(|width| !width.is_multiple_of(first)) {
             return Err(self.refuse(key, &json!(widths), "the widths have to be multiples of the first one"));
+        }
+        if widths.iter().any(|&width| width > MOST_WIDTH) {
+            return Err(self.refuse(key, &json!(widths), format!("a width is {MOST_WIDTH} at most")));
         }
         Ok((first, widths.iter().map(|width| width / first).collect()))
     }

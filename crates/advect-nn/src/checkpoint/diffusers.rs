@@ -74,11 +74,13 @@ impl Folder {
         let damaged = |reason: &str| CheckpointError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
         let config = path.join("config.json");
         if !config.exists() {
-            return Err(damaged(if path.join("model_index.json").exists() {
-                "it is a whole pipeline: name the folder of one network in it, such as `unet` or `transformer`"
-            } else {
-                "it has no config.json"
-            }));
+            if !path.join("model_index.json").exists() {
+                return Err(damaged("it has no config.json"));
+            }
+            let networks = networks(path);
+            let which =
+                if networks.is_empty() { "such as `unet` or `transformer`".to_owned() } else { networks.join(" or ") };
+            return Err(damaged(&format!("it is a whole pipeline: name the folder of one network in it, {which}")));
         }
         let file = OpenFile::open(&config)?;
         if file.length > MOST_CONFIG {
@@ -88,7 +90,15 @@ impl Folder {
         let backbone = Backbone::from_json(&text.map_err(|_| file.damaged("it is not UTF-8"))?, &config)?;
         let weights = WEIGHTS.iter().map(|name| path.join(name)).find(|path| path.exists());
         let weights = weights.ok_or_else(|| damaged("it has no diffusion_pytorch_model.safetensors"))?;
-        Ok(Self { backbone, checkpoint: Checkpoint::open(&weights)? })
+        let checkpoint = Checkpoint::open(&weights)?;
+        // Each layer has a tensor at least: what the weights do not have should not be built to say so.
+        let ((key, levels, layers), tensors) = (backbone.layers(), checkpoint.manifest().len());
+        if layers.saturating_mul(levels) > tensors {
+            let (path, key, value) = (config, key.to_owned(), layers.to_string());
+            let reason = format!("the weights beside it have {tensors} tensors, too few for so many layers");
+            return Err(CheckpointError::Config { path, key, value, reason });
+        }
+        Ok(Self { backbone, checkpoint })
     }
 
     /// The names of its weights.
@@ -108,7 +118,29 @@ impl Folder {
     }
 }
 
+/// The folders of networks in that of a pipeline, sorted.
+fn networks(path: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
+    let is_network =
+        |path: &Path| path.join("config.json").exists() && WEIGHTS.iter().any(|name| path.join(name).exists());
+    let found = entries.flatten().filter(|entry| is_network(&entry.path()));
+    let mut names: Vec<String> =
+        found.map(|entry| format!("`{}`", entry.file_name().to_string_lossy().escape_debug())).collect();
+    names.sort();
+    names
+}
+
 impl Backbone {
+    /// The entry of `config.json` that says how many layers each level has, the number of levels, and that entry.
+    fn layers(&self) -> (&'static str, usize, usize) {
+        match self {
+            Self::UNet { config, .. } => ("layers_per_block", config.multipliers.len(), config.blocks),
+            Self::DiT(config) => ("num_layers", 1, config.depth),
+            Self::MmDiT(config) => ("num_layers", 1, config.layers),
+            Self::AutoencoderKl(config) => ("layers_per_block", config.multipliers.len(), config.blocks),
+        }
+    }
+
     /// The network that a `config.json` describes; `path` is for messages.
     ///
     /// # Errors

@@ -89,6 +89,16 @@ impl OpenFile {
     }
 }
 
+/// The most elements that a tensor without any may seem to have along its other axes: as the file holds none of them, it
+/// does not bound what a shape such as `[0, 4096]` says.
+const MOST_EMPTY: usize = 1 << 24;
+
+/// Whether a shape is one that a tensor may have: what loops over an axis should not do so for ever.
+pub(crate) fn is_shape(shape: &[usize]) -> bool {
+    let sizes = shape.iter().filter(|&&size| size > 0);
+    !shape.contains(&0) || sizes.fold(1_usize, |product, &size| product.saturating_mul(size)) <= MOST_EMPTY
+}
+
 /// The places of the tensors of one file.
 pub(crate) fn open_file(path: &Path) -> Result<BTreeMap<String, Place>, CheckpointError> {
     let file = Arc::new(OpenFile::open(path)?);

@@ -25,22 +25,37 @@ fn damaged<T>(reason: impl Into<String>) -> Result<T> {
     Err(PickleError::Damaged(reason.into()))
 }
 
-/// The largest pickle that is read. That of a network with 100,000 tensors has a fifth of it.
-pub(crate) const MOST_BYTES: u64 = 1 << 26;
+/// The largest pickle that is read; the numbers lie outside of it. A tensor takes about 130 bytes.
+pub(crate) const MOST_BYTES: u64 = 1 << 24;
+
+/// How many values a pickle may make, and remember: each takes more memory here than in the file. A tensor takes about
+/// 35, so that this is a network of 60,000 tensors.
+const MOST_VALUES: usize = 1 << 21;
+
+/// What to do about a pickle that is too large.
+const ALONE: &str = "save the state dict alone, or as safetensors";
 
 /// How deep dictionaries may lie in each other.
 const MOST_DEPTH: usize = 32;
+
+/// The longest name of a tensor, in bytes. Real ones have less than 200.
+const MOST_NAME: usize = 1024;
+
+/// How many axes a tensor may have. Weights have five at most.
+const MOST_AXES: usize = 16;
 
 /// What is left of a pickle.
 pub(crate) struct Input<R> {
     reader: R,
     left: u64,
+    /// Whether there is more than is read.
+    capped: bool,
 }
 
 impl<R: Read> Input<R> {
     /// `length`: how many bytes there can be.
     pub(crate) fn new(reader: R, length: u64) -> Self {
-        Self { reader, left: length.min(MOST_BYTES) }
+        Self { reader, left: length.min(MOST_BYTES), capped: length > MOST_BYTES }
     }
 
     /// How many bytes are left.
@@ -51,7 +66,10 @@ impl<R: Read> Input<R> {
     /// The next bytes; asks for memory only if there are as many.
     fn bytes(&mut self, count: u64) -> Result<Vec<u8>> {
         if count > self.left {
-            return damaged("its pickle ends too early");
+            return damaged(match self.capped {
+                true => format!("its pickle has more than {MOST_BYTES} bytes: {ALONE}"),
+                false => "its pickle ends too early".to_owned(),
+            });
         }
         let mut bytes = vec![0; count as usize];
         if let Err(error) = self.reader.read_exact(&mut bytes) {
@@ -142,7 +160,7 @@ pub(crate) struct Strided {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Storage {
-    pub(crate) key: String,
+    pub(crate) key: Rc<str>,
     pub(crate) dtype: DType,
     /// In elements.
     pub(crate) length: u64,
@@ -168,70 +186,91 @@ enum Node {
     Dict(Vec<(Value, Value)>),
 }
 
+/// The tensors found so far, and how much more is looked at.
+struct Found {
+    tensors: BTreeMap<String, Rc<Strided>>,
+    /// How many values more.
+    visits: u64,
+    /// How many bytes more in all names together.
+    names: u64,
+}
+
 /// What a pickle held.
 pub(crate) struct Pickled {
     root: Value,
     nodes: Vec<Node>,
-    /// How many values it was written with.
+    /// In bytes: at least as many as the values that it was written with.
     size: u64,
 }
 
 impl Pickled {
     /// Its tensors by path, `ema.conv_in.weight` being the entry `conv_in.weight` of the entry `ema`.
     pub(crate) fn tensors(&self) -> Result<BTreeMap<String, Rc<Strided>>> {
-        let mut tensors = BTreeMap::new();
-        let mut budget = self.size;
-        self.collect(&self.root, &mut Vec::new(), &mut tensors, &mut budget)?;
-        Ok(tensors)
+        // A tensor takes 60 bytes and its key: this lets a small file repeat a few.
+        let names = (4 * self.size + (1 << 16)).min(MOST_BYTES);
+        let mut found = Found { tensors: BTreeMap::new(), visits: self.size, names };
+        self.collect(&self.root, &mut String::new(), 0, &mut found)?;
+        Ok(found.tensors)
     }
 
-    fn collect(
-        &self,
-        value: &Value,
-        path: &mut Vec<String>,
-        tensors: &mut BTreeMap<String, Rc<Strided>>,
-        budget: &mut u64,
-    ) -> Result<()> {
+    fn collect(&self, value: &Value, path: &mut String, depth: usize, found: &mut Found) -> Result<()> {
         // A value in many places can make a small pickle a huge tree.
-        *budget = match budget.checked_sub(1) {
-            Some(left) if path.len() <= MOST_DEPTH => left,
+        found.visits = match found.visits.checked_sub(1) {
+            Some(left) if depth <= MOST_DEPTH => left,
             _ => return damaged("its dictionaries contain each other"),
         };
-        let (index, node) = match value {
+        let node = match value {
             Value::Tensor(tensor) => {
-                let name = path.join(".");
-                return match tensors.insert(name.clone(), tensor.clone()) {
-                    Some(_) => damaged(format!("it holds two tensors named `{name}`")),
+                // A tensor in many places has a name in each. What is beside a name takes memory too.
+                found.names = match found.names.checked_sub(64 + path.len() as u64) {
+                    Some(left) => left,
+                    None => return damaged("it repeats its tensors under too many names"),
+                };
+                return match found.tensors.insert(path.clone(), tensor.clone()) {
+                    Some(_) => damaged(format!("it holds two tensors named `{path}`")),
                     None => Ok(()),
                 };
             }
-            Value::Node(index) => (index, self.nodes.get(*index)),
+            Value::Node(index) => self.nodes.get(*index),
             _ => return Ok(()),
         };
-        let entries: Box<dyn Iterator<Item = (String, &Value)>> = match node {
-            Some(Node::Sequence(values)) => {
-                Box::new(values.iter().enumerate().map(|(index, value)| (index.to_string(), value)))
-            }
-            Some(Node::Dict(entries)) => Box::new(entries.iter().filter_map(|(key, value)| match key {
-                Value::Text(key) => Some((key.to_string(), value)),
-                Value::Int(key) => Some((key.to_string(), value)),
-                _ => None,
-            })),
-            None => return damaged(format!("value {index} of its pickle is missing")),
-        };
-        for (key, value) in entries {
-            path.push(key);
-            self.collect(value, path, tensors, budget)?;
-            path.pop();
+        match node {
+            Some(Node::Sequence(values)) => values
+                .iter()
+                .enumerate()
+                .try_for_each(|(index, value)| self.entry(&index.to_string(), value, path, depth, found)),
+            Some(Node::Dict(entries)) => entries.iter().try_for_each(|(key, value)| match key {
+                Value::Text(key) => self.entry(key, value, path, depth, found),
+                Value::Int(key) => self.entry(&key.to_string(), value, path, depth, found),
+                _ => Ok(()),
+            }),
+            None => damaged("a value of its pickle is missing"),
         }
+    }
+
+    /// An entry of what is at `path`.
+    fn entry(&self, key: &str, value: &Value, path: &mut String, depth: usize, found: &mut Found) -> Result<()> {
+        let length = path.len();
+        // The key may be a long text that a few bytes recall again and again: not copied before its length is known.
+        if matches!(value, Value::Tensor(_) | Value::Node(_)) {
+            if length + 1 + key.len() > MOST_NAME {
+                return damaged(format!("it has a name of more than {MOST_NAME} bytes"));
+            }
+            if depth > 0 {
+                path.push('.');
+            }
+            path.push_str(key);
+        }
+        self.collect(value, path, depth + 1, found)?;
+        path.truncate(length);
         Ok(())
     }
 
     /// Its values, if it is a list of texts.
-    pub(crate) fn texts(&self) -> Option<Vec<String>> {
+    pub(crate) fn texts(&self) -> Option<Vec<Rc<str>>> {
         let Value::Node(index) = self.root else { return None };
         let Some(Node::Sequence(values)) = self.nodes.get(index) else { return None };
-        let text = |value: &Value| if let Value::Text(text) = value { Some(text.to_string()) } else { None };
+        let text = |value: &Value| if let Value::Text(text) = value { Some(text.clone()) } else { None };
         values.iter().map(text).collect()
     }
 
@@ -260,6 +299,17 @@ pub(crate) fn read<R: Read>(input: &mut Input<R>) -> Result<Pickled> {
     Ok(Pickled { root, nodes: machine.nodes, size: before - input.left() })
 }
 
+/// A little-endian two's complement number of any length.
+fn long(bytes: &[u8]) -> Value {
+    if bytes.len() > 8 {
+        return Value::Inert;
+    }
+    let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+    let mut word = [if negative { 0xff } else { 0 }; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    Value::Int(i64::from_le_bytes(word))
+}
+
 /// The stack machine of the pickle format (`pickletools` of Python documents the opcodes).
 #[derive(Default)]
 struct Machine {
@@ -268,6 +318,8 @@ struct Machine {
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
     nodes: Vec<Node>,
+    /// How many values were made.
+    made: usize,
 }
 
 impl Machine {
@@ -275,61 +327,65 @@ impl Machine {
         match opcode {
             0x80 => drop(input.byte()?),       // PROTO
             0x95 => drop(input.array::<8>()?), // FRAME
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => {
+                self.charge(1)?;
+                self.marks.push(self.stack.len());
+            }
             b'0' => drop(self.pop()?),
             b'1' => drop(self.to_mark()?),
             b'2' => {
                 let top = self.pop()?;
-                self.stack.extend([top.clone(), top]);
+                self.push(top.clone())?;
+                self.push(top)?;
             }
 
-            b'N' => self.stack.push(Value::Nothing),
-            0x88 => self.stack.push(Value::Bool(true)),
-            0x89 => self.stack.push(Value::Bool(false)),
-            b'J' => self.int(i32::from_le_bytes(input.array()?).into()),
-            b'K' => self.int(input.byte()?.into()),
-            b'M' => self.int(u16::from_le_bytes(input.array()?).into()),
+            b'N' => self.push(Value::Nothing)?,
+            0x88 => self.push(Value::Bool(true))?,
+            0x89 => self.push(Value::Bool(false))?,
+            b'J' => self.push(Value::Int(i32::from_le_bytes(input.array()?).into()))?,
+            b'K' => self.push(Value::Int(input.byte()?.into()))?,
+            b'M' => self.push(Value::Int(u16::from_le_bytes(input.array()?).into()))?,
             0x8a => {
                 let count = input.byte()?.into();
-                self.long(&input.bytes(count)?);
+                self.push(long(&input.bytes(count)?))?;
             }
             0x8b => {
                 let count = input.u32()?.into();
-                self.long(&input.bytes(count)?);
+                self.push(long(&input.bytes(count)?))?;
             }
             b'G' => {
                 input.array::<8>()?; // a float, such as a learning rate
-                self.stack.push(Value::Inert);
+                self.push(Value::Inert)?;
             }
             b'X' | b'T' => {
                 let count = input.u32()?.into();
-                self.text(input.text(count)?);
+                self.push(Value::Text(input.text(count)?))?;
             }
             0x8c | b'U' => {
                 let count = input.byte()?.into();
-                self.text(input.text(count)?);
+                self.push(Value::Text(input.text(count)?))?;
             }
             0x8d => {
                 let count = u64::from_le_bytes(input.array()?);
-                self.text(input.text(count)?);
+                self.push(Value::Text(input.text(count)?))?;
             }
             b'B' | b'C' => {
                 let count = if opcode == b'B' { input.u32()?.into() } else { input.byte()?.into() };
                 input.bytes(count)?; // bytes, such as the state of a generator
-                self.stack.push(Value::Inert);
+                self.push(Value::Inert)?;
             }
 
-            b'}' => self.node(Node::Dict(Vec::new())),
-            b']' | b')' => self.node(Node::Sequence(Vec::new())),
+            b'}' => self.node(Node::Dict(Vec::new()))?,
+            b']' | b')' => self.node(Node::Sequence(Vec::new()))?,
             b't' | b'l' => {
                 let values = self.to_mark()?;
-                self.node(Node::Sequence(values));
+                self.node(Node::Sequence(values))?;
             }
             0x85..=0x87 => {
                 let count = usize::from(opcode - 0x84);
                 let Some(start) = self.stack.len().checked_sub(count) else { return damaged("its pickle underflows") };
                 let values = self.stack.split_off(start);
-                self.node(Node::Sequence(values));
+                self.node(Node::Sequence(values))?;
             }
             b'a' => {
                 let value = self.pop()?;
@@ -363,11 +419,11 @@ impl Machine {
 
             b'c' => {
                 let (module, name) = (input.line()?, input.line()?);
-                self.stack.push(Value::Global(Global::named(&module, &name)?));
+                self.push(Value::Global(Global::named(&module, &name)?))?;
             }
             0x93 => match (self.pop()?, self.pop()?) {
                 (Value::Text(name), Value::Text(module)) => {
-                    self.stack.push(Value::Global(Global::named(&module, &name)?));
+                    self.push(Value::Global(Global::named(&module, &name)?))?;
                 }
                 _ => return damaged("its pickle names a function without a name"),
             },
@@ -376,7 +432,7 @@ impl Machine {
             b'R' | 0x81 => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 let made = self.call(&function, &arguments)?;
-                self.stack.push(made);
+                self.push(made)?;
             }
             b'b' => {
                 // The attributes of an object: those of a state dict (its version) and of settings say nothing here.
@@ -390,7 +446,7 @@ impl Machine {
             b'Q' => {
                 let id = self.pop()?;
                 let storage = self.storage(&id)?;
-                self.stack.push(Value::Storage(Rc::new(storage)));
+                self.push(Value::Storage(Rc::new(storage)))?;
             }
             other => return damaged(format!("its pickle has the opcode {other:#04x}, which no state dict has")),
         }
@@ -411,28 +467,24 @@ impl Machine {
         }
     }
 
-    fn int(&mut self, value: i64) {
-        self.stack.push(Value::Int(value));
-    }
-
-    /// A little-endian two's complement number of any length.
-    fn long(&mut self, bytes: &[u8]) {
-        if bytes.len() > 8 {
-            return self.stack.push(Value::Inert);
+    /// Counts values, so that few bytes do not take much memory.
+    fn charge(&mut self, values: usize) -> Result<()> {
+        self.made = self.made.saturating_add(values);
+        if self.made > MOST_VALUES {
+            return damaged(format!("its pickle holds more than {MOST_VALUES} values: {ALONE}"));
         }
-        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-        let mut word = [if negative { 0xff } else { 0 }; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        self.int(i64::from_le_bytes(word));
+        Ok(())
     }
 
-    fn text(&mut self, text: Rc<str>) {
-        self.stack.push(Value::Text(text));
+    fn push(&mut self, value: Value) -> Result<()> {
+        self.charge(1)?;
+        self.stack.push(value);
+        Ok(())
     }
 
-    fn node(&mut self, node: Node) {
+    fn node(&mut self, node: Node) -> Result<()> {
         self.nodes.push(node);
-        self.stack.push(Value::Node(self.nodes.len() - 1));
+        self.push(Value::Node(self.nodes.len() - 1))
     }
 
     fn append(&mut self, values: Vec<Value>) -> Result<()> {
@@ -462,6 +514,7 @@ impl Machine {
     }
 
     fn remember(&mut self, key: u32) -> Result<()> {
+        self.charge(1)?;
         match self.stack.last() {
             Some(top) => drop(self.memo.insert(key, top.clone())),
             None => return damaged("its pickle underflows"),
@@ -470,11 +523,10 @@ impl Machine {
     }
 
     fn recall(&mut self, key: u32) -> Result<()> {
-        match self.memo.get(&key) {
-            Some(value) => self.stack.push(value.clone()),
-            None => return damaged("its pickle recalls what it did not remember"),
+        match self.memo.get(&key).cloned() {
+            Some(value) => self.push(value),
+            None => damaged("its pickle recalls what it did not remember"),
         }
-        Ok(())
     }
 
     fn sequence(&self, value: &Value) -> Option<&[Value]> {
@@ -493,14 +545,17 @@ impl Machine {
             (Global::Size, [sizes]) => Ok(sizes.clone()),
             (Global::RebuildTensor, [Value::Storage(storage), Value::Int(offset), shape, stride, ..]) => {
                 let sizes = |value| {
-                    let values = self.sequence(value)?.iter();
+                    let values = self.sequence(value).filter(|values| values.len() <= MOST_AXES)?.iter();
                     values.map(|size| if let Value::Int(n) = size { usize::try_from(*n).ok() } else { None }).collect()
                 };
                 let (Ok(offset), Some(shape), Some(stride)) = (u64::try_from(*offset), sizes(shape), sizes(stride))
                 else {
                     return damaged("its pickle has a tensor without a shape");
                 };
-                Ok(Value::Tensor(Rc::new(Strided { storage: storage.clone(), offset, shape, stride })))
+                let tensor = Strided { storage: storage.clone(), offset, shape, stride };
+                // Twice the axes, and the rest.
+                self.charge(8 + 2 * tensor.shape.len())?;
+                Ok(Value::Tensor(Rc::new(tensor)))
             }
             (Global::OrderedDict, []) => {
                 self.nodes.push(Node::Dict(Vec::new()));
@@ -512,7 +567,9 @@ impl Machine {
                     [key, value] => Some((key.clone(), value.clone())),
                     _ => None,
                 });
-                let Some(entries) = pairs.collect() else { return damaged("its pickle has a dictionary of no pairs") };
+                let entries: Option<Vec<_>> = pairs.collect();
+                let Some(entries) = entries else { return damaged("its pickle has a dictionary of no pairs") };
+                self.charge(2 * entries.len())?;
                 self.nodes.push(Node::Dict(entries));
                 Ok(Value::Node(self.nodes.len() - 1))
             }
@@ -534,7 +591,7 @@ impl Machine {
                     Value::Nothing,
                 ],
             ) if **kind == *"storage" && *length >= 0 => {
-                Ok(Storage { key: key.to_string(), dtype: *dtype, length: *length as u64 })
+                Ok(Storage { key: key.clone(), dtype: *dtype, length: *length as u64 })
             }
             _ => damaged("its pickle refers to something else than a storage"),
         }

@@ -11,7 +11,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::{Deserialize, Serialize};
 
-use super::file::{OpenFile, Place};
+use super::file::{OpenFile, Place, is_shape};
 use super::{CheckpointError, Entry, Tensors};
 
 /// The longest header that the format allows.
@@ -70,6 +70,9 @@ pub(crate) fn open(file: &Arc<OpenFile>) -> Result<BTreeMap<String, Place>, Chec
                 file.damaged(format!("the bytes of `{name}` are not as many as its shape {:?} has", info.shape))
             );
         };
+        if !is_shape(&info.shape) {
+            return Err(file.damaged(format!("`{name}` is empty, but its shape is {:?}", info.shape)));
+        }
         covered = last;
         let entry = Entry { shape: info.shape, dtype };
         places.insert(name, Place { file: file.clone(), entry, start: start + first as u64, length, stride: None });

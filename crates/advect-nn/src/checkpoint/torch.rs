@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 
-use super::file::{OpenFile, Place};
+use super::file::{OpenFile, Place, is_shape};
 use super::pickle::{self, Input, PickleError, Pickled, Strided};
 use super::{CheckpointError, Entry, zip};
 
@@ -69,18 +69,18 @@ fn stream(file: &Arc<OpenFile>) -> Result<Opened, CheckpointError> {
 
     let tensors = tensors(file, &object)?;
     let sizes: BTreeMap<&str, usize> =
-        tensors.values().map(|tensor| (tensor.storage.key.as_str(), tensor.storage.dtype.size())).collect();
+        tensors.values().map(|tensor| (&*tensor.storage.key, tensor.storage.dtype.size())).collect();
     let (mut storages, mut at) = (Storages::new(), used);
     for key in keys.texts().ok_or_else(|| file.damaged("it does not list its storages"))? {
         let cut = || file.damaged(format!("it is cut off in the storage `{key}`"));
         // Of a storage that no tensor uses the size of an element is unknown, and so where the next one starts.
-        let size = *sizes.get(key.as_str()).ok_or_else(|| file.damaged(format!("nothing uses its storage `{key}`")))?;
+        let size = *sizes.get(&*key).ok_or_else(|| file.damaged(format!("nothing uses its storage `{key}`")))?;
         let start = at.checked_add(8).filter(|&start| start <= file.length).ok_or_else(cut)?;
         let mut word = [0; 8];
         word.copy_from_slice(&file.read(at, 8)?);
         let length = u64::from_le_bytes(word).checked_mul(size as u64);
         at = length.and_then(|length| start.checked_add(length)).filter(|&end| end <= file.length).ok_or_else(cut)?;
-        storages.insert(key, start..at);
+        storages.insert(key.to_string(), start..at);
     }
     Ok((tensors, storages))
 }
@@ -117,8 +117,11 @@ fn little_endian(file: &OpenFile, is: bool) -> Result<(), CheckpointError> {
 fn place(file: &Arc<OpenFile>, name: &str, tensor: &Strided, storages: &Storages) -> Result<Place, CheckpointError> {
     let (shape, stride, dtype) = (&tensor.shape, &tensor.stride, tensor.storage.dtype);
     let outside = || file.damaged(format!("`{name}` reaches beyond its storage"));
+    if !is_shape(shape) {
+        return Err(file.damaged(format!("`{name}` is empty, but its shape is {shape:?}")));
+    }
     let range = storages
-        .get(&tensor.storage.key)
+        .get(&*tensor.storage.key)
         .ok_or_else(|| file.damaged(format!("the storage `{}` of `{name}` is missing", tensor.storage.key)))?;
     let held = (range.end - range.start) / dtype.size() as u64;
     if shape.len() != stride.len() || held < tensor.storage.length {

@@ -163,6 +163,107 @@ fn headers_that_lie_are_refused() {
 }
 
 #[test]
+fn empty_tensors_have_small_shapes() {
+    let header = |shape: &str| format!(r#"{{"a":{{"dtype":"U8","shape":{shape},"data_offsets":[0,0]}}}}"#);
+    for shape in ["[0]", "[0,4096]", "[4096,0,3,3]"] {
+        open(&file(&header(shape), 0)).unwrap();
+    }
+    for shape in ["[1,4611686018427387904,0]", "[0,4611686018427387904,4]", "[0,65536,65536]"] {
+        refuses(&file(&header(shape), 0), "`a` is empty, but its shape is [");
+    }
+    open(&old(&[b"}", text("a").as_slice(), &tensor(&[0, 4096]), b"s."].concat())).unwrap();
+    let huge = [b"}", text("a").as_slice(), &tensor(&[0, 1 << 62]), b"s."].concat();
+    refuses(&old(&huge), "`a` is empty, but its shape is [0, 4611686018427387904]");
+}
+
+/// A text in a pickle.
+fn text(text: &str) -> Vec<u8> {
+    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+/// A tensor in a pickle: of the storage `0`, which has one number.
+fn tensor(shape: &[i64]) -> Vec<u8> {
+    let sizes = |sizes: &[i64]| {
+        let sizes = sizes.iter().flat_map(|size| [&[0x8a, 8][..], &size.to_le_bytes()].concat());
+        [vec![b'('], sizes.collect(), vec![b't']].concat()
+    };
+    let storage =
+        [b"((", &text("storage")[..], b"ctorch\nFloatStorage\n", &text("0"), &text("cpu"), b"K\x01tQ"].concat();
+    let strides = sizes(&vec![1; shape.len()]);
+    let hooks = b"\x89ccollections\nOrderedDict\n)RtR";
+    [b"ctorch._utils\n_rebuild_tensor_v2\n", &storage[..], b"K\0", &sizes(shape), &strides, hooks].concat()
+}
+
+/// A file as PyTorch wrote it before 1.6, with that pickle for the object and one storage.
+fn old(object: &[u8]) -> Vec<u8> {
+    let magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+    let storage = [&1_u64.to_le_bytes()[..], &1_f32.to_le_bytes()].concat();
+    [magic, object, b"]", &text("0"), b"a.", &storage].concat()
+}
+
+#[test]
+fn a_small_pickle_takes_little_memory() {
+    // The tensor is remembered as 0, a key as 1; then a list of dictionaries with that entry.
+    let many = |key: &str, count: usize| {
+        let start = [&tensor(&[1])[..], b"q\x000", &text(key), b"q\x010]"].concat();
+        old(&[start, b"}h\x01h\0sa".repeat(count), b".".to_vec()].concat())
+    };
+    let manifest = open(&many("weight", 20)).unwrap().manifest();
+    assert_eq!(manifest.len(), 20);
+    assert_eq!(manifest["7.weight"].shape, [1]);
+    refuses(&many(&"k".repeat(100_000), 5000), "a name of more than 1024 bytes");
+    refuses(&many(&"k".repeat(1000), 5000), "it repeats its tensors under too many names");
+    // A long key of something else is none of our business.
+    let long = [b"}", &text(&"k".repeat(2000))[..], b"Ns", &text("w"), &tensor(&[1]), b"s."].concat();
+    assert_eq!(open(&old(&long)).unwrap().manifest().len(), 1);
+
+    let million = 1 << 20;
+    let pairs = [b"(".to_vec(), b"NN\x86".repeat(1000), b"tq\0".to_vec()].concat();
+    let calls = b"ccollections\nOrderedDict\nh\0\x85R0".repeat(2000);
+    for object in [
+        b"]".repeat(3 * million),
+        [b"]".to_vec(), b"\x94".repeat(3 * million)].concat(),
+        b"(".repeat(3 * million),
+        [b"](".to_vec(), b"N".repeat(3 * million), b"e".to_vec()].concat(),
+        b"]0".repeat(3 * million),
+        [pairs, calls].concat(),
+    ] {
+        refuses(&old(&[&object[..], b"."].concat()), "its pickle holds more than 2097152 values: save the state dict");
+    }
+    let large = [b"B", &(17_u32 << 20).to_le_bytes()[..], &vec![0; 17 << 20], b"."].concat();
+    refuses(&old(&large), "its pickle has more than 16777216 bytes: save the state dict");
+    refuses(&old(&[b"}", &text("a")[..], &tensor(&[1; 17]), b"s."].concat()), "a tensor without a shape");
+}
+
+#[test]
+fn more_layers_than_the_weights_have_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = "diffusion_pytorch_model.safetensors";
+    std::fs::copy(path("unet").join(weights), folder.path().join(weights)).unwrap();
+    let config = std::fs::read_to_string(path("unet/config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["layers_per_block"] = 80.into();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let error = Folder::open(folder.path()).unwrap_err();
+    assert!(matches!(&error, CheckpointError::Config { key, .. } if key == "layers_per_block"), "{error}");
+    assert!(error.to_string().contains("= 80 is not supported: the weights beside it have"), "{error}");
+}
+
+#[test]
+fn a_pipeline_names_its_networks() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("model_index.json"), "{}").unwrap();
+    for name in ["unet", "vae", "text_encoder"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::write(folder.path().join(name).join("config.json"), "{}").unwrap();
+        let weights = if name == "text_encoder" { "model.safetensors" } else { "diffusion_pytorch_model.safetensors" };
+        std::fs::write(folder.path().join(name).join(weights), "").unwrap();
+    }
+    let error = Folder::open(folder.path()).unwrap_err().to_string();
+    assert!(error.ends_with("name the folder of one network in it, `unet` or `vae`"), "{error}");
+}
+
+#[test]
 fn an_index_leads_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();
     let index = folder.path().join("model.safetensors.index.json");
@@ -248,6 +349,7 @@ fn a_configuration_that_we_cannot_compute_names_key_and_value() {
         ("block_out_channels", json!([4, 6])),
         ("block_out_channels", json!([])),
         ("block_out_channels", json!([0, 4])),
+        ("block_out_channels", json!([1_u64 << 62, 1_u64 << 62])),
         ("num_class_embeds", json!(1)),
         ("class_embed_type", json!("timestep")),
         ("attn_norm_num_groups", json!(4)),

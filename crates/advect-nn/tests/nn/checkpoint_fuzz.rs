@@ -6,9 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use advect_nn::checkpoint::{Backbone, Checkpoint, Source, Which};
+use advect_nn::checkpoint::{Backbone, Checkpoint, Layout, Manifest, Source, Which, check};
+use advect_nn::{AutoencoderKl, DiT, MmDiT, NnError, UNet};
+use burn::module::Module;
+use burn::tensor::Device;
 
-use crate::checkpoint::path;
+use crate::checkpoint::{path, unet};
 
 /// SplitMix64 (Steele, Lea and Flood 2014): each case is a function of its number.
 struct Random(u64);
@@ -45,7 +48,35 @@ fn read(file: &Path) {
     let _ = checkpoint.select(Which::Ema);
 }
 
-fn read_bytes(folder: &Path, bytes: &[u8]) {
+/// Builds the network of a configuration that was accepted, unless it is large, and compares it with the weights of
+/// another one.
+fn build(backbone: &Backbone, manifest: &Manifest) -> bool {
+    fn compare<M: Module>(network: Result<M, NnError>, layout: &Layout, manifest: &Manifest) {
+        let _ = check(&network.unwrap(), layout, manifest);
+    }
+    let parameters = match backbone {
+        Backbone::UNet { config, .. } => config.num_params(),
+        Backbone::DiT(config) => config.num_params(),
+        Backbone::MmDiT(config) => config.num_params(),
+        Backbone::AutoencoderKl(config) => config.num_params(),
+        other => panic!("{other:?}"),
+    };
+    // Building takes time for each layer, and no layer is empty.
+    if parameters > 50_000 {
+        return false;
+    }
+    let device = Device::flex();
+    match backbone {
+        Backbone::UNet { config, .. } => compare(config.init(&device), &UNet::LAYOUT, manifest),
+        Backbone::DiT(config) => compare(config.init(&device), &DiT::LAYOUT_DIFFUSERS, manifest),
+        Backbone::MmDiT(config) => compare(config.init(&device), &MmDiT::LAYOUT, manifest),
+        Backbone::AutoencoderKl(config) => compare(config.init(&device), &AutoencoderKl::DIFFUSERS, manifest),
+        other => panic!("{other:?}"),
+    }
+    true
+}
+
+fn read_bytes(folder: &Path, manifest: &Manifest, bytes: &[u8]) {
     for name in ["case", "case.index.json"] {
         let path = folder.join(name);
         // Not emptied first: some file systems then wait for the disk.
@@ -54,8 +85,10 @@ fn read_bytes(folder: &Path, bytes: &[u8]) {
         file.set_len(bytes.len() as u64).unwrap();
         read(&path);
     }
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = Backbone::from_json(text, Path::new("config.json"));
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(backbone) = Backbone::from_json(text, Path::new("config.json"))
+    {
+        build(&backbone, manifest);
     }
 }
 
@@ -154,7 +187,33 @@ fn seeds() -> Vec<Vec<u8>> {
         "unet/config.json",
         "sharded/diffusion_pytorch_model.safetensors.index.json",
     ];
-    names.iter().map(|name| std::fs::read(path(name)).unwrap()).collect()
+    let configs = CONFIGS.iter().map(|text| text.as_bytes().to_vec());
+    names.iter().map(|name| std::fs::read(path(name)).unwrap()).chain(configs).collect()
+}
+
+/// The other networks of diffusers, as small as they get.
+const CONFIGS: [&str; 3] = [
+    r#"{"_class_name":"DiTTransformer2DModel","num_attention_heads":2,"attention_head_dim":4,"in_channels":1,
+        "out_channels":2,"num_layers":2,"sample_size":4,"patch_size":2,"num_embeds_ada_norm":3,
+        "norm_elementwise_affine":false,"norm_type":"ada_norm_zero","norm_eps":1e-5}"#,
+    r#"{"_class_name":"SD3Transformer2DModel","num_attention_heads":2,"attention_head_dim":4,"in_channels":1,
+        "out_channels":1,"num_layers":2,"sample_size":8,"patch_size":2,"caption_projection_dim":8,
+        "joint_attention_dim":6,"pooled_projection_dim":5,"pos_embed_max_size":4,"qk_norm":"rms_norm",
+        "dual_attention_layers":[0]}"#,
+    r#"{"_class_name":"AutoencoderKL","in_channels":1,"out_channels":1,"latent_channels":2,
+        "block_out_channels":[4,8],"down_block_types":["DownEncoderBlock2D","DownEncoderBlock2D"],
+        "up_block_types":["UpDecoderBlock2D","UpDecoderBlock2D"],"layers_per_block":1,"norm_num_groups":2,
+        "scaling_factor":0.5,"shift_factor":0.25,"use_quant_conv":true,"use_post_quant_conv":true,
+        "mid_block_add_attention":true,"sample_size":8,"act_fn":"silu"}"#,
+];
+
+/// Each of them is built, or the cases made of it would say nothing.
+#[test]
+fn the_seeds_of_configurations_are_accepted() {
+    let manifest = unet().1.manifest();
+    for text in CONFIGS {
+        assert!(build(&Backbone::from_json(text, Path::new("config.json")).unwrap(), &manifest), "{text}");
+    }
 }
 
 /// Case number `case`.
@@ -180,11 +239,11 @@ fn case(seeds: &[Vec<u8>], case: u64) -> Vec<u8> {
 
 /// Runs cases until told to stop; a panic names the case and keeps its bytes.
 fn run(cases: impl Iterator<Item = u64>) -> u64 {
-    let (folder, seeds) = (tempfile::tempdir().unwrap(), seeds());
+    let (folder, manifest, seeds) = (tempfile::tempdir().unwrap(), unet().1.manifest(), seeds());
     let mut count = 0;
     for number in cases {
         let bytes = case(&seeds, number);
-        if catch_unwind(AssertUnwindSafe(|| read_bytes(folder.path(), &bytes))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| read_bytes(folder.path(), &manifest, &bytes))).is_err() {
             let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("case-{number}"));
             std::fs::write(&kept, &bytes).unwrap();
             panic!("case {number} panicked; its bytes are in {}", kept.display());
@@ -212,7 +271,7 @@ fn mutated_files_for_long() {
 
 #[test]
 fn arbitrary_bytes_never_panic() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, manifest) = (tempfile::tempdir().unwrap(), unet().1.manifest());
     // Behind what the readers look for, or they would look no further: the length of a header, the opcode of a protocol,
     // the first four pickles of an old file.
     let old: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.\x80\x02";
@@ -225,6 +284,6 @@ fn arbitrary_bytes_never_panic() {
             2 => [b"\x80\x02", &bytes[..]].concat(),
             _ => [old, &bytes].concat(),
         };
-        read_bytes(folder.path(), &bytes);
+        read_bytes(folder.path(), &manifest, &bytes);
     }
 }
