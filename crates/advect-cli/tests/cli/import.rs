@@ -255,7 +255,7 @@ fn a_transformer_is_imported_with_its_autoencoder() {
     replaced("\"out_channels\": 8", "\"out_channels\": 6").unwrap();
     assert!(bench.fails(1, "import pipe --out other").contains("takes 4 channels and gives 6"));
     replaced("\"sample_size\": 4", "\"sample_size\": 9223372036854775808").unwrap();
-    assert!(bench.fails(1, "import pipe --out other").contains("out of range: 1 to 1024"));
+    assert!(bench.fails(1, "import pipe --out other").contains("9223372036854775808"));
     replaced("", "").unwrap();
     std::fs::create_dir_all(bench.path("taken/autoencoder")).unwrap();
     std::fs::write(bench.path("taken/autoencoder/state.json"), "{}").unwrap();
