@@ -184,6 +184,8 @@ fn a_configuration_of_diffusers_with_huge_sizes_is_an_error() {
             "up_block_types": ["UpBlock2D"]}"#,
     ] {
         let error = Backbone::from_json(text, Path::new("config.json")).unwrap_err();
-        assert!(error.to_string().contains("more than any network has"), "{text}: {error}");
+        // Refused by the network's own bounds, or already where the widths are read.
+        let said = error.to_string();
+        assert!(said.contains("more than any network has") || said.contains("16777216 at most"), "{text}: {said}");
     }
 }
