@@ -69,7 +69,7 @@ impl Function for Gelu {
     #[inline(always)]
     fn derivative<I: Isa>(self, isa: I, x: I::F32) -> I::F32 {
         /// 1 / sqrt(2 pi)
-        const PEAK: f32 = 0.398_942_28;
+        const PEAK: f32 = 0.398_942_3;
         let ops = isa.f32();
         let (below, density) = Self::normal(isa, x);
         ops.mul_add(ops.mul(x, ops.splat(PEAK)), density, below)
@@ -82,7 +82,7 @@ pub(crate) struct GeluTanh;
 
 impl GeluTanh {
     /// `2 sqrt(2 / pi)`.
-    const SLOPE: f32 = 1.595_769_1;
+    const SLOPE: f32 = 1.595_769;
     const CUBIC: f32 = 0.044_715;
 
     /// `sigmoid(2 u)`.

@@ -42,7 +42,9 @@ pub(crate) fn map_in_place<F: Function>(f: F, x: &mut [f32]) {
 /// `gradient * f'(x)`.
 pub(crate) fn backward<F: Function>(f: F, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     assert!(x.len() == gradient.len(), "{} inputs have no {} gradients", x.len(), gradient.len());
-    let piece = |((x, gradient), out): ((&[f32], &[f32]), &mut [MaybeUninit<f32>])| {
+    let piece = |(inputs, out): ((&[f32], &[f32]), &mut [_])| {
+        let (x, gradient): (&[f32], &[f32]) = inputs;
+        let out: &mut [MaybeUninit<f32>] = out;
         let len = out.len().min(x.len()).min(gradient.len());
         Backward { f, x: x.as_ptr(), gradient: gradient.as_ptr(), out: out.as_mut_ptr().cast(), len }.dispatch();
     };

@@ -10,12 +10,15 @@ const EPSILON: f64 = 1e-6;
 /// Three arguments: tokens and two parameters, or tokens, a gate and other tokens.
 type Operator = fn(Tensor<3>, Tensor<2>, Tensor<2>) -> Tensor<3>;
 
+/// A row of each.
+type Row = fn(&[f64], &[f64], &[f64]) -> Vec<f64>;
+
 /// An operator, the same made of Burn's, and one row of it in f64.
 struct Case {
     name: &'static str,
     ours: Operator,
     burn: Operator,
-    reference: fn(&[f64], &[f64], &[f64]) -> Vec<f64>,
+    reference: Row,
     /// Whether the parameters are shared by all batch entries.
     one_entry: bool,
 }

@@ -332,7 +332,7 @@ impl Machine {
                 self.marks.push(self.stack.len());
             }
             b'0' => drop(self.pop()?),
-            b'1' => drop(self.to_mark()?),
+            b'1' => drop(self.since_mark()?),
             b'2' => {
                 let top = self.pop()?;
                 self.push(top.clone())?;
@@ -378,7 +378,7 @@ impl Machine {
             b'}' => self.node(Node::Dict(Vec::new()))?,
             b']' | b')' => self.node(Node::Sequence(Vec::new()))?,
             b't' | b'l' => {
-                let values = self.to_mark()?;
+                let values = self.since_mark()?;
                 self.node(Node::Sequence(values))?;
             }
             0x85..=0x87 => {
@@ -392,7 +392,7 @@ impl Machine {
                 self.append(vec![value])?;
             }
             b'e' => {
-                let values = self.to_mark()?;
+                let values = self.since_mark()?;
                 self.append(values)?;
             }
             b's' => {
@@ -401,7 +401,7 @@ impl Machine {
                 self.insert(vec![key, value])?;
             }
             b'u' => {
-                let values = self.to_mark()?;
+                let values = self.since_mark()?;
                 self.insert(values)?;
             }
 
@@ -460,7 +460,7 @@ impl Machine {
         self.stack.pop().map_or_else(|| damaged("its pickle underflows"), Ok)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Value>> {
+    fn since_mark(&mut self) -> Result<Vec<Value>> {
         match self.marks.pop() {
             Some(mark) if mark <= self.stack.len() => Ok(self.stack.split_off(mark)),
             _ => damaged("its pickle closes what it did not open"),

@@ -34,6 +34,7 @@ fn archive(file: &Arc<OpenFile>) -> Result<Opened, CheckpointError> {
     if let Some(order) = entries.get(&format!("{folder}byteorder")) {
         little_endian(file, file.read(order.start, (order.end - order.start).min(16) as usize)? == b"little")?;
     }
+    #[allow(clippy::redundant_closure)] // The function itself is for one lifetime of the reader, the closure for any.
     let pickle = read_pickle(file, range.clone(), |input| pickle::read(input))?;
     let storages = entries.iter().filter_map(|(name, range)| {
         let key = name.strip_prefix(folder)?.strip_prefix("data/")?;
