@@ -3,6 +3,8 @@
 //!
 //! Half-precision tensors are computed in f32 where sums or exponentials would lose digits, and come back in their own
 //! type.
+//!
+//! Longer than other files, so that there is one place that says what each operator computes.
 use crate::kernels::{Activation, ConvSteps, NormOptions, RowOptions};
 use crate::optimizer::AdamW;
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};

@@ -1,4 +1,6 @@
 //! The autoencoder of latent diffusion: images to small latents and back.
+//!
+//! Longer than other files, so that encoder and decoder, which mirror each other, are read side by side.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
