@@ -1,8 +1,6 @@
 //! The diffusion transformer (DiT): the backbone of most image and latent models of today.
 //!
 //! Long, because configuration, count, initialization and network are read side by side; the network is its second half.
-//!
-//! Longer than other files, so that the whole network with its options is read in one sitting.
 
 use advect_kernels::{gated_residual, silu};
 use burn::module::{Module, Param};
