@@ -15,10 +15,12 @@ fn orders(method: &impl Make, first: usize) -> [f64; 4] {
     let x = -1.3;
     let vp = Vp::default();
     let middle = observed(first, 3, |n| {
-        let grid = inside(&vp, -2.0, 2.0, n);
+        let grid = inside(&vp, -1.5, 2.5, n);
         let model = gaussian(vp, Prediction::Noise);
         let end = solve(&model, method.make(), x, &grid).unwrap();
-        (end - flow(&vp, grid.start(), grid.end(), x)).abs()
+        let e = end - flow(&vp, grid.start(), grid.end(), x);
+        println!("{n} {e:e}");
+        e.abs()
     });
     let edm = Exploding { max: 10.0 };
     let terminal = observed(first, 3, |n| {
@@ -51,7 +53,7 @@ impl Make for First {
 
 #[test]
 fn ddim_has_order_one() {
-    let slopes = orders(&First, 64);
+    let slopes = orders(&First, 128);
     assert!(slopes.iter().all(|s| (s - 1.0).abs() < 0.1), "{slopes:?}");
 }
 
@@ -66,7 +68,7 @@ impl Make for Pp {
 #[test]
 fn dpm_solver_pp_multistep_has_its_order() {
     for order in [Order::One, Order::Two, Order::Three] {
-        let slopes = orders(&Pp(order), 64);
+        let slopes = orders(&Pp(order), 128);
         assert!(slopes.iter().all(|s| (s - order.get() as f64).abs() < 0.1), "{order:?}: {slopes:?}");
     }
 }
