@@ -43,13 +43,12 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for DpmSolverPpMultistep<X
         }
         self.history.push(start.lambda, predict(model, Prediction::Data, &x, &start)?, self.order);
         let (on_x, on_data) = start.with_data(&end);
-        let terms = if !(start.is_inside() && end.is_inside()) {
-            self.history.newest(on_data)
-        } else if let [(now, data), (before, older)] = self.history.finite() {
-            let half = on_data * (end.lambda - start.lambda) / (now - before) / 2.0;
-            vec![(on_data + half, data), (-half, older)]
-        } else {
-            self.history.integral(start.lambda, end.lambda, 1.0, end.alpha)
+        let terms = match self.history.finite() {
+            [(now, data), (before, older)] if end.is_inside() => {
+                let half = on_data * (end.lambda - start.lambda) / (now - before) / 2.0;
+                vec![(on_data + half, data), (-half, older)]
+            }
+            _ => self.history.exponential(&start, &end, on_data, 1.0, end.alpha),
         };
         let x = x.combine(on_x, &terms);
         arrive(x, from, to)

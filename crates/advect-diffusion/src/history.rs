@@ -1,3 +1,4 @@
+use crate::Coordinates;
 use crate::weights::{MOST, adams};
 
 /// How many predictions a multistep method combines: its order, once it has run so many steps.
@@ -58,6 +59,23 @@ impl<X> History<X> {
     /// The newest alone, as a term of a linear combination.
     pub(crate) fn newest(&self, factor: f64) -> Vec<(f64, &X)> {
         self.entries.first().map(|(_, x)| (factor, x)).into_iter().collect()
+    }
+
+    /// The terms of an exponential step: the polynomial through the predictions, or the newest alone with the factor of
+    /// the first-order step where an end has no lambda.
+    pub(crate) fn exponential(
+        &self,
+        start: &Coordinates,
+        end: &Coordinates,
+        first_order: f64,
+        rate: f64,
+        scale: f64,
+    ) -> Vec<(f64, &X)> {
+        if start.is_inside() && end.is_inside() {
+            self.integral(start.lambda, end.lambda, rate, scale)
+        } else {
+            self.newest(first_order)
+        }
     }
 
     /// `scale` times the integral of `e^(rate (l - to))` times the polynomial through the predictions, as terms.

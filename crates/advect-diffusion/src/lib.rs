@@ -27,20 +27,39 @@
 
 mod coordinates;
 mod ddim;
+mod deis;
 mod denoiser;
+mod dpm_solver_2;
+mod dpm_solver_3;
+mod dpm_solver_pp_2s;
+mod dpm_solver_pp_3s;
 mod dpm_solver_pp_multistep;
+mod edm_heun;
 mod error;
 mod history;
+mod lms;
+mod pndm;
+mod singlestep;
 mod terminal;
+mod uni_pc;
 mod weights;
 
 pub use coordinates::Coordinates;
 pub use ddim::Ddim;
+pub use deis::Deis;
 pub use denoiser::Denoiser;
+pub use dpm_solver_2::DpmSolver2;
+pub use dpm_solver_3::DpmSolver3;
+pub use dpm_solver_pp_2s::DpmSolverPp2S;
+pub use dpm_solver_pp_3s::DpmSolverPp3S;
 pub use dpm_solver_pp_multistep::DpmSolverPpMultistep;
+pub use edm_heun::EdmHeun;
 pub use error::DiffusionError;
 pub use history::Order;
+pub use lms::Lms;
+pub use pndm::Pndm;
 pub use terminal::{Ended, Terminal};
+pub use uni_pc::{UniPc, UniPcVariant};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -118,13 +118,14 @@ pub(crate) fn both_ends(steps: usize) -> TimeGrid {
     TimeGrid::new((0..=steps).map(|i| cube(i) / (cube(i) + cube(steps - i))).collect()).unwrap()
 }
 
-/// From t = 0 (where alpha is not zero) to data alone: `sigma / alpha` falls like the cube of what is left.
+/// From t = 0 (where alpha is not zero) to data alone, finer toward both: `sigma / alpha` falls like the cube of what is
+/// left of a clock that starts slowly.
 pub(crate) fn to_data<S: Schedule>(schedule: &S, steps: usize) -> TimeGrid {
     let start = schedule.log_snr(0.0);
     let point = |i: usize| match i {
         0 => 0.0,
         i if i == steps => 1.0,
-        i => schedule.time_at_log_snr(start - 6.0 * ((steps - i) as f64 / steps as f64).ln()),
+        i => schedule.time_at_log_snr(start - 6.0 * (1.0 - (i as f64 / steps as f64).powi(2)).ln()),
     };
     TimeGrid::new((0..=steps).map(point).collect()).unwrap()
 }
