@@ -25,6 +25,8 @@
 //! # Ok::<(), advect_solvers::SolveError>(())
 //! ```
 
+mod adaptive_dpm;
+mod ancestral;
 mod coordinates;
 mod ddim;
 mod deis;
@@ -34,16 +36,28 @@ mod dpm_solver_3;
 mod dpm_solver_pp_2s;
 mod dpm_solver_pp_3s;
 mod dpm_solver_pp_multistep;
+mod edm_churn;
 mod edm_heun;
 mod error;
 mod history;
+mod langevin_corrected;
 mod lms;
 mod pndm;
+mod preconditioning;
+mod renoise;
+mod restarted;
+mod reverse;
+mod sa_solver;
+mod sde_dpm_solver_pp;
+mod seeds;
 mod singlestep;
 mod terminal;
+mod thresholding;
 mod uni_pc;
 mod weights;
 
+pub use adaptive_dpm::{AdaptiveDpm, DpmPair};
+pub use ancestral::Ancestral;
 pub use coordinates::Coordinates;
 pub use ddim::Ddim;
 pub use deis::Deis;
@@ -53,12 +67,21 @@ pub use dpm_solver_3::DpmSolver3;
 pub use dpm_solver_pp_2s::DpmSolverPp2S;
 pub use dpm_solver_pp_3s::DpmSolverPp3S;
 pub use dpm_solver_pp_multistep::DpmSolverPpMultistep;
+pub use edm_churn::{Churn, EdmChurn};
 pub use edm_heun::EdmHeun;
 pub use error::DiffusionError;
 pub use history::Order;
+pub use langevin_corrected::LangevinCorrected;
 pub use lms::Lms;
 pub use pndm::Pndm;
+pub use preconditioning::{Preconditioned, Preconditioning};
+pub use renoise::renoise;
+pub use restarted::Restarted;
+pub use sa_solver::SaSolver;
+pub use sde_dpm_solver_pp::SdeDpmSolverPp;
+pub use seeds::Seeds;
 pub use terminal::{Ended, Terminal};
+pub use thresholding::{Clip, Thresholded, Thresholding};
 pub use uni_pc::{UniPc, UniPcVariant};
 
 #[cfg(doctest)]
