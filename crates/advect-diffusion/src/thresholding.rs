@@ -16,7 +16,7 @@ pub trait Clip: State {
 
 impl Clip for f64 {
     fn clip(self, limits: &[f64]) -> Self {
-        self.clamp(-limits[0], limits[0])
+        cut(self, limits[0])
     }
 
     fn magnitude_quantile(&self, _q: f64) -> Vec<f64> {
@@ -26,7 +26,7 @@ impl Clip for f64 {
 
 impl<const N: usize> Clip for [f64; N] {
     fn clip(self, limits: &[f64]) -> Self {
-        self.map(|x| x.clamp(-limits[0], limits[0]))
+        self.map(|x| cut(x, limits[0]))
     }
 
     fn magnitude_quantile(&self, q: f64) -> Vec<f64> {
@@ -63,6 +63,17 @@ impl<const D: usize> Clip for Tensor<D> {
             Ok(values) if width > 0 => values.chunks(width).map(|row| quantile(row.to_vec(), q)).collect(),
             _ => vec![f64::NAN; rows],
         }
+    }
+}
+
+/// NaN stays NaN.
+fn cut(x: f64, limit: f64) -> f64 {
+    if x > limit {
+        limit
+    } else if x < -limit {
+        -limit
+    } else {
+        x
     }
 }
 
