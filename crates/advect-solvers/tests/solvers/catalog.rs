@@ -2,7 +2,7 @@
 
 use advect_solvers::{Field, Method, Times, method_table, ode_methods, symplectic_methods};
 
-type Plain = fn(f64, &Times) -> f64;
+pub(crate) type Plain = fn(f64, &Times) -> f64;
 
 fn assert_table(methods: Vec<Method>, written: &str, file: &str) {
     let table = method_table(methods);
