@@ -95,6 +95,25 @@ pub enum PathError {
         /// The rate at the noise end.
         beta_max: f64,
     },
+    /// The noise levels of a schedule are out of range.
+    #[error(
+        "sigma_min = {sigma_min}, sigma_max = {sigma_max}: they must be finite with sigma_min < sigma_max, and sigma_min \
+         must be {least}"
+    )]
+    Sigmas {
+        /// The noise level at the data end.
+        sigma_min: f64,
+        /// The noise level at the noise end.
+        sigma_max: f64,
+        /// What the schedule asks of `sigma_min`.
+        least: &'static str,
+    },
+    /// The power of an EDM schedule is out of range.
+    #[error("rho = {rho}: an EDM schedule needs a finite rho >= 1 (7 is usual)")]
+    Rho {
+        /// The power given.
+        rho: f64,
+    },
     /// The power of a polynomial schedule is out of range.
     #[error(
         "power = {power}: a polynomial schedule needs a finite power >= 1 (below 1 its velocity is infinite at t = 0)"

@@ -53,7 +53,7 @@ pub use loss::{flow_matching_loss, prediction_loss, row_losses, score_matching_l
 pub use path::{AffinePath, Path, PathSample};
 pub use prediction::{Prediction, SourceLaw, convert, convert_output};
 pub use predictor::{Converted, Drift, Predictor};
-pub use schedule::{Coefficients, Cosine, Linear, LinearVp, Polynomial, Schedule, Vp};
+pub use schedule::{Coefficients, Cosine, Edm, Linear, LinearVp, Polynomial, Schedule, SigmaMin, Ve, Vp};
 pub use time_sampler::{LogitNormalTime, TimeSampler, UniformTime};
 
 #[cfg(doctest)]

@@ -91,6 +91,7 @@ impl<const D: usize> PathSample<D> {
             Prediction::Score => (0.0, -1.0 / c.sigma),
             Prediction::Noise => (0.0, 1.0),
             Prediction::Data => (1.0, 0.0),
+            Prediction::V => (-c.sigma, c.alpha),
         };
         for (index, rates) in self.rates.iter().enumerate() {
             let (on_data, on_noise) = row(&rates.c);
@@ -101,7 +102,7 @@ impl<const D: usize> PathSample<D> {
         Ok(match prediction {
             Prediction::Noise => self.noise.clone(),
             Prediction::Data => self.data.clone(),
-            Prediction::Velocity | Prediction::Score => self.linear(row),
+            Prediction::Velocity | Prediction::Score | Prediction::V => self.linear(row),
         })
     }
 
