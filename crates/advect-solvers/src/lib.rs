@@ -26,13 +26,30 @@
 //! # Ok::<(), advect_solvers::SolveError>(())
 //! ```
 //!
+//! ## Methods for a [`Field`]
+//!
+#![doc = include_str!("ode_methods.md")]
+//!
+//! In the order of [`ode_methods`], which programs and the order tests go through, too.
+//!
+//! ## Methods for a [`Separable`] system
+//!
+#![doc = include_str!("symplectic_methods.md")]
+//!
+//! In the order of [`symplectic_methods`].
+//!
 //! The types of `advect-core` that a user of solvers needs are re-exported here.
 
+mod adams;
+mod adams_bashforth;
+mod adams_bashforth_moulton;
 mod adaptive;
 mod adaptive_rows;
 mod bosh3;
+mod catalog;
 mod controller;
 mod dopri5;
+mod dopri8;
 mod embedded;
 mod embedded_runge_kutta;
 mod embedded_tableau;
@@ -40,15 +57,27 @@ mod error;
 mod euler;
 mod euler_maruyama;
 mod heun;
+mod heun_euler;
+mod leapfrog;
 mod midpoint;
+mod ralston;
+mod rk3;
+mod rk38;
 mod rk4;
 mod runge_kutta;
+mod separable;
 mod solve;
+mod splitting;
+mod ssp_rk3;
 mod step_control;
 mod stepper;
 mod tableau;
 mod trajectory;
+mod tsit5;
+mod yoshida4;
 
+pub use adams_bashforth::AdamsBashforth;
+pub use adams_bashforth_moulton::AdamsBashforthMoulton;
 pub use adaptive::Adaptive;
 pub use adaptive_rows::AdaptiveRows;
 pub use advect_core::{
@@ -57,8 +86,10 @@ pub use advect_core::{
     unconditional,
 };
 pub use bosh3::BOSH3;
+pub use catalog::{Entry, Family, Method, method_table, ode_methods, symplectic_methods};
 pub use controller::PiController;
 pub use dopri5::DOPRI5;
+pub use dopri8::DOPRI8;
 pub use embedded::{Attempt, Embedded};
 pub use embedded_runge_kutta::EmbeddedRungeKutta;
 pub use embedded_tableau::EmbeddedTableau;
@@ -66,13 +97,23 @@ pub use error::SolveError;
 pub use euler::EULER;
 pub use euler_maruyama::EulerMaruyama;
 pub use heun::HEUN;
+pub use heun_euler::HEUN_EULER;
+pub use leapfrog::LEAPFROG;
 pub use midpoint::MIDPOINT;
+pub use ralston::RALSTON;
+pub use rk3::RK3;
 pub use rk4::RK4;
+pub use rk38::RK38;
 pub use runge_kutta::RungeKutta;
+pub use separable::Separable;
 pub use solve::solve;
+pub use splitting::{Composition, Splitting};
+pub use ssp_rk3::SSP_RK3;
 pub use stepper::{Step, Stepper};
 pub use tableau::Tableau;
 pub use trajectory::{Skeleton, Trajectory, skeleton, trajectory};
+pub use tsit5::TSIT5;
+pub use yoshida4::YOSHIDA4;
 
 /// Runs the example of the README.
 #[cfg(doctest)]

@@ -4,11 +4,14 @@
 
 mod adaptive;
 mod adaptive_rows;
+mod catalog;
 mod driver;
 mod methods;
+mod multistep;
 mod order;
 mod order_conditions;
 mod problems;
 mod reference;
 mod stochastic;
+mod symplectic;
 mod tensors;
