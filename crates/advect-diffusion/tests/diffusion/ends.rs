@@ -103,7 +103,6 @@ fn inversion_goes_from_data_to_noise_and_back() {
         let data = solve(model, entry.stepper(), noise, &up).unwrap();
         let bound = if entry.method.order == 1.0 { 2e-2 } else { 1e-3 };
         let name = entry.method.name;
-        println!("{name}: {:e} {:e}", noise - 0.4, data - exact);
         assert!((noise - 0.4).abs() < bound, "{name} inverts {exact} to {noise} instead of 0.4");
         assert!((data - exact).abs() < bound, "{name} comes back to {data} instead of {exact}");
     }
@@ -151,7 +150,6 @@ fn the_adaptive_sampler_keeps_its_tolerance() {
             let bound = Tolerance::new(tolerance, tolerance).unwrap();
             let mut sampler = AdaptiveDpm::new(pair, bound, PiController::standard());
             let error = (solve(&model, &mut sampler, -1.3, &grid).unwrap() - exact).abs();
-            println!("{pair:?} {tolerance:e}: {error:e}, {} + {}", sampler.accepted(), sampler.rejected());
             assert!(error < 30.0 * tolerance && error < last, "{pair:?} {tolerance}: {error}");
             assert!(sampler.accepted() > 3);
             last = error;
@@ -163,4 +161,20 @@ fn the_adaptive_sampler_keeps_its_tolerance() {
     let grid = TimeGrid::new(vec![0.9, 0.5, 0.2]).unwrap();
     let end = solve(&model, &mut sampler, 0.4, &grid).unwrap();
     assert!((end - flow(&Linear, 0.9, 0.2, 0.4)).abs() < 1e-5);
+}
+
+#[test]
+fn the_examples_hold() {
+    // Those of the crate and of its README.
+    let model = Predictor {
+        field: shared(|x: f64, t: f64| (2.0 * t - 1.0) / (t * t + (1.0 - t) * (1.0 - t)) * x),
+        prediction: Prediction::Velocity,
+        schedule: Linear,
+        source: SourceLaw::GaussianIndependent,
+    };
+    let x = solve(&model, Ddim, 0.8, &TimeGrid::uniform(0.0, 1.0, 100).unwrap()).unwrap();
+    assert!((x - 0.8).abs() < 0.02, "{x}");
+    let sampler = advect_diffusion::DpmSolverPpMultistep::new(advect_diffusion::Order::Two);
+    let x = solve(&model, sampler, 0.8, &TimeGrid::uniform(0.0, 1.0, 40).unwrap()).unwrap();
+    assert!((x - 0.8).abs() < 0.01, "{x}");
 }

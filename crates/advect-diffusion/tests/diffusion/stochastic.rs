@@ -119,7 +119,6 @@ fn the_law_of_the_samples_converges_with_the_weak_order() {
     for entry in diffusion_sde_methods(Basis::default()) {
         let fit = weak_order(|| entry.stepper());
         let order = entry.method.weak_order.unwrap();
-        println!("{}: {}", entry.method.name, fit.slope);
         assert!((fit.slope - order).abs() < 0.15, "{}: {}", entry.method.name, fit.slope);
     }
 }
@@ -160,7 +159,6 @@ fn on_one_path_the_strong_order_is_at_least_one() {
         let fine = end(1024);
         let fit =
             observed(16, 3, |n| end(n).iter().zip(&fine).map(|(a, b)| (a - b).abs()).sum::<f64>() / fine.len() as f64);
-        println!("{}: {} +- {}", entry.method.name, fit.slope, fit.standard_error);
         // The error of order one is small in methods of more than one prediction: coarse steps look better than it.
         assert!(fit.slope > entry.method.order - 0.15, "{}: {}", entry.method.name, fit.slope);
     }
