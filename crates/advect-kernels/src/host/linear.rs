@@ -1,13 +1,16 @@
 //! The products of a linear layer, by the `gemm` crate, into memory that nobody has zeroed or copied before.
-use super::buffer::filled_by;
+use super::buffer::{Shared, filled_by};
+use super::threads;
 use gemm::{Parallelism, gemm};
-use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
 /// Rows whose gradients are summed by one task: fixed, so that the number of threads changes no bit.
 const ROWS: usize = 512;
 /// Multiply-adds below which one thread is faster.
-const PARALLEL: usize = 1 << 20;
+const PARALLEL: usize = 1 << 19;
+/// Parts that a product is cut into for the threads, at most, and the least lines of one.
+const STRIPS: usize = 8;
+const STRIP: usize = 64;
 /// Elements below which filling takes less than starting the other threads.
 const LARGE: usize = 1 << 16;
 
@@ -45,7 +48,9 @@ impl Linear {
                     if rows * to < LARGE {
                         out.chunks_mut(to).for_each(fill);
                     } else {
-                        out.par_chunks_mut(to).with_min_len(LARGE / 4 / to + 1).for_each(fill);
+                        threads::for_each_chunk(out, (LARGE / 4 / to + 1) * to, |_, rows| {
+                            rows.chunks_mut(to).for_each(fill)
+                        });
                     }
                 };
                 product([rows, from, to], x, weight, out, Some(&fill));
@@ -95,7 +100,8 @@ pub(crate) fn bias_gradient(to: usize, gradient: &[f32]) -> Vec<f32> {
     let parts: Vec<Vec<f32>> = if gradient.len() < LARGE {
         gradient.chunks(ROWS * to).map(sum).collect()
     } else {
-        gradient.par_chunks(ROWS * to).map(sum).collect()
+        let piece = ROWS * to;
+        threads::map(gradient.len().div_ceil(piece), |i| sum(&gradient[i * piece..gradient.len().min((i + 1) * piece)]))
     };
     parts.into_iter().reduce(|a, b| a.iter().zip(&b).map(|(a, b)| a + b).collect()).unwrap_or_else(|| vec![0.0; to])
 }
@@ -135,29 +141,37 @@ unsafe fn product(
             fill(out);
         }
     }
-    let threads = if m * k * n < PARALLEL { Parallelism::None } else { Parallelism::Rayon(0) };
-    // SAFETY: as the caller promises; strides stay within the slices, since one is 1 and the other the length of a line.
-    unsafe {
-        gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr().cast(),
-            1,
-            n as isize,
-            fill.is_some(),
-            left.values.as_ptr(),
-            left.by_column as isize,
-            left.by_row as isize,
-            right.values.as_ptr(),
-            right.by_column as isize,
-            right.by_row as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            threads,
-        );
-    }
+    // Strips of the longer side, as wide as its length says: whoever does them, a number is the same.
+    let (by_row, add) = (m >= n, fill.is_some());
+    let strip = if m * k * n < PARALLEL { m.max(n) } else { m.max(n).div_ceil(STRIPS).next_multiple_of(STRIP) };
+    let out = Shared(out.as_mut_ptr().cast());
+    threads::for_each(m.max(n).div_ceil(strip), |index| {
+        let first = index * strip;
+        let count = strip.min(m.max(n) - first);
+        let ([m, n_of_strip], row, column) = if by_row { ([count, n], first, 0) } else { ([m, count], 0, first) };
+        // SAFETY: as the caller promises, the strips are apart; strides stay within the slices, since one is 1 and the other the length of a line.
+        unsafe {
+            gemm(
+                m,
+                n_of_strip,
+                k,
+                out.at(row * n + column),
+                1,
+                n as isize,
+                add,
+                left.values.as_ptr().add(row * left.by_row),
+                left.by_column as isize,
+                left.by_row as isize,
+                right.values.as_ptr().add(column * right.by_column),
+                right.by_column as isize,
+                right.by_row as isize,
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                Parallelism::None,
+            );
+        }
+    });
 }

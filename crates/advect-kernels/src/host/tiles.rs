@@ -9,7 +9,7 @@
 //! the smallest parts are flushed to zero.
 use super::buffer::Shared;
 use super::linear::Matrix;
-use rayon::prelude::*;
+use super::threads;
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
@@ -68,7 +68,7 @@ pub(super) unsafe fn product(
         packed_right.clear();
         packed_right.reserve(columns * steps);
         let pieces = &mut packed_right.spare_capacity_mut()[..columns * steps];
-        pieces.par_chunks_mut(steps).enumerate().for_each(|(block, pieces)| {
+        threads::for_each_chunk(pieces, steps, |block, pieces| {
             let lines = Lines {
                 matrix: right,
                 line: right.by_column,
@@ -88,7 +88,7 @@ pub(super) unsafe fn product(
         let threads = rayon::current_num_threads();
         let tasks = m.div_ceil(ROWS).next_multiple_of(threads).min(m.div_ceil(BLOCK));
         let many = m.div_ceil(BLOCK).div_ceil(tasks) * BLOCK;
-        (0..m.div_ceil(many)).into_par_iter().for_each_init(Vec::new, |packed: &mut Vec<Piece>, task| {
+        threads::for_each_init(m.div_ceil(many), Vec::new, |packed: &mut Vec<Piece>, task| {
             let rows = task * many..m.min((task + 1) * many);
             let blocks = rows.len().div_ceil(BLOCK);
             packed.clear();
