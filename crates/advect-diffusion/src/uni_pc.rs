@@ -90,8 +90,7 @@ impl<X: State> UniPc<X> {
             UniPcVariant::Bh2 => (-h).exp_m1(),
         };
         let past = &self.history.finite()[..order];
-        let Some(((now, newest), older)) = past.split_first().map(|((now, newest), older)| ((now, newest), older))
-        else {
+        let Some(((now, newest), older)) = past.split_first() else {
             return x;
         };
         let mut places: Vec<f64> = older.iter().map(|(place, _)| (place - now) / h).collect();

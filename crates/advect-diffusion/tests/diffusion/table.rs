@@ -29,16 +29,16 @@ fn dummy(x: X, step: f64) -> X {
     x.into_iter().map(|x| x * step / (step + 1.0)).collect()
 }
 
-fn sum(x: &X) -> f64 {
+fn sum(x: &[f64]) -> f64 {
     x.iter().map(|x| x.abs()).sum()
 }
 
-fn assert_sum(name: &str, x: &X, wanted: f64, tolerance: f64) {
+fn assert_sum(name: &str, x: &[f64], wanted: f64, tolerance: f64) {
     let got = sum(x);
     assert!((got - wanted).abs() < tolerance, "{name}: {got} instead of {wanted}");
 }
 
-fn assert_mean(name: &str, x: &X, wanted: f64, tolerance: f64) {
+fn assert_mean(name: &str, x: &[f64], wanted: f64, tolerance: f64) {
     assert_sum(name, x, 768.0 * wanted, 768.0 * tolerance);
 }
 
