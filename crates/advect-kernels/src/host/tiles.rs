@@ -68,16 +68,16 @@ pub(super) unsafe fn product(
         packed_right.clear();
         packed_right.reserve(columns * steps);
         let pieces = &mut packed_right.spare_capacity_mut()[..columns * steps];
-        threads::for_each_chunk(pieces, steps, |block, pieces| {
+        threads::for_each_chunk(pieces, GROUP * steps, |group, pieces| {
             let lines = Lines {
                 matrix: right,
                 line: right.by_column,
                 deep: right.by_row,
-                first: (block * BLOCK, first),
+                first: (group * GROUP * BLOCK, first),
                 end: (n, first + depth),
             };
             // SAFETY: as the caller promises.
-            if !unsafe { pack(&lines, Order::Pairs, pieces) } {
+            if !unsafe { pack(&lines, Order::Pairs, pieces, steps) } {
                 finite.store(false, Ordering::Relaxed);
             }
         });
@@ -93,19 +93,16 @@ pub(super) unsafe fn product(
             let blocks = rows.len().div_ceil(BLOCK);
             packed.clear();
             packed.reserve(blocks * steps);
-            for block in 0..blocks {
-                let pieces = &mut packed.spare_capacity_mut()[block * steps..][..steps];
-                let lines = Lines {
-                    matrix: left,
-                    line: left.by_row,
-                    deep: left.by_column,
-                    first: (rows.start + block * BLOCK, first),
-                    end: (m, first + depth),
-                };
-                // SAFETY: as the caller promises.
-                if !unsafe { pack(&lines, Order::Lines, pieces) } {
-                    finite.store(false, Ordering::Relaxed);
-                }
+            let lines = Lines {
+                matrix: left,
+                line: left.by_row,
+                deep: left.by_column,
+                first: (rows.start, first),
+                end: (rows.end, first + depth),
+            };
+            // SAFETY: as the caller promises.
+            if !unsafe { pack(&lines, Order::Lines, &mut packed.spare_capacity_mut()[..blocks * steps], steps) } {
+                finite.store(false, Ordering::Relaxed);
             }
             // SAFETY: each was written; the rows of the result belong to this task alone.
             unsafe {
@@ -140,6 +137,9 @@ struct Lines<'a> {
     end: (usize, usize),
 }
 
+/// Blocks of columns of the right matrix that a task packs.
+const GROUP: usize = 4;
+
 /// How a tile lies in memory.
 #[derive(Clone, Copy, PartialEq)]
 enum Order {
@@ -149,49 +149,77 @@ enum Order {
     Pairs,
 }
 
-/// Writes the parts of 32 lines; false if one of the numbers is not finite.
+/// Writes the parts of as many blocks of lines as there are `pieces` for, `steps` of each; false if one of the numbers is not finite.
 ///
 /// # Safety
 ///
 /// The processor has AVX-512.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack(lines: &Lines<'_>, order: Order, pieces: &mut [MaybeUninit<Piece>]) -> bool {
+unsafe fn pack(lines: &Lines<'_>, order: Order, pieces: &mut [MaybeUninit<Piece>], steps: usize) -> bool {
+    let (blocks, by_line) = (pieces.len() / steps, lines.deep == 1);
     let mut wrong = 0;
-    for (step, piece) in pieces.iter_mut().enumerate() {
-        let out = piece.as_mut_ptr().cast::<u16>();
-        for tile in 0..2 {
-            let first = (lines.first.0 + 16 * tile, lines.first.1 + STEP * step);
-            let count = (lines.end.0.saturating_sub(first.0).min(16), lines.end.1.saturating_sub(first.1).min(STEP));
-            // Line by line, or pair by pair: as the matrix lies.
-            let by_line = lines.deep == 1;
-            let mut parts = [[_mm512_setzero_si512(); 16]; 3];
-            if count.0 > 0 {
-                debug_assert!(
-                    (first.0 + count.0 - 1) * lines.line + (first.1 + count.1 - 1) * lines.deep
-                        < lines.matrix.values.len()
-                );
-                // SAFETY: the elements that are read are inside.
-                unsafe {
-                    let from = lines.matrix.values.as_ptr().add(first.0 * lines.line + first.1 * lines.deep);
-                    wrong |= if by_line {
-                        read_lines(from, lines.line, count, &mut parts)
-                    } else {
-                        read_pairs(from, lines.deep, count, &mut parts)
-                    };
-                }
+    // Along what lies side by side in memory.
+    if by_line {
+        for tile in 0..2 * blocks {
+            for step in 0..steps {
+                // SAFETY: as the caller promises.
+                wrong |= unsafe { pack_tile(lines, order, tile, step, &mut pieces[tile / 2 * steps + step]) };
             }
-            for (part, vectors) in parts.iter_mut().enumerate() {
-                if by_line != (order == Order::Lines) {
-                    transpose(vectors);
-                }
-                for (i, vector) in vectors.iter().enumerate() {
-                    // SAFETY: a piece has three parts of two tiles of 16 vectors, at places that are multiples of 64 bytes.
-                    unsafe { _mm512_store_si512(out.add(((part * 2 + tile) * 16 + i) * 32).cast(), *vector) };
-                }
+        }
+    } else {
+        for step in 0..steps {
+            for tile in 0..2 * blocks {
+                // SAFETY: as the caller promises.
+                wrong |= unsafe { pack_tile(lines, order, tile, step, &mut pieces[tile / 2 * steps + step]) };
             }
         }
     }
     wrong == 0
+}
+
+/// One of the two tiles of a piece; not 0 if one of the numbers is not finite.
+///
+/// # Safety
+///
+/// The processor has AVX-512.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn pack_tile(
+    lines: &Lines<'_>,
+    order: Order,
+    tile: usize,
+    step: usize,
+    piece: &mut MaybeUninit<Piece>,
+) -> __mmask16 {
+    let by_line = lines.deep == 1;
+    let first = (lines.first.0 + 16 * tile, lines.first.1 + STEP * step);
+    let count = (lines.end.0.saturating_sub(first.0).min(16), lines.end.1.saturating_sub(first.1).min(STEP));
+    let mut wrong = 0;
+    // Line by line, or pair by pair: as the matrix lies.
+    let mut parts = [[_mm512_setzero_si512(); 16]; 3];
+    if count.0 > 0 {
+        let last = (first.0 + count.0 - 1) * lines.line + (first.1 + count.1 - 1) * lines.deep;
+        debug_assert!(last < lines.matrix.values.len());
+        // SAFETY: the elements that are read are inside.
+        unsafe {
+            let from = lines.matrix.values.as_ptr().add(first.0 * lines.line + first.1 * lines.deep);
+            wrong = if by_line {
+                read_lines(from, lines.line, count, &mut parts)
+            } else {
+                read_pairs(from, lines.deep, count, &mut parts)
+            };
+        }
+    }
+    let out = piece.as_mut_ptr().cast::<u16>();
+    for (part, vectors) in parts.iter_mut().enumerate() {
+        if by_line != (order == Order::Lines) {
+            transpose(vectors);
+        }
+        for (i, vector) in vectors.iter().enumerate() {
+            // SAFETY: a piece has three parts of two tiles of 16 vectors, at places that are multiples of 64 bytes.
+            unsafe { _mm512_store_si512(out.add(((part * 2 + tile % 2) * 16 + i) * 32).cast(), *vector) };
+        }
+    }
+    wrong
 }
 
 /// The three parts of 16 floats, each in the upper half of its lane; and which are not finite.
@@ -229,6 +257,10 @@ unsafe fn read_lines(
         // SAFETY: as the caller promises; what the mask leaves out is not read.
         let [left, right] = unsafe {
             let from = from.add(i * line);
+            // Sixteen lines at once are more than the processor foresees.
+            for ahead in [128, 144] {
+                _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(ahead).cast());
+            }
             [_mm512_maskz_loadu_ps(masks[0], from), _mm512_maskz_loadu_ps(masks[1], from.wrapping_add(16))]
         };
         let ([left, right], bad) = {
