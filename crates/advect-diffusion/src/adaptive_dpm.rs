@@ -20,10 +20,10 @@ pub enum DpmPair {
 /// controller takes the steps between. The solution is that of the higher order. One error norm for the batch, so
 /// a sample depends on its neighbours within the tolerance.
 ///
-/// A solve that starts at noise alone begins with a first-order step to `alpha / sigma = 0.1 sqrt(tolerance)`. One that ends
-/// at data alone ends at the predicted data, once `(sigma / alpha)^2` and what is left of the change of the
-/// prediction, which falls like it, are below the tolerance (for data of about unit size).
-/// Use it where the number of evaluations is free and the error is not.
+/// A solve that starts at noise alone begins with a first-order step to `alpha / sigma = 0.1 sqrt(tolerance)`. One
+/// that ends at data alone ends at the predicted data, once `(sigma / alpha)^2` and what is left of the change of the
+/// prediction, which falls like it, are below the tolerance (for data of about unit size). Use it where the number of
+/// evaluations is free and the error is not.
 #[derive(Debug, Clone)]
 pub struct AdaptiveDpm<X> {
     pair: DpmPair,

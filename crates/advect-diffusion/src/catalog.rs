@@ -56,7 +56,8 @@ pub fn diffusion_methods<G: Denoiser<X> + ?Sized, X: State + 'static>() -> Vec<E
 
 /// Every stochastic sampler of this crate, each with its own copy of the noise.
 ///
-/// [`Restarted`](crate::Restarted) and [`LangevinCorrected`](crate::LangevinCorrected) are not in it: they wrap another.
+/// [`Restarted`](crate::Restarted) and [`LangevinCorrected`](crate::LangevinCorrected) are not in it: they wrap
+/// another.
 #[must_use]
 pub fn diffusion_sde_methods<G, X, B>(noise: B) -> Vec<Entry<G, X>>
 where

@@ -92,7 +92,7 @@ pub use restarted::Restarted;
 pub use sa_solver::SaSolver;
 pub use sde_dpm_solver_pp::SdeDpmSolverPp;
 pub use seeds::Seeds;
-pub use terminal::{Ended, Terminal};
+pub use terminal::{Ended, Terminal, denoised};
 pub use thresholding::{Clip, Thresholded, Thresholding};
 pub use uni_pc::{UniPc, UniPcVariant};
 

@@ -9,9 +9,9 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 ///
 /// Gonzalez et al., 2023, "SEEDS: Exponential SDE Solvers for Fast High-Quality Sampling from Diffusion Models",
 /// algorithm 2, in the form of the data prediction. Stage and step share one Brownian path: the noise of the stage
-/// decays into that of the step, and the second half adds its own. The drift has order 2; strong order 1. Two evaluations a
-/// step, no memory; one where a step starts at noise alone or ends at data alone, which is its mean.
-/// Use it where samples are to vary and a method must have no memory.
+/// decays into that of the step, and the second half adds its own. The drift has order 2; strong order 1. Two
+/// evaluations a step, no memory; one where a step starts at noise alone or ends at data alone, which is its mean. Use
+/// it where samples are to vary and a method must have no memory.
 #[derive(Debug, Clone)]
 pub struct Seeds<B> {
     noise: B,

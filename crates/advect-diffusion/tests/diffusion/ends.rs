@@ -3,10 +3,10 @@
 use crate::problems::{Exploding, flow, gaussian};
 use advect_core::{State, TimeGrid, Times, Tolerance, WhiteNoise, shared};
 use advect_diffusion::{
-    AdaptiveDpm, Ddim, Denoiser, DpmPair, Ended, LangevinCorrected, Restarted, Terminal, diffusion_methods,
+    AdaptiveDpm, Ddim, Denoiser, DpmPair, Ended, LangevinCorrected, Restarted, Terminal, denoised, diffusion_methods,
     diffusion_sde_methods,
 };
-use advect_paths::{Cosine, Linear, LinearVp, Prediction, Predictor, Schedule, SourceLaw, Vp};
+use advect_paths::{Cosine, Edm, Linear, LinearVp, Prediction, Predictor, Schedule, SourceLaw, Vp};
 use advect_solvers::{PiController, Stepper, solve};
 use std::sync::Arc;
 
@@ -33,12 +33,13 @@ fn samplers() -> Vec<(String, Box<dyn Stepper<Model<'static>, f64>>)> {
 #[test]
 fn from_noise_alone_to_data_alone_nothing_is_left_over_on_any_schedule() {
     // Data at one point, 3: whatever noise is added, every sampler must end there, to round-off.
-    let schedules: [(&str, Arc<dyn Schedule>); 5] = [
+    let schedules: [(&str, Arc<dyn Schedule>); 6] = [
         ("linear", Arc::new(Linear)),
         ("cosine", Arc::new(Cosine)),
         ("linear-vp", Arc::new(LinearVp)),
         ("vp", Arc::new(Vp::default())),
         ("exploding", Arc::new(Exploding { max: 80.0 })),
+        ("edm", Arc::new(Edm::new(0.0, 80.0, 7.0).unwrap())),
     ];
     for (name, schedule) in schedules {
         let noisiest = schedule.at(0.0);
@@ -72,6 +73,18 @@ fn from_noise_alone_to_data_alone_nothing_is_left_over_on_any_schedule() {
             }
         }
     }
+}
+
+#[test]
+fn what_a_schedule_leaves_over_is_taken_off() {
+    // Data N(0.7, 0.5^2) at a noise of 0.3: Tweedie's mean by hand.
+    let edm = Edm::new(0.3, 10.0, 7.0).unwrap();
+    let model = gaussian(edm, Prediction::Noise);
+    let model: &dyn Denoiser<f64> = &model;
+    let end = solve(model, Ddim, 7.0, &TimeGrid::uniform(0.0, 1.0, 50).unwrap()).unwrap();
+    let mean = (0.25 * end + 0.09 * 0.7) / (0.25 + 0.09);
+    assert!((denoised(model, &end, 1.0).unwrap() - mean).abs() < 1e-12);
+    assert!(denoised(model, &end, 1.1).is_err());
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! The loops of diffusers' own tests: the model `m(x, i) = x i / (i + 1)` on x = 0/768, .., 767/768, ten steps, and what
-//! they assert of the result (sum or mean of magnitudes). Here each row is a schedule, a grid and one of our steppers.
+//! The loops of diffusers' own tests: the model `m(x, i) = x i / (i + 1)` on x = 0/768, .., 767/768, ten steps, and
+//! what they assert of the result (sum or mean of magnitudes). Here each row is a schedule, a grid and one of our
+//! steppers.
 //!
-//! Asserted values and tolerances are those of diffusers' `tests/schedulers`; where they assert nothing, or on a loop of
-//! more digits, the value was computed with diffusers 0.35.1 (marked "own"). A row marked "quirk" overwrites the state
-//! before a step, as those tests do; that belongs to the row, not to the sampler.
+//! Asserted values and tolerances are those of diffusers' `tests/schedulers`; where they assert nothing, or on a loop
+//! of more digits, the value was computed with diffusers 0.35.1 (marked "own"). A row marked "quirk" overwrites the
+//! state before a step, as those tests do; that belongs to the row, not to the sampler.
 
 use crate::problems::Exploding;
 use advect_core::{Field, TimeGrid, Times};
