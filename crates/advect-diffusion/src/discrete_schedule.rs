@@ -5,10 +5,10 @@ use std::sync::Arc;
 /// The schedule of a model of discrete steps (DDPM and its kin): a table of alpha-bar, made continuous.
 ///
 /// Ho et al., 2020, "Denoising Diffusion Probabilistic Models": `x = sqrt(alpha_bar_i) x_1 + sqrt(1 - alpha_bar_i) x_0`
-/// at step i = 0..N-1, with more noise at larger i. Here step i is at time [`DiscreteSchedule::time`] `1 - (i + 1) /
-/// N`, so that t = 0 is the last step and t = 1, one before the first, is data alone. Between steps the log of `sigma
-/// / alpha` is linear in i, as in the common implementations of DPM-Solver; below the first step `sigma / alpha`
-/// itself is.
+/// at step i = 0..N-1, with more noise at larger i. Here step i is at time
+/// `1 - (i + 1) / N` ([`DiscreteSchedule::time`]), so that t = 0 is the last step and t = 1, one
+/// before the first, is data alone. Between steps the log of `sigma / alpha` is linear in i, as in the common
+/// implementations of DPM-Solver; below the first step the ratio itself is.
 ///
 /// A network that wants the step gets it from [`DiscreteSchedule::step`].
 ///

@@ -6,7 +6,7 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DPM-Solver-2: singlestep, on the noise prediction. (DPM-Solver-1 is [`Ddim`](crate::Ddim).)
 ///
-/// Lu et al., 2022, "DPM-Solver", algorithm 1 (r1 = 1/2) and 4. Order 2, two evaluations a step, no memory. A step from
+/// Lu et al., 2022, "DPM-Solver", algorithm 1 (r1 = 1/2). Order 2, two evaluations a step, no memory. A step from
 /// noise alone or to data alone is of first order, with one evaluation.
 /// Use it without guidance, or where a method must have no memory; at equal evaluations multistep methods are better.
 #[derive(Debug, Clone, Copy, PartialEq)]

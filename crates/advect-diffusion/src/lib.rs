@@ -29,9 +29,12 @@
 //!
 #![doc = include_str!("diffusion_methods.md")]
 //!
-//! With noise ([`diffusion_sde_methods`]); the strong order is that of the noise, the weak order that of the law:
+//! With noise ([`diffusion_sde_methods`]); the weak order is that of the variance of Gaussian data:
 //!
 #![doc = include_str!("diffusion_sde_methods.md")]
+//!
+//! Lu et al. 2022a is "DPM-Solver", 2022b "DPM-Solver++"; the others are named at the samplers. Around any sampler:
+//! [`Restarted`], [`LangevinCorrected`], [`Ended`]; with step control: [`AdaptiveDpm`]. All move a batch at one time.
 
 mod adaptive_dpm;
 mod ancestral;
