@@ -289,9 +289,9 @@ fn after_an_optimal_transport_coupling_the_score_is_the_true_one() {
 #[test]
 fn sf2m_is_the_schroedinger_bridge() {
     // N(-1, 0.7^2) to N(1.5, 1.3^2) with diffusion sigma = 1: the entropic plan of regularization 2 sigma^2 has
-    // covariance (sqrt(4 s0^2 s1^2 + sigma^4) - sigma^2) / 2 (Janati et al., 2020). Its SDE with g = sigma, which knows only
-    // the present, must give back the plan: the covariance of where a path starts and where it ends.
-    // n = 6,000, seeds 53 and 54, four standard errors; 200 steps from t = 0 to t = 1 itself.
+    // covariance (sqrt(4 s0^2 s1^2 + sigma^4) - sigma^2) / 2 (Janati et al., 2020). Its SDE with g = sigma, which knows
+    // only the present, must give back the plan: the covariance of where a path starts and where it ends. n = 6,000,
+    // seeds 53 and 54, four standard errors; 200 steps from t = 0 to t = 1 itself.
     let (sigma, n) = (1.0_f64, 6000);
     let product = (2.0 * JOINT.source.1 * JOINT.data.1).powi(2);
     let covariance = ((product + sigma.powi(4)).sqrt() - sigma * sigma) / 2.0;

@@ -82,7 +82,8 @@ fn the_moved_flow_ends_where_the_trained_one_does() {
     let grid = TimeGrid::uniform(0.0, 1.0, 300).unwrap();
     let plain = shared(|x: f64, t: f64| mixture.value(affine(&Linear, t), x, Prediction::Velocity));
     for (name, new) in schedules() {
-        // The linear velocity at t = 0 and 1 must be enough for the new one's: not with VP, VE, EDM and infinite slopes.
+        // The linear velocity at t = 0 and 1 must be enough for the new one's: not with VP, VE, EDM and infinite
+        // slopes.
         if !["linear", "cosine", "polynomial 1", "polynomial 2.5", "polynomial 3"].contains(&name) {
             continue;
         }

@@ -66,7 +66,8 @@ fn published_weights() {
         // Crowson et al., 2024: 1 / (sigma^2 + sigma_data^2).
         (&karras, 0.9, Data, &soft, 2.0),
         (&karras, 0.6, Data, &soft, 1.0 / 4.25),
-        // Esser et al., 2024, with their sigma = 1 - t: sigma^-2 and 2 / (pi (1 - 2 sigma + 2 sigma^2)) on the velocity.
+        // Esser et al., 2024, with their sigma = 1 - t: sigma^-2 and 2 / (pi (1 - 2 sigma + 2 sigma^2)) on the
+        // velocity.
         (&Linear, 0.75, Velocity, &SigmaSqrtWeighting, 16.0),
         (&Linear, 0.75, Velocity, &CosMapWeighting, 2.0 / (PI * 0.625)),
         (&Linear, 0.5, Velocity, &CosMapWeighting, 4.0 / PI),
@@ -311,8 +312,8 @@ fn adaptive_weights_are_constants() {
     }
 }
 
-/// The trap of the course: alpha = t, sigma = sqrt(1 - t). Every target at t < 1 is finite, and still the mean over t of
-/// the least loss grows without bound as the clip goes to 0: by ln(10) / 4 a decade for the velocity, ln(10) for the
+/// The trap of the course: alpha = t, sigma = sqrt(1 - t). Every target at t < 1 is finite, and still the mean over t
+/// of the least loss grows without bound as the clip goes to 0: by ln(10) / 4 a decade for the velocity, ln(10) for the
 /// score. With the linear path the flow-matching loss converges.
 #[test]
 fn losses_of_a_root_sigma_diverge_logarithmically() {
