@@ -1,5 +1,6 @@
 use crate::PathError;
 use std::f64::consts::PI;
+use std::sync::Arc;
 
 /// How much latent noise an [`Interpolant`](crate::Interpolant) holds at each time: gamma(t), zero at both ends.
 ///
@@ -16,6 +17,35 @@ pub trait Latent {
     /// `d_gamma` is not.
     fn gamma_d_gamma(&self, t: f64) -> f64 {
         self.gamma(t) * self.d_gamma(t)
+    }
+}
+
+impl<L: Latent + ?Sized> Latent for &L {
+    fn gamma(&self, t: f64) -> f64 {
+        (**self).gamma(t)
+    }
+
+    fn d_gamma(&self, t: f64) -> f64 {
+        (**self).d_gamma(t)
+    }
+
+    fn gamma_d_gamma(&self, t: f64) -> f64 {
+        (**self).gamma_d_gamma(t)
+    }
+}
+
+/// A latent chosen at run time: `Arc<dyn Latent>`.
+impl<L: Latent + ?Sized> Latent for Arc<L> {
+    fn gamma(&self, t: f64) -> f64 {
+        (**self).gamma(t)
+    }
+
+    fn d_gamma(&self, t: f64) -> f64 {
+        (**self).d_gamma(t)
+    }
+
+    fn gamma_d_gamma(&self, t: f64) -> f64 {
+        (**self).gamma_d_gamma(t)
     }
 }
 

@@ -44,6 +44,35 @@ pub trait TimeLaw {
     }
 }
 
+impl<L: TimeLaw + ?Sized> TimeLaw for &L {
+    fn quantile(&self, u: f64) -> f64 {
+        (**self).quantile(u)
+    }
+
+    fn density(&self, t: f64) -> f64 {
+        (**self).density(t)
+    }
+
+    fn draw(&self, key: NoiseKey, id: u64, counter: u64) -> f64 {
+        (**self).draw(key, id, counter)
+    }
+}
+
+/// A law chosen at run time: `Box<dyn TimeLaw>`.
+impl<L: TimeLaw + ?Sized> TimeLaw for Box<L> {
+    fn quantile(&self, u: f64) -> f64 {
+        (**self).quantile(u)
+    }
+
+    fn density(&self, t: f64) -> f64 {
+        (**self).density(t)
+    }
+
+    fn draw(&self, key: NoiseKey, id: u64, counter: u64) -> f64 {
+        (**self).draw(key, id, counter)
+    }
+}
+
 impl<L: TimeLaw> TimeSampler for L {
     fn sample(&self, key: NoiseKey, ids: &[u64], counter: u64) -> Vec<f64> {
         ids.iter().map(|&id| self.draw(key, id, counter)).collect()

@@ -20,24 +20,6 @@ fn latents() -> Vec<(&'static str, Arc<dyn Latent>)> {
     ]
 }
 
-/// `Arc<dyn Latent>` as a latent.
-#[derive(Clone)]
-struct Any(Arc<dyn Latent>);
-
-impl Latent for Any {
-    fn gamma(&self, t: f64) -> f64 {
-        self.0.gamma(t)
-    }
-
-    fn d_gamma(&self, t: f64) -> f64 {
-        self.0.d_gamma(t)
-    }
-
-    fn gamma_d_gamma(&self, t: f64) -> f64 {
-        self.0.gamma_d_gamma(t)
-    }
-}
-
 /// Jointly Gaussian source and data, correlated: no independent pairs, and no standard normal source.
 #[derive(Clone, Copy)]
 struct Joint {
@@ -125,7 +107,7 @@ fn x_is_the_interpolant_and_its_velocity_the_derivative() {
     let times = [0.1, 0.5, 0.9];
     for (name, gamma) in latents() {
         for (schedule_name, schedule) in schedules() {
-            let path = Interpolant::new(schedule.clone(), Any(gamma.clone()));
+            let path = Interpolant::new(schedule.clone(), gamma.clone());
             let at = |times: Times| path.sample(column(&source), column(&data), column(&latent), &times).unwrap();
             let (sample, h) = (at(each(&times)), 1e-5);
             let (ahead, behind) = (at(each(&times).map(|t| t + h)), at(each(&times).map(|t| t - h)));
@@ -182,7 +164,7 @@ fn the_minimisers_are_the_closed_forms() {
     for (name, gamma) in latents() {
         for schedule in [Arc::new(Linear) as Arc<dyn Schedule>, Arc::new(Cosine)] {
             for t in [0.2, 0.6] {
-                let path = Interpolant::new(schedule.clone(), Any(gamma.clone()));
+                let path = Interpolant::new(schedule.clone(), gamma.clone());
                 let (source, data) = (tensor(source.clone()), tensor(data.clone()));
                 let sample = path.sample(source, data, tensor(latent.clone()), &Times::Shared(t)).unwrap();
                 let check = |exact: &dyn Fn(f64) -> f64, loss: &dyn Fn(Tensor<2>) -> Tensor<1>| {
@@ -237,7 +219,7 @@ fn every_pair_of_heads_gives_the_exact_flow_map() {
     for (name, latent) in latents() {
         for velocity_head in VELOCITIES {
             for score_head in SCORES {
-                let model = exact(JOINT, Cosine, Any(latent.clone()), velocity_head, score_head);
+                let model = exact(JOINT, Cosine, latent.clone(), velocity_head, score_head);
                 let flow = model.flow(0.05, 0.95).unwrap();
                 // The flow of a Gaussian keeps the standard score.
                 let (from, to) = (JOINT.marginal(&Cosine, &*latent, 0.05), JOINT.marginal(&Cosine, &*latent, 0.95));
@@ -262,7 +244,7 @@ fn the_sde_family_keeps_the_marginals_of_coupled_pairs() {
             (0.5, VelocityHead::MeanVelocity, ScoreHead::Score, 0.0, 1.0),
             (0.7, VelocityHead::MeanVelocity, ScoreHead::Denoiser, 0.9, 0.2),
         ] {
-            let model = exact(JOINT, Linear, Any(latent.clone()), velocity_head, score_head);
+            let model = exact(JOINT, Linear, latent.clone(), velocity_head, score_head);
             let sde = model.sde(|_| g, from, to).unwrap();
             let key = NoiseKey::new(51 + index as u64, Purpose::Source);
             let (mean, variance) = JOINT.marginal(&Linear, &*latent, from);
@@ -318,8 +300,8 @@ fn sf2m_is_the_schroedinger_bridge() {
 fn ends_have_values_or_errors() {
     use ScoreHead::{Denoiser, Score};
     use VelocityHead::{MeanVelocity, Velocity};
-    let bridge = || Any(Arc::new(BrownianBridge::new(0.8).unwrap()));
-    let smooth = || Any(Arc::new(SineSquared::new(0.8).unwrap()));
+    let bridge = || -> Arc<dyn Latent> { Arc::new(BrownianBridge::new(0.8).unwrap()) };
+    let smooth = || -> Arc<dyn Latent> { Arc::new(SineSquared::new(0.8).unwrap()) };
     let flow = |latent, b, s| exact(JOINT, Linear, latent, b, s).flow(0.0, 1.0).err();
     let error = |what, t| Some(PathError::InterpolantEnd { what, t });
     assert_eq!(flow(bridge(), Velocity, Score), error("the velocity", 0.0));

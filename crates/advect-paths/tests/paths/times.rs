@@ -232,8 +232,7 @@ fn logit_normal_times_have_a_normal_logit() {
 
 #[test]
 fn a_time_depends_on_its_example_alone() {
-    let samplers: [&dyn TimeSampler; 2] = [&UniformTime::new(), &LogitNormalTime::new(0.0, 1.0).unwrap()];
-    for sampler in samplers {
+    for (_, sampler, _) in laws() {
         let batch = sampler.sample(key(), &[3, 8, 5], 2);
         assert_eq!(sampler.sample(key(), &[5], 2), [batch[2]]);
         assert_eq!(sampler.sample(key(), &[8, 3], 2), [batch[1], batch[0]]);
