@@ -1,5 +1,5 @@
 use crate::step_control::{Pace, StepControl, first_guess, second_guess};
-use crate::{Attempt, Embedded, PiController, SolveError, Step, Stepper};
+use crate::{Attempt, Embedded, PidController, SolveError, Step, Stepper};
 use advect_core::{Batched, RowField, State, Times, Tolerance};
 
 /// Step control row by row: every row has its own time and step size, and leaves the batch at its end.
@@ -40,7 +40,7 @@ struct Row {
 impl<S: Embedded> AdaptiveRows<S> {
     /// Controls the steps of every row so that its error estimate stays within `tolerance`, step by step.
     #[must_use]
-    pub fn new(inner: S, tolerance: Tolerance, controller: PiController) -> Self {
+    pub fn new(inner: S, tolerance: Tolerance, controller: PidController) -> Self {
         let control = StepControl::new(tolerance, controller);
         Self { inner, control, rows: Vec::new(), slopes: None, accepted: 0, rejected: 0 }
     }
