@@ -122,16 +122,14 @@ fn rows_may_wait_without_loss_of_order() {
         }
         x.iter().zip(exact(n)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
-    // 768 steps of about 1/768: an order lower would be a thousand times off.
-    for (error, bound) in [
-        (error(AdamsBashforth::<2, _>::new(), 768), 3e-6),
-        (error(AdamsBashforth::<4, _>::new(), 768), 1e-12),
-        (error(AdamsBashforthMoulton::<2, _>::new(), 768), 3e-6),
-        (error(AdamsBashforthMoulton::<4, _>::new(), 768), 1e-12),
-    ] {
-        println!("{error:e}");
-        assert!(error < bound, "{error:e}");
-    }
+    let order = |errors: [f64; 2]| (errors[0] / errors[1]).log2();
+    let orders = [
+        (2.0, order([384, 768].map(|n| error(AdamsBashforth::<2, _>::new(), n)))),
+        (4.0, order([96, 192].map(|n| error(AdamsBashforth::<4, _>::new(), n)))),
+        (2.0, order([384, 768].map(|n| error(AdamsBashforthMoulton::<2, _>::new(), n)))),
+        (4.0, order([96, 192].map(|n| error(AdamsBashforthMoulton::<4, _>::new(), n)))),
+    ];
+    assert!(orders.iter().all(|(order, observed)| (observed - order).abs() < 0.2), "{orders:?}");
 }
 
 #[test]

@@ -112,10 +112,9 @@ fn a_stiff_field_with_explicit_steps_is_an_error_that_says_what_to_do() {
     let error = solve(&field, adaptive(1e-4), 0.0, &grid(1.0, 1)).unwrap_err();
     assert!(matches!(error, SolveError::TooManySteps { limit: 100_000, .. }), "{error}");
     // Fixed steps blow up, and the first step out of range is named.
-    for result in [
-        solve(&field, EULER.stepper(), 0.0, &grid(1.0, 100)),
-        solve(&field, RK4.stepper(), 0.0, &grid(1.0, 100)),
-    ] {
+    for result in
+        [solve(&field, EULER.stepper(), 0.0, &grid(1.0, 100)), solve(&field, RK4.stepper(), 0.0, &grid(1.0, 100))]
+    {
         let error = result.unwrap_err();
         assert!(matches!(error, SolveError::NotFinite { time, .. } if time > 0.0 && time < 1.0), "{error}");
         assert!(error.to_string().contains("smaller steps"), "{error}");
