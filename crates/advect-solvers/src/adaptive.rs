@@ -1,4 +1,5 @@
 use crate::step_control::{Pace, StepControl, first_guess, second_guess};
+use crate::stiffness::diagnose;
 use crate::{Attempt, Embedded, PidController, SolveError, Step, Stepper};
 use advect_core::{Field, State, Times, Tolerance};
 
@@ -68,7 +69,8 @@ impl<S: Embedded> Adaptive<S> {
         Ok(self)
     }
 
-    /// Fails with [`SolveError::TooManySteps`] after so many attempts since the last restart; 100,000 if not set.
+    /// Fails with [`SolveError::TooManySteps`], or [`SolveError::Stiff`] where explicit steps are held by stability, after
+    /// so many attempts since the last restart; 100,000 if not set.
     #[must_use]
     pub fn max_steps(mut self, attempts: u64) -> Self {
         self.control.max_steps = attempts;
@@ -126,7 +128,10 @@ impl<S: Embedded, G: Field<S::State> + ?Sized> Stepper<G, S::State> for Adaptive
             None => self.first_pace(field, &x, &slope, from, to)?,
         };
         loop {
-            pace.start(clock, end, &self.control)?;
+            if let Err(error) = pace.start(clock, end, &self.control) {
+                let parts = (&self.inner, &self.control, &pace);
+                return Err(diagnose(error, parts, field, &x, slope, (from, to)));
+            }
             let target = pace.target(clock, end, &self.control);
             let at = if target == end { to.clone() } else { toward(from, to, (target - clock).abs()) };
             let attempt = self.inner.attempt(field, &x, slope, from, &at);

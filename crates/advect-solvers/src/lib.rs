@@ -72,6 +72,7 @@ mod splitting;
 mod ssp_rk3;
 mod step_control;
 mod stepper;
+mod stiffness;
 mod tableau;
 mod trajectory;
 mod tsit5;

@@ -80,6 +80,11 @@ impl Pace {
         Self { step, previous: [1.0; 2], after_rejection: false, attempts: 0 }
     }
 
+    /// The next step, without sign.
+    pub(crate) fn step(&self) -> f64 {
+        self.step
+    }
+
     /// Where the next attempt ends.
     pub(crate) fn target(&self, from: f64, to: f64, control: &StepControl) -> f64 {
         let step = self.step.max(control.limit(from));

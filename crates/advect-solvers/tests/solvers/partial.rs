@@ -2,8 +2,9 @@
 
 use crate::problems::{scalar, scalar_rows};
 use advect_solvers::{
-    Adaptive, AdaptiveRows, CoreError, Counted, DOPRI5, EULER, Field, PidController, RK4, SolveError, State, Stepper,
-    TimeGrid, Times, Tolerance, ode_methods, shared, solve, solve_partial, unconditional,
+    Adaptive, AdaptiveRows, BOSH3, CoreError, Counted, DOPRI5, DOPRI8, EULER, Field, HEUN_EULER, PidController, RK4,
+    SolveError, State, Stepper, TSIT5, TimeGrid, Times, Tolerance, ode_methods, shared, solve, solve_partial,
+    unconditional,
 };
 
 fn tolerance(tol: f64) -> Tolerance {
@@ -105,12 +106,41 @@ fn a_stiff_field_with_explicit_steps_is_an_error_that_says_what_to_do() {
     // x' = -1e7 (x - cos t): smooth, but steps beyond 3e-7 are not stable.
     let field = Counted::new(shared(|x: f64, t: f64| -1e7 * (x - t.cos())));
     let error = solve(&field, adaptive(1e-4).max_steps(2_000), 0.0, &grid(1.0, 1)).unwrap_err();
-    assert!(matches!(error, SolveError::TooManySteps { time, .. } if time < 0.01), "{error}");
-    assert!(error.to_string().contains("stiff") && error.to_string().contains("max_steps"), "{error}");
-    // It gives up after its budget, by default too.
-    assert!(field.calls() <= 2 + 6 * 2_000);
+    let SolveError::Stiff { time, end: 1.0, step, rate, limit: 2_000 } = error else { panic!("{error}") };
+    assert!(time > 0.0 && time < 0.01 && step < 1e-6 && (rate / 1e7 - 1.0).abs() < 1e-3, "{error}");
+    assert!(error.to_string().contains("max_steps") && error.to_string().contains("semi-linear"), "{error}");
+    // Saying so costs an attempt and two evaluations.
+    assert_eq!(field.calls(), 2 + 6 * 2_000 + 6 + 2);
+    // By default too there is an end.
     let error = solve(&field, adaptive(1e-4), 0.0, &grid(1.0, 1)).unwrap_err();
-    assert!(matches!(error, SolveError::TooManySteps { limit: 100_000, .. }), "{error}");
+    assert!(matches!(error, SolveError::Stiff { limit: 100_000, .. }), "{error}");
+    // Other methods, other limits of stability; two dimensions, with a slow one.
+    let field = shared(|[x, y]: [f64; 2], t: f64| [-1e6 * (x - y), t.cos() - y]);
+    let control = |tol| (tolerance(tol), PidController::standard());
+    let run = |error: Result<[f64; 2], SolveError>| match error {
+        Err(SolveError::Stiff { rate, .. }) => assert!((rate / 1e6 - 1.0).abs() < 0.01, "{rate:e}"),
+        other => panic!("{other:?}"),
+    };
+    for tol in [1e-2, 1e-5] {
+        let (tolerance, controller) = control(tol);
+        let (start, grid) = ([0.3, 0.5], grid(1.0, 1));
+        run(solve(&field, Adaptive::new(HEUN_EULER.stepper(), tolerance, controller).max_steps(3_000), start, &grid));
+        run(solve(&field, Adaptive::new(BOSH3.stepper(), tolerance, controller).max_steps(3_000), start, &grid));
+        run(solve(&field, Adaptive::new(TSIT5.stepper(), tolerance, controller).max_steps(3_000), start, &grid));
+        run(solve(&field, Adaptive::new(DOPRI8.stepper(), tolerance, controller).max_steps(3_000), start, &grid));
+    }
+    // Row by row, the row is named.
+    let rows = unconditional(|x: Vec<f64>, t: &Times| {
+        x.into_iter()
+            .enumerate()
+            .map(|(row, x)| if x > 0.0 { -1e6 * (x - 2.0 - t.at(row).cos()) } else { -x })
+            .collect()
+    });
+    let stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance(1e-4), PidController::standard()).max_steps(2_000);
+    let error = solve(&rows, stepper, vec![-1.0, 1.0], &grid(1.0, 1)).unwrap_err();
+    let SolveError::Row { row: 1, source } = error else { panic!("{error}") };
+    assert!(matches!(*source, SolveError::Stiff { rate, .. } if (rate / 1e6 - 1.0).abs() < 0.01), "{source}");
+    let field = shared(|x: f64, t: f64| -1e7 * (x - t.cos()));
     // Fixed steps blow up, and the first step out of range is named.
     for result in
         [solve(&field, EULER.stepper(), 0.0, &grid(1.0, 100)), solve(&field, RK4.stepper(), 0.0, &grid(1.0, 100))]
