@@ -164,7 +164,9 @@ fn one_stiff_row_costs_itself_alone_at_no_larger_error() {
         let (batch_rows, rows) = (batch.1.rows(), alone.1.rows());
         println!("{tol:e}: {rows} row-evaluations, error {error:e}; together {batch_rows}, {batch_error:e}");
         assert!(error <= 10.0 * tol && batch_error <= 10.0 * tol);
-        assert!(rows * 4 < batch_rows, "{rows} against {batch_rows}");
+        // An eighth of the work at about the same error.
+        assert!(rows * 8 < batch_rows, "{rows} against {batch_rows}");
+        assert!(error < 1.5 * batch_error, "{error:e} against {batch_error:e}");
     }
 }
 
