@@ -123,7 +123,7 @@ impl Rates {
             (_, Data) if sigma == 0.0 => (1.0 / alpha, 0.0),
             (_, Noise) if alpha == 0.0 => (1.0 / sigma, 0.0),
             (_, Score) if alpha == 0.0 => (-1.0 / (sigma * sigma), 0.0),
-            // Where sigma falls like a root, the velocity outgrows the noise: x_0 = u / d_sigma vanishes, and v with it.
+            // Where sigma falls like a root, the velocity outgrows the noise: x_0 = u / d_sigma vanishes, and so does v.
             (Velocity, Noise | V) if self.c.d_sigma.is_infinite() => (0.0, 0.0),
             // The sigma carried by the score cancels one of the determinant: sigma * d_sigma is all that is needed.
             (Velocity, Score) => {
@@ -148,18 +148,32 @@ impl Rates {
         (on_x.is_finite() && on_output.is_finite()).then_some((on_x, on_output))
     }
 
-    /// The 2x2 solve: `wanted = a data + b noise` from `x = alpha data + sigma noise`, `output = c data + e noise`.
+    /// A prediction on this schedule as the same prediction on another, at a time of equal signal-to-noise ratio: the
+    /// coefficients on the other path's x and on the output. `None` where there is no finite value.
+    pub(crate) fn read_on(&self, other: &Self, prediction: Prediction) -> Option<(f64, f64)> {
+        let (on_x, on_output) = solve(&other.c, self.row(prediction), other.row(prediction));
+        (on_x.is_finite() && on_output.is_finite()).then_some((on_x, on_output))
+    }
+
     fn solve(&self, have: Prediction, want: Prediction) -> (f64, f64) {
-        let row = |prediction| match prediction {
+        solve(&self.c, self.row(have), self.row(want))
+    }
+
+    /// (a, b) of `a data + b noise`; a score is carried as the noise.
+    pub(crate) fn row(&self, prediction: Prediction) -> (f64, f64) {
+        match prediction {
             Prediction::Velocity => (self.c.d_alpha, self.c.d_sigma),
             Prediction::Data => (1.0, 0.0),
             Prediction::Noise | Prediction::Score => (0.0, 1.0),
             Prediction::V => (-self.c.sigma, self.c.alpha),
-        };
-        let ((c, e), (a, b)) = (row(have), row(want));
-        let det = self.c.alpha * e - self.c.sigma * c;
-        ((a * e - b * c) / det, (b * self.c.alpha - a * self.c.sigma) / det)
+        }
     }
+}
+
+/// The 2x2 solve: `wanted = a data + b noise` from `x = alpha data + sigma noise`, `output = c data + e noise`.
+fn solve(x: &Coefficients, (c, e): (f64, f64), (a, b): (f64, f64)) -> (f64, f64) {
+    let det = x.alpha * e - x.sigma * c;
+    ((a * e - b * c) / det, (b * x.alpha - a * x.sigma) / det)
 }
 
 /// [`convert`] carried out on a state, row by row: `on_x(t) * x + on_output(t) * output`.

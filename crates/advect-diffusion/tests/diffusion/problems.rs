@@ -46,6 +46,7 @@ impl<S: Schedule> Exact<S> {
             Prediction::Score => self.data.score(at, x),
             Prediction::Noise => self.data.noise(at, x),
             Prediction::Data => self.data.data(at, x),
+            Prediction::V => at.alpha * self.data.noise(at, x) - at.sigma * self.data.data(at, x),
         }
     }
 }
@@ -95,6 +96,10 @@ impl<S: Schedule> Field<[f64; 2]> for ExactMixture<S> {
             Prediction::Score => self.data.score(at, &x),
             Prediction::Noise => self.data.noise(at, &x),
             Prediction::Data => self.data.data(at, &x),
+            Prediction::V => {
+                let pairs = self.data.noise(at, &x).into_iter().zip(self.data.data(at, &x));
+                pairs.map(|(noise, data)| at.alpha * noise - at.sigma * data).collect()
+            }
         };
         [value[0], value[1]]
     }

@@ -2,6 +2,7 @@
 use super::buffer::filled_by;
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// Rows whose gradients are summed by one task: fixed, so that the number of threads changes no bit.
 const ROWS: usize = 512;
@@ -18,12 +19,12 @@ pub(crate) struct Linear {
     pub to: usize,
 }
 
-/// A matrix in memory: from a row and from a column to the next.
+/// A matrix in memory: from a row and from a column to the next. One of them is 1.
 #[derive(Clone, Copy)]
-struct Matrix<'a> {
-    values: &'a [f32],
-    by_row: usize,
-    by_column: usize,
+pub(super) struct Matrix<'a> {
+    pub values: &'a [f32],
+    pub by_row: usize,
+    pub by_column: usize,
 }
 
 impl Linear {
@@ -35,17 +36,19 @@ impl Linear {
         // SAFETY: each row is a copy of the bias, to which the product is added.
         unsafe {
             filled_by(rows * to, |out| {
-                let fill = |row: &mut [std::mem::MaybeUninit<f32>]| {
-                    for (out, bias) in row.iter_mut().zip(bias) {
-                        out.write(*bias);
+                let fill = |out: &mut [MaybeUninit<f32>]| {
+                    let fill = |row: &mut [MaybeUninit<f32>]| {
+                        for (out, bias) in row.iter_mut().zip(bias) {
+                            out.write(*bias);
+                        }
+                    };
+                    if rows * to < LARGE {
+                        out.chunks_mut(to).for_each(fill);
+                    } else {
+                        out.par_chunks_mut(to).with_min_len(LARGE / 4 / to + 1).for_each(fill);
                     }
                 };
-                if rows * to < LARGE {
-                    out.chunks_mut(to).for_each(fill);
-                } else {
-                    out.par_chunks_mut(to).with_min_len(LARGE / 4 / to + 1).for_each(fill);
-                }
-                product([rows, from, to], x, weight, out.as_mut_ptr().cast(), true);
+                product([rows, from, to], x, weight, out, Some(&fill));
             })
         }
     }
@@ -58,7 +61,7 @@ impl Linear {
         // SAFETY: the product writes all of its elements.
         unsafe {
             filled_by(rows * from, |out| {
-                product([rows, to, from], gradient, weight, out.as_mut_ptr().cast(), false);
+                product([rows, to, from], gradient, weight, out, None);
             })
         }
     }
@@ -69,7 +72,7 @@ impl Linear {
         self.check(&[(x, rows * from), (gradient, rows * to)]);
         let (x, gradient) = (transposed(x, from), row_major(gradient, to));
         // SAFETY: the product writes all of its elements.
-        unsafe { filled_by(from * to, |out| product([from, rows, to], x, gradient, out.as_mut_ptr().cast(), false)) }
+        unsafe { filled_by(from * to, |out| product([from, rows, to], x, gradient, out, None)) }
     }
 
     fn check(&self, slices: &[(&[f32], usize)]) {
@@ -106,13 +109,32 @@ fn transposed(values: &[f32], columns: usize) -> Matrix<'_> {
     Matrix { values, by_row: 1, by_column: columns }
 }
 
-/// `left right`, or that added to what `out` holds: `[m, k]` times `[k, n]`.
+/// `left right`, or that added to what `fill` writes: `[m, k]` times `[k, n]`.
 ///
 /// # Safety
 ///
-/// `out` is valid for writes of `m * n` floats, side by side, and of reads if it is added to; the matrices hold `m * k` and `k * n`.
-unsafe fn product([m, k, n]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, out: *mut f32, add: bool) {
-    debug_assert!(left.values.len() == m * k && right.values.len() == k * n);
+/// `out` has room for `m * n` floats, and `fill` writes them all; the matrices hold `m * k` and `k * n`.
+unsafe fn product(
+    [m, k, n]: [usize; 3],
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    out: &mut [MaybeUninit<f32>],
+    fill: Option<&dyn Fn(&mut [MaybeUninit<f32>])>,
+) {
+    debug_assert!(left.values.len() == m * k && right.values.len() == k * n && out.len() == m * n);
+    if let Some(fill) = fill {
+        fill(out);
+    }
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+    if super::tiles::pays([m, k, n]) {
+        // SAFETY: as the caller promises.
+        if unsafe { super::tiles::product([m, k, n], left, right, out.as_mut_ptr().cast(), fill.is_some()) } {
+            return;
+        }
+        if let Some(fill) = fill {
+            fill(out);
+        }
+    }
     let threads = if m * k * n < PARALLEL { Parallelism::None } else { Parallelism::Rayon(0) };
     // SAFETY: as the caller promises; strides stay within the slices, since one is 1 and the other the length of a line.
     unsafe {
@@ -120,10 +142,10 @@ unsafe fn product([m, k, n]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, ou
             m,
             n,
             k,
-            out,
+            out.as_mut_ptr().cast(),
             1,
             n as isize,
-            add,
+            fill.is_some(),
             left.values.as_ptr(),
             left.by_column as isize,
             left.by_row as isize,

@@ -14,3 +14,5 @@ mod matrix;
 pub(crate) mod optimizer;
 pub(crate) mod rows;
 pub(crate) mod softmax;
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+mod tiles;

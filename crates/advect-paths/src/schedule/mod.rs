@@ -1,4 +1,5 @@
 mod cosine;
+mod custom;
 mod edm;
 mod linear;
 mod linear_vp;
@@ -8,6 +9,7 @@ mod ve;
 mod vp;
 
 pub use cosine::Cosine;
+pub use custom::Custom;
 pub use edm::Edm;
 pub use linear::Linear;
 pub use linear_vp::LinearVp;
@@ -35,7 +37,7 @@ pub struct Coefficients {
 ///
 /// A schedule is a scalar function in f64, evaluated on the host (Lipman et al., 2024, "Flow Matching Guide and
 /// Code", section 4.8). What it promises, for code that works on any of them:
-/// - `alpha` never falls and is 1 at t = 1; `sigma` never rises; both are finite, and nothing is singular inside (0, 1).
+/// - `alpha` never falls and is 1 at t = 1; `sigma` never rises; both are finite; nothing is singular inside (0, 1).
 /// - The log signal-to-noise ratio rises strictly, so that it has an inverse.
 /// - The ends are those of the method, not always noise alone and data alone: `alpha(0)` may be above 0 (VP: a little;
 ///   VE and EDM: 1) and `sigma(0)` other than 1 (VE and EDM: sigma_max), so sampling starts from
