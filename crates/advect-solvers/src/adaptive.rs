@@ -69,8 +69,8 @@ impl<S: Embedded> Adaptive<S> {
         Ok(self)
     }
 
-    /// Fails with [`SolveError::TooManySteps`], or [`SolveError::Stiff`] where explicit steps are held by stability, after
-    /// so many attempts since the last restart; 100,000 if not set.
+    /// Fails with [`SolveError::TooManySteps`], or [`SolveError::Stiff`] where explicit steps are held by stability,
+    /// after so many attempts since the last restart; 100,000 if not set.
     #[must_use]
     pub fn max_steps(mut self, attempts: u64) -> Self {
         self.control.max_steps = attempts;

@@ -65,8 +65,8 @@ impl<S: Embedded> AdaptiveRows<S> {
         Ok(self)
     }
 
-    /// Fails with [`SolveError::TooManySteps`], or [`SolveError::Stiff`] where explicit steps are held by stability, after
-    /// so many attempts of one row since the last restart; 100,000 if not set.
+    /// Fails with [`SolveError::TooManySteps`], or [`SolveError::Stiff`] where explicit steps are held by stability,
+    /// after so many attempts of one row since the last restart; 100,000 if not set.
     #[must_use]
     pub fn max_steps(mut self, attempts: u64) -> Self {
         self.control.max_steps = attempts;

@@ -38,6 +38,12 @@
 //!
 //! In the order of [`symplectic_methods`].
 //!
+//! ## When a solve fails
+//!
+//! Every failure is a [`SolveError`] that names its time and says what to do. Each step asks once whether its state is
+//! finite (a device read a step, small beside a network), so that NaN has a time; [`solve_partial`] also returns
+//! the state reached before it.
+//!
 //! The types of `advect-core` that a user of solvers needs are re-exported here.
 
 mod adams;

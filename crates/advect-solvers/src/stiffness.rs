@@ -2,8 +2,8 @@ use crate::step_control::{Pace, StepControl};
 use crate::{Embedded, SolveError};
 use advect_core::{Field, State, Times};
 
-/// Explicit steps are stable while step times rate is below 2 (Heun-Euler) to about 5 (Dopri8); step control that is held
-/// by stability hovers just below.
+/// Explicit steps are stable while step times rate is below 2 (Heun-Euler) to about 5 (Dopri8); step control that is
+/// held by stability hovers just below.
 const STABLE: f64 = 1.5;
 
 /// Tells a budget spent on a stiff field, [`SolveError::Stiff`], from one spent on accuracy.
