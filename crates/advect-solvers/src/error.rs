@@ -39,7 +39,7 @@ pub enum SolveError {
     /// The budget of attempts is spent.
     #[error(
         "{limit} steps were tried and t = {time} is reached of {end} (next step {step:.3e}): raise `max_steps`, loosen \
-         the tolerance, or treat the problem as stiff"
+         the tolerance, or end earlier"
     )]
     TooManySteps {
         /// Time reached.
@@ -48,6 +48,25 @@ pub enum SolveError {
         end: f64,
         /// The step that would come next, without sign.
         step: f64,
+        /// The number of attempts allowed.
+        limit: u64,
+    },
+    /// The budget of attempts is spent, on steps that are held by stability and not by accuracy.
+    #[error(
+        "the field is stiff at t = {time}: {limit} steps were tried on the way to {end}. Its fastest rate is about \
+         {rate:.3e}, which holds explicit steps at {step:.3e} whatever the tolerance: raise `max_steps` by \
+         {remaining:.3e}, end earlier, or treat the fast part exactly (a semi-linear or exponential method)",
+        remaining = (end - time).abs() / step
+    )]
+    Stiff {
+        /// Time reached.
+        time: f64,
+        /// Time that should have been reached.
+        end: f64,
+        /// The step that would come next, without sign.
+        step: f64,
+        /// About how fast neighboring solutions come together, per unit of time.
+        rate: f64,
         /// The number of attempts allowed.
         limit: u64,
     },

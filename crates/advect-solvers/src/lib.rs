@@ -38,6 +38,12 @@
 //!
 //! In the order of [`symplectic_methods`].
 //!
+//! ## When a solve fails
+//!
+//! Every failure is a [`SolveError`] that names its time and says what to do. Each step asks once whether its state is
+//! finite (a device read a step, small beside a network), so that NaN has a time; [`solve_partial`] also returns
+//! the state reached before it.
+//!
 //! The types of `advect-core` that a user of solvers needs are re-exported here.
 
 mod adams;
@@ -67,10 +73,12 @@ mod rk4;
 mod runge_kutta;
 mod separable;
 mod solve;
+mod solve_partial;
 mod splitting;
 mod ssp_rk3;
 mod step_control;
 mod stepper;
+mod stiffness;
 mod tableau;
 mod trajectory;
 mod tsit5;
@@ -87,7 +95,7 @@ pub use advect_core::{
 };
 pub use bosh3::BOSH3;
 pub use catalog::{Entry, Family, Method, method_table, ode_methods, symplectic_methods};
-pub use controller::PiController;
+pub use controller::{PiController, PidController};
 pub use dopri5::DOPRI5;
 pub use dopri8::DOPRI8;
 pub use embedded::{Attempt, Embedded};
@@ -107,6 +115,7 @@ pub use rk38::RK38;
 pub use runge_kutta::RungeKutta;
 pub use separable::Separable;
 pub use solve::solve;
+pub use solve_partial::{Reached, solve_partial};
 pub use splitting::{Composition, Splitting};
 pub use ssp_rk3::SSP_RK3;
 pub use stepper::{Step, Stepper};

@@ -10,6 +10,7 @@ mod methods;
 mod multistep;
 mod order;
 mod order_conditions;
+mod partial;
 mod problems;
 mod reference;
 mod stochastic;
