@@ -36,6 +36,33 @@ impl<const S: usize, X: State> Embedded for EmbeddedRungeKutta<S, X> {
     }
 
     fn attempt<G: Field<X> + ?Sized>(&self, field: &G, x: &X, slope: X, from: &Times, to: &Times) -> Attempt<X> {
+        self.stages(field, x, slope, from, to, |_, _| ()).0
+    }
+
+    fn attempt_dense<G: Field<X> + ?Sized>(
+        &self,
+        field: &G,
+        x: &X,
+        slope: X,
+        from: &Times,
+        to: &Times,
+    ) -> (Attempt<X>, Option<X>) {
+        let quartic = |size: &Times, slopes: &[Option<X>; S]| weighted(size, self.method.quartic.as_ref()?, slopes);
+        self.stages(field, x, slope, from, to, quartic)
+    }
+}
+
+impl<const S: usize, X: State> EmbeddedRungeKutta<S, X> {
+    /// An attempt, and what is `kept` of the stages: a function of the step and the slopes.
+    fn stages<G: Field<X> + ?Sized, W>(
+        &self,
+        field: &G,
+        x: &X,
+        slope: X,
+        from: &Times,
+        to: &Times,
+        kept: impl Fn(&Times, &[Option<X>; S]) -> W,
+    ) -> (Attempt<X>, W) {
         let EmbeddedTableau { tableau, error, .. } = &self.method;
         let size = from.zip(to, |a, b| b - a);
         let fsal = self.method.first_same_as_last();
@@ -52,7 +79,8 @@ impl<const S: usize, X: State> Embedded for EmbeddedRungeKutta<S, X> {
         }
         let end = end.unwrap_or_else(|| add(x.clone(), &size, &tableau.b, &slopes));
         let error = weighted(&size, error, &slopes).unwrap_or_else(|| x.clone().combine(0.0, &[]));
+        let kept = kept(&size, &slopes);
         let end_slope = if fsal { slopes[S - 1].take() } else { None };
-        Attempt { x: end, error, slope, end_slope }
+        (Attempt { x: end, error, slope, end_slope }, kept)
     }
 }

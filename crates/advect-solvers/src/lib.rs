@@ -32,6 +32,8 @@ mod adaptive;
 mod adaptive_rows;
 mod bosh3;
 mod controller;
+mod dense;
+mod dense_stepper;
 mod dopri5;
 mod embedded;
 mod embedded_runge_kutta;
@@ -39,15 +41,20 @@ mod embedded_tableau;
 mod error;
 mod euler;
 mod euler_maruyama;
+mod event;
 mod heun;
+mod interpolant;
 mod midpoint;
 mod rk4;
+mod root;
 mod runge_kutta;
+mod save_at;
 mod solve;
 mod step_control;
 mod stepper;
 mod tableau;
 mod trajectory;
+mod with_events;
 
 pub use adaptive::Adaptive;
 pub use adaptive_rows::AdaptiveRows;
@@ -58,6 +65,8 @@ pub use advect_core::{
 };
 pub use bosh3::BOSH3;
 pub use controller::PiController;
+pub use dense::{Dense, solve_dense};
+pub use dense_stepper::{DenseStep, DenseStepper, Hermite};
 pub use dopri5::DOPRI5;
 pub use embedded::{Attempt, Embedded};
 pub use embedded_runge_kutta::EmbeddedRungeKutta;
@@ -65,14 +74,18 @@ pub use embedded_tableau::EmbeddedTableau;
 pub use error::SolveError;
 pub use euler::EULER;
 pub use euler_maruyama::EulerMaruyama;
+pub use event::{Crossing, Event};
 pub use heun::HEUN;
+pub use interpolant::{Interpolant, Way};
 pub use midpoint::MIDPOINT;
 pub use rk4::RK4;
 pub use runge_kutta::RungeKutta;
+pub use save_at::{SaveAt, save_at};
 pub use solve::solve;
 pub use stepper::{Step, Stepper};
 pub use tableau::Tableau;
 pub use trajectory::{Skeleton, Trajectory, skeleton, trajectory};
+pub use with_events::{Occurrence, WithEvents};
 
 /// Runs the example of the README.
 #[cfg(doctest)]

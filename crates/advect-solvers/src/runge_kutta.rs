@@ -15,6 +15,10 @@ impl<const S: usize, X> RungeKutta<S, X> {
     pub fn new(tableau: Tableau<S>) -> Self {
         Self { tableau, state: PhantomData }
     }
+
+    pub(crate) fn tableau(&self) -> &Tableau<S> {
+        &self.tableau
+    }
 }
 
 impl<const S: usize, X: State, G: Field<X> + ?Sized> Stepper<G, X> for RungeKutta<S, X> {
@@ -33,6 +37,17 @@ pub(crate) fn fixed<const S: usize, X: State, G: Field<X> + ?Sized>(
     from: &Times,
     to: &Times,
 ) -> Result<Step<X>, SolveError> {
+    fixed_with_slope(tableau, field, x, from, to).map(|(step, _)| step)
+}
+
+/// [`fixed`], and the slope where it began (none for a tableau without weights).
+pub(crate) fn fixed_with_slope<const S: usize, X: State, G: Field<X> + ?Sized>(
+    tableau: &Tableau<S>,
+    field: &G,
+    x: X,
+    from: &Times,
+    to: &Times,
+) -> Result<(Step<X>, Option<X>), SolveError> {
     let size = from.zip(to, |a, b| b - a);
     let mut slopes = [const { None }; S];
     for i in 0..tableau.evaluations() {
@@ -40,11 +55,19 @@ pub(crate) fn fixed<const S: usize, X: State, G: Field<X> + ?Sized>(
         slopes[i] = Some(field.eval(stage, &stage_time(tableau.c[i], from, to)));
     }
     let x = add(x, &size, &tableau.b, &slopes);
+    let step = finite(x, from, to)?;
+    // A method without stages does not move.
+    let slope = slopes.into_iter().next().flatten();
+    Ok((step, slope))
+}
+
+/// A step that ends at `to`, if its state is finite.
+pub(crate) fn finite<X: State>(x: X, from: &Times, to: &Times) -> Result<Step<X>, SolveError> {
     // A device read a step: found here NaN has a time, found in the samples it has none.
     if x.all_finite() {
         Ok(Step { x, at: to.clone() })
     } else {
-        Err(SolveError::NotFinite { time: from.range().0, step: size.range().0 })
+        Err(SolveError::NotFinite { time: from.range().0, step: from.zip(to, |a, b| b - a).range().0 })
     }
 }
 

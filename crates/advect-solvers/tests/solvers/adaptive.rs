@@ -12,6 +12,7 @@ pub(crate) const HEUN_EULER: EmbeddedTableau<2> = EmbeddedTableau {
     tableau: Tableau { name: "Heun-Euler", a: [[0.0, 0.0], [1.0, 0.0]], b: [0.5, 0.5], c: [0.0, 1.0], order: 2 },
     error: [-0.5, 0.5],
     error_order: 1,
+    quartic: None,
 };
 
 fn tolerance(tol: f64) -> Tolerance {

@@ -1,0 +1,2 @@
+//! What a step costs beyond its field.
+fn main() {}
