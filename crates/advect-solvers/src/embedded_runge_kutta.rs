@@ -1,4 +1,4 @@
-use crate::runge_kutta::{add, fixed, stage, stage_time, weighted};
+use crate::runge_kutta::{add, fixed, stage, stage_time, step_size, weighted};
 use crate::{Attempt, Embedded, EmbeddedTableau, SolveError, Step, Stepper};
 use advect_core::{Field, State, Times};
 use std::marker::PhantomData;
@@ -64,7 +64,7 @@ impl<const S: usize, X: State> EmbeddedRungeKutta<S, X> {
         kept: impl Fn(&Times, &[Option<X>; S]) -> W,
     ) -> (Attempt<X>, W) {
         let EmbeddedTableau { tableau, error, .. } = &self.method;
-        let size = from.zip(to, |a, b| b - a);
+        let size = step_size(from, to);
         let fsal = self.method.first_same_as_last();
         let mut slopes = [const { None }; S];
         let mut end = None;

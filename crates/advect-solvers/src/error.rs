@@ -98,6 +98,14 @@ pub enum SolveError {
         /// The time.
         time: f64,
     },
+    /// A gradient is not of the shape of the state.
+    #[error("the gradient has shape {gradient:?}, the state where the flow ends {state:?}: they must be equal")]
+    GradientShape {
+        /// The shape of the state.
+        state: Vec<usize>,
+        /// The shape of the gradient.
+        gradient: Vec<usize>,
+    },
     /// One row of a batch failed.
     #[error("row {row}: {source}")]
     Row {

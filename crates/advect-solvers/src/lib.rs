@@ -30,6 +30,8 @@
 
 mod adaptive;
 mod adaptive_rows;
+mod adjoint;
+mod adjoint_state;
 mod bosh3;
 mod controller;
 mod dense;
@@ -58,6 +60,8 @@ mod with_events;
 
 pub use adaptive::Adaptive;
 pub use adaptive_rows::AdaptiveRows;
+pub use adjoint::{Adjoint, AdjointField, adjoint};
+pub use adjoint_state::AdjointState;
 pub use advect_core::{
     Batched, Brownian, BrownianPath, CoreError, Counted, DeviceNoise, Field, Gaussian, NoiseKey, Purpose, RowField,
     Sde, Shared, State, TimeGrid, Times, Tolerance, Unconditional, Weighted, WhiteNoise, jvp, normal, shared,

@@ -27,10 +27,8 @@ pub(crate) fn root<E>(
         let truncated = if truncation <= (middle - secant).abs() { secant + toward * truncation } else { middle };
         let radius = reach - 0.5 * width;
         let x = if (truncated - middle).abs() <= radius { truncated } else { middle - toward * radius };
-        // By round-off the projection may fall on an end; then nothing is left between them.
-        if !(x > a && x < b) {
-            break;
-        }
+        // Near the end the secant falls on an end, by round-off or because the function is a line there.
+        let x = x.clamp(a + tolerance, b - tolerance);
         let y = sign * f(x)?;
         if y > 0.0 {
             (b, yb) = (x, y);
@@ -74,6 +72,8 @@ mod tests {
             assert!(f(x) * f(1.0) >= 0.0, "case {case}: {x} lies before the root");
             assert!(calls <= 48, "case {case}: {calls} calls");
         }
+        // Not fooled by a secant that meets the root at once.
+        assert!((find(|x| x - 0.7, 1e-15).0 - 0.7).abs() <= 2e-15);
         // Superlinear where the function is smooth.
         assert!(find(|x| x * x - 0.5, 1e-14).1 <= 10);
     }

@@ -30,6 +30,7 @@ impl<const S: usize, X: State, G: Field<X> + ?Sized> Stepper<G, X> for RungeKutt
 }
 
 /// One step of a tableau from `from` to `to`, with only the stages that carry weight.
+#[inline]
 pub(crate) fn fixed<const S: usize, X: State, G: Field<X> + ?Sized>(
     tableau: &Tableau<S>,
     field: &G,
@@ -41,6 +42,7 @@ pub(crate) fn fixed<const S: usize, X: State, G: Field<X> + ?Sized>(
 }
 
 /// [`fixed`], and the slope where it began (none for a tableau without weights).
+#[inline]
 pub(crate) fn fixed_with_slope<const S: usize, X: State, G: Field<X> + ?Sized>(
     tableau: &Tableau<S>,
     field: &G,
@@ -48,7 +50,7 @@ pub(crate) fn fixed_with_slope<const S: usize, X: State, G: Field<X> + ?Sized>(
     from: &Times,
     to: &Times,
 ) -> Result<(Step<X>, Option<X>), SolveError> {
-    let size = from.zip(to, |a, b| b - a);
+    let size = step_size(from, to);
     let mut slopes = [const { None }; S];
     for i in 0..tableau.evaluations() {
         let stage = stage(tableau, i, x.clone(), &size, &slopes);
@@ -62,16 +64,31 @@ pub(crate) fn fixed_with_slope<const S: usize, X: State, G: Field<X> + ?Sized>(
 }
 
 /// A step that ends at `to`, if its state is finite.
+#[inline]
 pub(crate) fn finite<X: State>(x: X, from: &Times, to: &Times) -> Result<Step<X>, SolveError> {
     // A device read a step: found here NaN has a time, found in the samples it has none.
-    if x.all_finite() {
-        Ok(Step { x, at: to.clone() })
-    } else {
-        Err(SolveError::NotFinite { time: from.range().0, step: from.zip(to, |a, b| b - a).range().0 })
+    if x.all_finite() { Ok(Step { x, at: to.clone() }) } else { Err(not_finite(from, to)) }
+}
+
+#[cold]
+fn not_finite(from: &Times, to: &Times) -> SolveError {
+    SolveError::NotFinite { time: from.range().0, step: step_size(from, to).range().0 }
+}
+
+// What follows is asked for shared times first and inlined for them: where the state is a number, a call costs as
+// much as the arithmetic. Rows at their own times allocate anyway.
+
+/// The signed step.
+#[inline]
+pub(crate) fn step_size(from: &Times, to: &Times) -> Times {
+    match (from, to) {
+        (Times::Shared(a), Times::Shared(b)) => Times::Shared(b - a),
+        _ => from.zip(to, |a, b| b - a),
     }
 }
 
 /// The state of stage `i`, from the slopes before it.
+#[inline]
 pub(crate) fn stage<const S: usize, X: State>(
     tableau: &Tableau<S>,
     i: usize,
@@ -79,15 +96,18 @@ pub(crate) fn stage<const S: usize, X: State>(
     size: &Times,
     slopes: &[Option<X>; S],
 ) -> X {
-    let mut weights = [0.0; S];
-    weights[..i].copy_from_slice(&tableau.a[i][..i]);
-    add(x, size, &weights, slopes)
+    let weights = &tableau.a[i][..i];
+    match size {
+        Times::Shared(h) => add_shared::<S, X>(x, *h, weights, slopes),
+        Times::Each(h) => add_rows(x, h, weights, slopes),
+    }
 }
 
 /// The time of a stage. The ends are assigned: `from + 1.0 * (to - from)` is not always `to`, and a schedule may end
 /// exactly there.
+#[inline]
 pub(crate) fn stage_time(c: f64, from: &Times, to: &Times) -> Times {
-    from.zip(to, |a, b| {
+    let time = |a: f64, b: f64| {
         if c == 0.0 {
             a
         } else if c == 1.0 {
@@ -95,34 +115,49 @@ pub(crate) fn stage_time(c: f64, from: &Times, to: &Times) -> Times {
         } else {
             a + c * (b - a)
         }
-    })
-}
-
-/// `x + size * sum of weights_j slopes_j`: one combine, without the terms of weight zero.
-pub(crate) fn add<const S: usize, X: State>(x: X, size: &Times, weights: &[f64; S], slopes: &[Option<X>; S]) -> X {
-    let mut used = weights.iter().zip(slopes).filter(|(w, _)| **w != 0.0).filter_map(|(w, k)| Some((*w, k.as_ref()?)));
-    let Some(first) = used.next() else { return x };
-    match size {
-        Times::Shared(h) => {
-            // On the stack: where the state is a number, an allocation would cost more than the step.
-            let mut terms = [(h * first.0, first.1); S];
-            let mut count = 1;
-            for (w, k) in used {
-                terms[count] = (h * w, k);
-                count += 1;
-            }
-            x.combine(1.0, &terms[..count])
-        }
-        Times::Each(h) => {
-            let scaled = |(w, k)| (h.iter().map(|h| h * w).collect(), k);
-            let factors: Vec<(Vec<f64>, &X)> = std::iter::once(first).chain(used).map(scaled).collect();
-            let terms: Vec<(&[f64], &X)> = factors.iter().map(|(f, k)| (f.as_slice(), *k)).collect();
-            x.combine_rows(&vec![1.0; h.len()], &terms)
-        }
+    };
+    match (from, to) {
+        (Times::Shared(a), Times::Shared(b)) => Times::Shared(time(*a, *b)),
+        _ => from.zip(to, time),
     }
 }
 
+/// `x + size * sum of weights_j slopes_j`: one combine, without the terms of weight zero.
+#[inline]
+pub(crate) fn add<const S: usize, X: State>(x: X, size: &Times, weights: &[f64; S], slopes: &[Option<X>; S]) -> X {
+    match size {
+        Times::Shared(h) => add_shared::<S, X>(x, *h, weights, slopes),
+        Times::Each(h) => add_rows(x, h, weights, slopes),
+    }
+}
+
+#[inline]
+fn add_shared<const S: usize, X: State>(x: X, h: f64, weights: &[f64], slopes: &[Option<X>]) -> X {
+    let mut used = weights.iter().zip(slopes).filter(|(w, _)| **w != 0.0).filter_map(|(w, k)| Some((*w, k.as_ref()?)));
+    let Some(first) = used.next() else { return x };
+    // On the stack: where the state is a number, an allocation would cost more than the step.
+    let mut terms = [(h * first.0, first.1); S];
+    let mut count = 1;
+    for (w, k) in used {
+        terms[count] = (h * w, k);
+        count += 1;
+    }
+    x.combine(1.0, &terms[..count])
+}
+
+#[inline(never)]
+fn add_rows<X: State>(x: X, h: &[f64], weights: &[f64], slopes: &[Option<X>]) -> X {
+    let used = weights.iter().zip(slopes).filter(|(w, _)| **w != 0.0).filter_map(|(w, k)| Some((*w, k.as_ref()?)));
+    let factors: Vec<(Vec<f64>, &X)> = used.map(|(w, k)| (h.iter().map(|h| h * w).collect(), k)).collect();
+    if factors.is_empty() {
+        return x;
+    }
+    let terms: Vec<(&[f64], &X)> = factors.iter().map(|(f, k)| (f.as_slice(), *k)).collect();
+    x.combine_rows(&vec![1.0; h.len()], &terms)
+}
+
 /// `size * sum of weights_j slopes_j`, none if all weights are zero.
+#[inline]
 pub(crate) fn weighted<const S: usize, X: State>(
     size: &Times,
     weights: &[f64; S],

@@ -4,7 +4,10 @@
 
 mod adaptive;
 mod adaptive_rows;
+mod adjoint;
+mod dense;
 mod driver;
+mod events;
 mod methods;
 mod order;
 mod order_conditions;
