@@ -44,21 +44,20 @@ pub fn ode_solvers_dopri5<const N: usize>(problem: &Problem<N>, tolerance: f64) 
 #[must_use]
 #[allow(clippy::expect_used, reason = "a bench")]
 pub fn diffsol_tsit5<const N: usize>(problem: &Problem<N>, tolerance: f64) -> Solved<N> {
-    use diffsol::{NalgebraMat, OdeBuilder, OdeSolverMethod, OdeSolverStopReason, Vector, VectorHost};
+    use diffsol::{NalgebraMat, OdeBuilder, OdeSolverMethod, OdeSolverStopReason, VectorBackend};
     type M = NalgebraMat<f64>;
-    type V = diffsol::NalgebraVec<f64>;
     let calls = Cell::new(0);
     let (slope, start) = (problem.slope, problem.start);
     let built = OdeBuilder::<M>::new()
         .rtol(tolerance)
         .atol([tolerance])
-        .rhs(|x: &V, _p: &V, t: f64, out: &mut V| {
+        .rhs(|x: &[f64], _p: &[f64], t: f64, out: &mut [f64]| {
             calls.set(calls.get() + 1);
             let mut state = [0.0; N];
-            state.copy_from_slice(x.as_slice());
-            out.as_mut_slice().copy_from_slice(&slope(state, t));
+            state.copy_from_slice(x);
+            out.copy_from_slice(&slope(state, t));
         })
-        .init(move |_p: &V, _t: f64, x: &mut V| x.as_mut_slice().copy_from_slice(&start), N)
+        .init(move |_p: &[f64], _t: f64, x: &mut [f64]| x.copy_from_slice(&start), N)
         .build()
         .expect("a valid problem");
     let mut solver = built.tsit45().expect("a valid solver");
