@@ -7,7 +7,9 @@
 #[cfg(feature = "peers")]
 use advect_benches::peers::{diffsol_tsit5, ode_solvers_dopri5};
 use advect_benches::{Problem, arenstorf, exponential, lotka_volterra};
-use advect_solvers::{Adaptive, Counted, DOPRI5, EmbeddedTableau, PiController, TimeGrid, Tolerance, shared, solve};
+use advect_solvers::{
+    Adaptive, Counted, DOPRI5, EmbeddedTableau, PiController, TSIT5, TimeGrid, Tolerance, shared, solve,
+};
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use std::hint::black_box;
 
@@ -39,6 +41,7 @@ fn bench<const N: usize>(
 fn all<const N: usize>(c: &mut Criterion, problem: &Problem<N>, goal: (f64, f64)) {
     let mut group = c.benchmark_group(problem.name);
     bench(&mut group, "Dopri5", problem, goal, |p, tol| ours(DOPRI5, p, tol));
+    bench(&mut group, "Tsit5", problem, goal, |p, tol| ours(TSIT5, p, tol));
     #[cfg(feature = "peers")]
     {
         // The peers' errors are theirs: printed, not judged.

@@ -44,7 +44,7 @@ pub fn ode_solvers_dopri5<const N: usize>(problem: &Problem<N>, tolerance: f64) 
 #[must_use]
 #[allow(clippy::expect_used, reason = "a bench")]
 pub fn diffsol_tsit5<const N: usize>(problem: &Problem<N>, tolerance: f64) -> Solved<N> {
-    use diffsol::{NalgebraMat, OdeBuilder, OdeSolverMethod, OdeSolverStopReason, VectorBackend};
+    use diffsol::{NalgebraMat, OdeBuilder, OdeSolverMethod, OdeSolverStopReason, Vector};
     type M = NalgebraMat<f64>;
     let calls = Cell::new(0);
     let (slope, start) = (problem.slope, problem.start);
@@ -63,7 +63,6 @@ pub fn diffsol_tsit5<const N: usize>(problem: &Problem<N>, tolerance: f64) -> So
     let mut solver = built.tsit45().expect("a valid solver");
     solver.set_stop_time(problem.end_time).expect("a time ahead");
     while !matches!(solver.step().expect("a smooth problem"), OdeSolverStopReason::TstopReached) {}
-    let mut end = [0.0; N];
-    end.copy_from_slice(solver.state().y.as_slice());
+    let end = std::array::from_fn(|i| solver.state().y.get_index(i));
     (end, calls.get())
 }

@@ -1,4 +1,4 @@
-use crate::{EmbeddedTableau, Tableau};
+use crate::{EmbeddedTableau, Family, Method, Tableau};
 
 /// Bogacki-Shampine 3(2), order 3 with an embedded solution of order 2: three evaluations a step.
 ///
@@ -22,4 +22,15 @@ pub const BOSH3: EmbeddedTableau<4> = EmbeddedTableau {
     error_order: 2,
     // The cubic is of the order of the method.
     quartic: None,
+};
+
+pub(crate) const METHOD: Method = Method {
+    name: "bosh3",
+    title: "Bosh3",
+    family: Family::Embedded,
+    order: 3.0,
+    weak_order: None,
+    evaluations: 3.0,
+    source: "Bogacki & Shampine (1989)",
+    use_when: "under step control with a loose tolerance, about 1e-3",
 };

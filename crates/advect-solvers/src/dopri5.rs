@@ -1,4 +1,4 @@
-use crate::{EmbeddedTableau, Tableau};
+use crate::{EmbeddedTableau, Family, Method, Tableau};
 
 /// Dormand-Prince 5(4), order 5 with an embedded solution of order 4: six evaluations a step.
 ///
@@ -33,4 +33,15 @@ pub const DOPRI5: EmbeddedTableau<7> = EmbeddedTableau {
         -1453857185.0 / 822651844.0,
         69997945.0 / 29380423.0,
     ]),
+};
+
+pub(crate) const METHOD: Method = Method {
+    name: "dopri5",
+    title: "Dopri5",
+    family: Family::Embedded,
+    order: 5.0,
+    weak_order: None,
+    evaluations: 6.0,
+    source: "Dormand & Prince (1980); Hairer, Norsett & Wanner I, table 5.2",
+    use_when: "under step control: the usual choice from 1e-4 to 1e-8",
 };

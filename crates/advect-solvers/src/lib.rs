@@ -26,17 +26,34 @@
 //! # Ok::<(), advect_solvers::SolveError>(())
 //! ```
 //!
+//! ## Methods for a [`Field`]
+//!
+#![doc = include_str!("ode_methods.md")]
+//!
+//! In the order of [`ode_methods`], which programs and the order tests go through, too.
+//!
+//! ## Methods for a [`Separable`] system
+//!
+#![doc = include_str!("symplectic_methods.md")]
+//!
+//! In the order of [`symplectic_methods`].
+//!
 //! The types of `advect-core` that a user of solvers needs are re-exported here.
 
+mod adams;
+mod adams_bashforth;
+mod adams_bashforth_moulton;
 mod adaptive;
 mod adaptive_rows;
 mod adjoint;
 mod adjoint_state;
 mod bosh3;
+mod catalog;
 mod controller;
 mod dense;
 mod dense_stepper;
 mod dopri5;
+mod dopri8;
 mod embedded;
 mod embedded_runge_kutta;
 mod embedded_tableau;
@@ -45,19 +62,31 @@ mod euler;
 mod euler_maruyama;
 mod event;
 mod heun;
+mod heun_euler;
 mod interpolant;
+mod leapfrog;
 mod midpoint;
+mod ralston;
+mod rk3;
+mod rk38;
 mod rk4;
 mod root;
 mod runge_kutta;
 mod save_at;
+mod separable;
 mod solve;
+mod splitting;
+mod ssp_rk3;
 mod step_control;
 mod stepper;
 mod tableau;
 mod trajectory;
+mod tsit5;
 mod with_events;
+mod yoshida4;
 
+pub use adams_bashforth::AdamsBashforth;
+pub use adams_bashforth_moulton::AdamsBashforthMoulton;
 pub use adaptive::Adaptive;
 pub use adaptive_rows::AdaptiveRows;
 pub use adjoint::{Adjoint, AdjointField, adjoint};
@@ -68,10 +97,12 @@ pub use advect_core::{
     unconditional,
 };
 pub use bosh3::BOSH3;
+pub use catalog::{Entry, Family, Method, method_table, ode_methods, symplectic_methods};
 pub use controller::PiController;
 pub use dense::{Dense, solve_dense};
 pub use dense_stepper::{DenseStep, DenseStepper, Hermite};
 pub use dopri5::DOPRI5;
+pub use dopri8::DOPRI8;
 pub use embedded::{Attempt, Embedded};
 pub use embedded_runge_kutta::EmbeddedRungeKutta;
 pub use embedded_tableau::EmbeddedTableau;
@@ -80,16 +111,26 @@ pub use euler::EULER;
 pub use euler_maruyama::EulerMaruyama;
 pub use event::{Crossing, Event};
 pub use heun::HEUN;
+pub use heun_euler::HEUN_EULER;
 pub use interpolant::{Interpolant, Way};
+pub use leapfrog::LEAPFROG;
 pub use midpoint::MIDPOINT;
+pub use ralston::RALSTON;
+pub use rk3::RK3;
 pub use rk4::RK4;
+pub use rk38::RK38;
 pub use runge_kutta::RungeKutta;
 pub use save_at::{SaveAt, save_at};
+pub use separable::Separable;
 pub use solve::solve;
+pub use splitting::{Composition, Splitting};
+pub use ssp_rk3::SSP_RK3;
 pub use stepper::{Step, Stepper};
 pub use tableau::Tableau;
 pub use trajectory::{Skeleton, Trajectory, skeleton, trajectory};
+pub use tsit5::TSIT5;
 pub use with_events::{Occurrence, WithEvents};
+pub use yoshida4::YOSHIDA4;
 
 /// Runs the example of the README.
 #[cfg(doctest)]

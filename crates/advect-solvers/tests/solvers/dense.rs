@@ -1,12 +1,11 @@
 //! The solution between the steps.
 
-use crate::adaptive::HEUN_EULER;
 use crate::problems::{scalar, system};
 use advect_analytic::order::observed;
 use advect_solvers::{
-    Adaptive, AdaptiveRows, BOSH3, Counted, DOPRI5, DenseStepper, EULER, EmbeddedTableau, Field, HEUN, Hermite,
-    MIDPOINT, PiController, RK4, SolveError, TimeGrid, Times, Tolerance, save_at, shared, solve, solve_dense,
-    unconditional,
+    AdamsBashforth, Adaptive, AdaptiveRows, BOSH3, Counted, DOPRI5, DenseStepper, EULER, EmbeddedTableau, Field, HEUN,
+    HEUN_EULER, Hermite, MIDPOINT, PiController, RK4, SolveError, TSIT5, TimeGrid, Times, Tolerance, save_at, shared,
+    solve, solve_dense, unconditional,
 };
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -50,6 +49,7 @@ fn the_order_between_the_steps_is_that_of_method_and_interpolant() {
         // The cubic alone is of order 3: an error of h^4. The method's own quartic keeps its order 5.
         check("Dopri5, cubic", 4.0, 48, &|n| between(Hermite::new(DOPRI5.stepper()), from, to, n));
         check("Dopri5, its own", 5.0, 24, &|n| between(DOPRI5.stepper(), from, to, n));
+        check("Tsit5, its own", 5.0, 24, &|n| between(TSIT5.stepper(), from, to, n));
     }
 }
 
@@ -94,6 +94,29 @@ fn conditions<const S: usize>(method: &EmbeddedTableau<S>, order: u32, tolerance
 fn the_interpolants_fulfil_the_order_conditions() {
     conditions(&BOSH3, 3, 1e-14);
     conditions(&DOPRI5, 4, 1e-13);
+    conditions(&TSIT5, 4, 1e-13);
+}
+
+#[test]
+fn the_interpolant_of_tsit5_is_the_published_one() {
+    // Tsitouras (2011), section 3: the b_i(s) in factors.
+    let published = |s: f64| {
+        let s2 = s * s;
+        [
+            -1.0530884977290216 * s * (s - 1.3299890189751412) * (s2 - 1.4364028541716351 * s + 0.7139816917074209),
+            0.1017 * s2 * (s2 - 2.1966568338249754 * s + 1.2949852507374631),
+            2.490627285651252793 * s2 * (s2 - 2.38535645472061657 * s + 1.57803468208092486),
+            -16.54810288924490272 * (s - 1.21712927295533244) * (s - 0.61620406037800089) * s2,
+            47.37952196281928122 * (s - 1.203071208372362603) * (s - 0.658047292653547382) * s2,
+            -34.87065786149660974 * (s - 1.2) * (s - 0.666666666666666667) * s2,
+            2.5 * (s - 1.0) * (s - 0.6) * s2,
+        ]
+    };
+    for s in [0.0, 0.1, 0.37, 0.5, 0.9, 1.0] {
+        for (i, (a, b)) in weights(&TSIT5, s).iter().zip(published(s)).enumerate() {
+            assert!((a - b).abs() < 1e-13, "b_{i} at {s}: {a} {b}");
+        }
+    }
 }
 
 #[test]
