@@ -94,8 +94,14 @@ impl Batched for f64 {
 impl<const N: usize> State for [f64; N] {
     #[inline]
     fn combine(mut self, scale: f64, terms: &[(f64, &Self)]) -> Self {
-        for (i, x) in self.iter_mut().enumerate() {
-            *x = terms.iter().fold(scale * *x, |sum, (c, d)| sum + c * d[i]);
+        // Term by term: the loops over elements have a known length and are unrolled.
+        for x in &mut self {
+            *x *= scale;
+        }
+        for (c, d) in terms {
+            for (x, d) in self.iter_mut().zip(*d) {
+                *x += c * d;
+            }
         }
         self
     }

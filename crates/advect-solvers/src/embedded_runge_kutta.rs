@@ -9,6 +9,8 @@ use std::marker::PhantomData;
 #[derive(Debug, Clone, Copy)]
 pub struct EmbeddedRungeKutta<const S: usize, X> {
     method: EmbeddedTableau<S>,
+    /// Read off the coefficients once.
+    first_same_as_last: bool,
     state: PhantomData<fn(X) -> X>,
 }
 
@@ -16,7 +18,7 @@ impl<const S: usize, X> EmbeddedRungeKutta<S, X> {
     /// The stepper of an embedded tableau.
     #[must_use]
     pub fn new(method: EmbeddedTableau<S>) -> Self {
-        Self { method, state: PhantomData }
+        Self { method, first_same_as_last: method.first_same_as_last(), state: PhantomData }
     }
 }
 
@@ -65,7 +67,7 @@ impl<const S: usize, X: State> EmbeddedRungeKutta<S, X> {
     ) -> (Attempt<X>, W) {
         let EmbeddedTableau { tableau, error, .. } = &self.method;
         let size = step_size(from, to);
-        let fsal = self.method.first_same_as_last();
+        let fsal = self.first_same_as_last;
         let mut slopes = [const { None }; S];
         let mut end = None;
         slopes[0] = Some(slope.clone());

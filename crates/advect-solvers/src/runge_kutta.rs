@@ -98,7 +98,7 @@ pub(crate) fn stage<const S: usize, X: State>(
 ) -> X {
     let weights = &tableau.a[i][..i];
     match size {
-        Times::Shared(h) => add_shared::<S, X>(x, *h, weights, slopes),
+        Times::Shared(h) => combine_shared::<S, X>(x, 1.0, *h, weights, slopes),
         Times::Each(h) => add_rows(x, h, weights, slopes),
     }
 }
@@ -126,15 +126,16 @@ pub(crate) fn stage_time(c: f64, from: &Times, to: &Times) -> Times {
 #[inline]
 pub(crate) fn add<const S: usize, X: State>(x: X, size: &Times, weights: &[f64; S], slopes: &[Option<X>; S]) -> X {
     match size {
-        Times::Shared(h) => add_shared::<S, X>(x, *h, weights, slopes),
+        Times::Shared(h) => combine_shared::<S, X>(x, 1.0, *h, weights, slopes),
         Times::Each(h) => add_rows(x, h, weights, slopes),
     }
 }
 
-#[inline]
-fn add_shared<const S: usize, X: State>(x: X, h: f64, weights: &[f64], slopes: &[Option<X>]) -> X {
+/// `scale * x + h * sum of weights_j slopes_j`.
+#[inline(always)]
+fn combine_shared<const S: usize, X: State>(x: X, scale: f64, h: f64, weights: &[f64], slopes: &[Option<X>]) -> X {
     let mut used = weights.iter().zip(slopes).filter(|(w, _)| **w != 0.0).filter_map(|(w, k)| Some((*w, k.as_ref()?)));
-    let Some(first) = used.next() else { return x };
+    let Some(first) = used.next() else { return if scale == 1.0 { x } else { x.combine(scale, &[]) } };
     // On the stack: where the state is a number, an allocation would cost more than the step.
     let mut terms = [(h * first.0, first.1); S];
     let mut count = 1;
@@ -142,7 +143,7 @@ fn add_shared<const S: usize, X: State>(x: X, h: f64, weights: &[f64], slopes: &
         terms[count] = (h * w, k);
         count += 1;
     }
-    x.combine(1.0, &terms[..count])
+    x.combine(scale, &terms[..count])
 }
 
 #[inline(never)]
@@ -164,14 +165,12 @@ pub(crate) fn weighted<const S: usize, X: State>(
     slopes: &[Option<X>; S],
 ) -> Option<X> {
     let base = weights.iter().position(|w| *w != 0.0)?;
-    let mut rest: [f64; S] = *weights;
-    rest[base] = 0.0;
-    let start = match size {
-        Times::Shared(h) => slopes[base].clone()?.combine(h * weights[base], &[]),
+    let (first, rest, later) = (slopes[base].clone()?, &weights[base + 1..], &slopes[base + 1..]);
+    Some(match size {
+        Times::Shared(h) => combine_shared::<S, X>(first, h * weights[base], *h, rest, later),
         Times::Each(h) => {
             let factors: Vec<f64> = h.iter().map(|h| h * weights[base]).collect();
-            slopes[base].clone()?.combine_rows(&factors, &[])
+            add_rows(first.combine_rows(&factors, &[]), h, rest, later)
         }
-    };
-    Some(add(start, size, &rest, slopes))
+    })
 }
