@@ -62,7 +62,7 @@ pub fn arenstorf() -> Problem<4> {
             [u, v, ax, ay]
         },
         start,
-        end_time: 17.065_216_560_157_962,
+        end_time: 17.06521656015796,
         end: start,
     }
 }

@@ -60,6 +60,10 @@ fn the_linear_equation_has_its_closed_form() {
         let loose = read(rate.val().grad(&back(1e-4).parameters).unwrap())[0];
         assert!((loose - exact).abs() < 1e-2 && (loose - exact).abs() > 1e-9, "{loose} {exact}");
     }
+    // Where the state rests, step control has the gradient alone to go by.
+    let (zero, one) = (tensor(&[0.0], [1, 1], &device), tensor(&[1.0], [1, 1], &device));
+    let rests = adjoint(&rate, &field, adaptive(DOPRI5.stepper(), 1e-9), zero, one, &grid(0.0, 10.0, 1)).unwrap();
+    close(&read(rests.gradient), &[4.0_f64.exp()], 1e-7);
     // Fixed steps, and down in time: the end is before the start.
     let down = grid(length, 0.0, 60);
     let start: Vec<f64> = x0.iter().map(|x| x / growth).collect();

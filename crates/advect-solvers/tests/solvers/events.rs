@@ -1,8 +1,8 @@
 //! Events: where they are found, in which order, and what they do.
 
 use advect_solvers::{
-    Adaptive, Crossing, DOPRI5, EULER, Embedded, Event, PiController, RK4, SolveError, Stepper, TimeGrid, Times,
-    Tolerance, WithEvents, save_at, shared, skeleton, solve, solve_dense, trajectory,
+    Adaptive, Crossing, DOPRI5, EULER, Embedded, Event, Hermite, PiController, RK4, SolveError, Stepper, TimeGrid,
+    Times, Tolerance, WithEvents, save_at, shared, skeleton, solve, solve_dense, trajectory,
 };
 
 fn grid(from: f64, to: f64, steps: usize) -> TimeGrid {
@@ -74,8 +74,11 @@ fn dense_output_and_saved_states_know_the_bounces() {
     }
     // The fixed steps of RK4 know neither slope of a step that an event follows.
     let dense = solve_dense(&field, WithEvents::new(RK4.stepper(), vec![bounce()]), [5.0, 0.0], &g).unwrap();
+    let unknown = WithEvents::new(Hermite::new(RK4.stepper()), vec![bounce()]);
+    let evaluated = solve_dense(&field, unknown, [5.0, 0.0], &g).unwrap();
     for t in times {
         assert!((dense.at(t).unwrap()[0] - height(t)).abs() < 1e-11, "{t}");
+        assert!((evaluated.at(t).unwrap()[0] - height(t)).abs() < 1e-11, "{t}");
     }
 }
 
@@ -136,6 +139,21 @@ fn an_event_at_the_start_is_not_found_again() {
     for (k, time) in times.iter().enumerate() {
         assert!((time - PI * (k + 1) as f64).abs() < 1e-9, "{time}");
     }
+    // From zero up and down through it in one step: left and met again.
+    let arc = shared(|_x: f64, t: f64| 0.5 - 2.0 * t);
+    let falling = Event::new(|x: &f64, _t| *x).crossing(Crossing::Falling);
+    let mut stepper = WithEvents::new(RK4.stepper(), vec![falling]);
+    solve(&arc, &mut stepper, 0.0, &grid(0.0, 1.0, 1)).unwrap();
+    assert_eq!(stepper.occurrences().len(), 1);
+    assert!((stepper.occurrences()[0].time - 0.5).abs() < 1e-14);
+    // A residue on the wrong side is waited out.
+    let bounce = Event::new(|[height, _speed]: &[f64; 2], _t| *height)
+        .crossing(Crossing::Falling)
+        .reset(|[_height, speed], _t| [-1e-13, -0.5 * speed]);
+    let mut stepper = WithEvents::new(RK4.stepper(), vec![bounce]);
+    solve(&shared(fall), &mut stepper, [5.0, 0.0], &grid(0.0, 2.3, 1)).unwrap();
+    assert_eq!(stepper.occurrences().len(), 2);
+    assert!((stepper.occurrences()[1].time - 2.0).abs() < 1e-12);
     // A zero exactly at a grid point is found once.
     let line = shared(|_x: f64, _t: f64| 1.0);
     let mut stepper = WithEvents::new(EULER.stepper(), vec![Event::new(|x: &f64, _t| *x)]);
