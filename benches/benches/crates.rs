@@ -2,7 +2,8 @@
 //! Dopri5 of `ode_solvers` and Tsit5 of `diffsol`, at equal tolerances.
 //!
 //! What each achieves (error, evaluations) is asserted before it is timed. Solves are taken in turns, so that a busy
-//! machine is busy for all; the table shows the least and the median time of a solve. Under `cargo test` each runs once.
+//! machine is busy for all; the table shows the least and the median time of a solve. Under `cargo test` each runs
+//! once.
 
 #![allow(clippy::print_stdout, clippy::expect_used, missing_docs, reason = "a bench")]
 

@@ -45,7 +45,8 @@ pub fn lotka_volterra() -> Problem<2> {
     }
 }
 
-/// The orbit of Arenstorf: a satellite between earth and moon, periodic (Hairer, Norsett & Wanner I, II.0, eq. 0.1-0.2).
+/// The orbit of Arenstorf: a satellite between earth and moon, periodic (Hairer, Norsett & Wanner I, II.0, eq.
+/// 0.1-0.2).
 #[must_use]
 pub fn arenstorf() -> Problem<4> {
     const MOON: f64 = 0.012_277_471;

@@ -25,17 +25,19 @@ impl<const D: usize> std::fmt::Debug for Adjoint<D> {
 /// The gradient of a loss through `dx/dt = field(module, x, t)`, in constant memory: the continuous adjoint.
 ///
 /// Chen, Rubanova, Bettencourt & Duvenaud, *Neural Ordinary Differential Equations*, NeurIPS 2018, eq. 46 and
-/// algorithm 1: with `a = dL/dx`, the system `dx/dt = f`, `da/dt = -a df/dx`, `dg/dt = -a df/dtheta` is solved from the end of
-/// `grid` back to its start, from `x = end`, `a = gradient`, `g = 0`. Every evaluation differentiates the field once by
-/// Burn's autodiff and forgets the tape, so memory does not grow with the number of steps. Step control sees x and a alone:
-/// nothing depends on g, which is an integral (Kidger, Chen & Lyons, *"Hey, that's not an ODE"*, ICML 2021).
+/// algorithm 1: with `a = dL/dx`, the system `dx/dt = f`, `da/dt = -a df/dx`, `dg/dt = -a df/dtheta` is solved from
+/// the end of `grid` back to its start, from `x = end`, `a = gradient`, `g = 0`. Every evaluation differentiates the
+/// field once by Burn's autodiff and forgets the tape, so memory does not grow with the number of steps. Step control
+/// sees x and a alone: nothing depends on g, which is an integral (Kidger, Chen & Lyons, *"Hey, that's not an ODE"*,
+/// ICML 2021).
 ///
 /// **Bias.** This is the gradient of the exact flow up to the tolerance of two solves, not the gradient of the solve
-/// that was run: with loose tolerances or few steps the two differ by the error of the method. Where memory allows, take
-/// the loss of a `solve` on an autodiff device and call `backward()` on it: that gradient is exact for the steps taken. Also,
-/// x is found again by going back in time; a flow that contracts by a factor c there multiplies errors by c, so compare
-/// [`Adjoint::start`] with the true start. For a loss at several times, or to stop this growth, go back piece by piece:
-/// from each saved state, with the gradient so far plus that of the loss there, adding up the gradients of parameters.
+/// that was run: with loose tolerances or few steps the two differ by the error of the method. Where memory allows,
+/// take the loss of a `solve` on an autodiff device and call `backward()` on it: that gradient is exact for the steps
+/// taken. Also, x is found again by going back in time; a flow that contracts by a factor c there multiplies errors
+/// by c, so compare [`Adjoint::start`] with the true start. For a loss at several times, or to stop this growth, go
+/// back piece by piece: from each saved state, with the gradient so far plus that of the loss there, adding up the
+/// gradients of parameters.
 ///
 /// The module's parameters must be on an autodiff device (`module.train()`); those that require no gradient have none.
 /// Neither `end` nor `gradient` needs to be tracked; the results are not.
@@ -56,11 +58,11 @@ impl<const D: usize> std::fmt::Debug for Adjoint<D> {
 /// let rate = Param::from_tensor(Tensor::<2>::full([1, 1], 0.5, &device.clone().autodiff()));
 /// let field = |rate: &Param<Tensor<2>>, x: Tensor<2>, _t: &Times| x * rate.val();
 /// let grid = TimeGrid::uniform(0.0, 1.0, 1)?;
-/// let control = || -> Result<_, advect_solvers::CoreError> { Ok((Tolerance::new(1e-5, 1e-5)?, PiController::standard())) };
+/// let (tolerance, controller) = (Tolerance::new(1e-5, 1e-5)?, PiController::standard());
 ///
-/// let (tolerance, controller) = control()?;
 /// let forward = shared(|x: Tensor<2>, t: f64| field(&rate, x, &Times::Shared(t)).inner());
-/// let end = solve(&forward, Adaptive::new(DOPRI5.stepper(), tolerance, controller), Tensor::ones([4, 2], &device), &grid)?;
+/// let stepper = Adaptive::new(DOPRI5.stepper(), tolerance, controller);
+/// let end = solve(&forward, stepper, Tensor::ones([4, 2], &device), &grid)?;
 /// let stepper = Adaptive::new(DOPRI5.stepper(), tolerance, controller);
 /// let back = adjoint(&rate, &field, stepper, end.clone(), end.ones_like(), &grid)?;
 /// let gradient = rate.val().grad(&back.parameters);

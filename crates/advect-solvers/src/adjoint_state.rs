@@ -1,8 +1,8 @@
 use advect_core::{State, Tolerance};
 use burn::tensor::Tensor;
 
-/// What the continuous adjoint moves: the state, the gradient of the loss with respect to it, and that with respect to the
-/// parameters.
+/// What the continuous adjoint moves: the state, the gradient of the loss with respect to it, and that with respect
+/// to the parameters.
 ///
 /// Step control sees the first two: the third is an integral on which nothing depends.
 #[derive(Debug, Clone)]

@@ -23,7 +23,7 @@ pub struct DenseStep<X> {
 /// | stepper | evaluations |
 /// | --- | --- |
 /// | `Adaptive`, first same as last | none |
-/// | `Adaptive` otherwise, fixed steps | one for each step that is looked into; in [`solve_dense`](crate::solve_dense) one in all |
+/// | `Adaptive` otherwise, fixed steps | one a step that is looked into; in `solve_dense` one in all |
 /// | `Hermite` | one a step |
 ///
 /// [`AdaptiveRows`](crate::AdaptiveRows) is not dense: its rows are never at one time. Give it a grid of the times
@@ -82,9 +82,9 @@ impl<S: Embedded, G: Field<S::State> + ?Sized> DenseStepper<G, S::State> for Ada
 
 /// Makes any stepper over a field dense, by the cubic Hermite interpolant (Hairer, Norsett & Wanner I, II.6, eq. 6.7).
 ///
-/// The interpolant is of order 3, its error in a step h^4: enough for methods up to order 4. It is meant for multistep methods
-/// and steppers of your own; Runge-Kutta methods are dense by themselves. One more evaluation a step that is looked into
-/// (the slope where it ended).
+/// The interpolant is of order 3, its error in a step h^4: enough for methods up to order 4. It is meant for
+/// multistep methods and steppers of your own; Runge-Kutta methods are dense by themselves. One more evaluation a
+/// step that is looked into (the slope where it ended).
 #[derive(Debug, Clone)]
 pub struct Hermite<S>(S);
 

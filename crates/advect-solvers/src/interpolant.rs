@@ -5,9 +5,9 @@ use advect_core::{Field, State, Times};
 /// one, its own quartic term.
 ///
 /// With `s = (t - from) / h`:
-/// `(1 + 2s)(1-s)^2 x_0 + s^2 (3-2s) x_1 + s (1-s)^2 h k_0 - s^2 (1-s) h k_1 + s^2 (1-s)^2 q`, where `q = h sum d_i k_i`
-/// (Hairer, Norsett & Wanner I, II.6, eq. 6.7 for the cubic; every continuously differentiable quartic through the
-/// same ends and slopes differs from it by the last term alone). It is `x_0` and `x_1` at the ends, bit for bit.
+/// `(1 + 2s)(1-s)^2 x_0 + s^2 (3-2s) x_1 + s (1-s)^2 h k_0 - s^2 (1-s) h k_1 + s^2 (1-s)^2 q`, where `q = h sum d_i
+/// k_i` (Hairer, Norsett & Wanner I, II.6, eq. 6.7 for the cubic; every continuously differentiable quartic through
+/// the same ends and slopes differs from it by the last term alone). It is `x_0` and `x_1` at the ends, bit for bit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Interpolant<X> {
     from: f64,
