@@ -119,13 +119,21 @@ impl<S: Embedded> Adaptive<S> {
     }
 }
 
-impl<S: Embedded, G: Field<S::State> + ?Sized> Stepper<G, S::State> for Adaptive<S> {
-    fn step(&mut self, field: &G, x: S::State, from: &Times, to: &Times) -> Result<Step<S::State>, SolveError> {
+impl<S: Embedded> Adaptive<S> {
+    /// One accepted step, the slope where it began and what else `attempt` says of it.
+    pub(crate) fn accepted_step<G: Field<S::State> + ?Sized, W>(
+        &mut self,
+        field: &G,
+        x: &S::State,
+        from: &Times,
+        to: &Times,
+        attempt: impl Fn(&S, &G, &S::State, S::State, &Times, &Times) -> (Attempt<S::State>, W),
+    ) -> Result<(Step<S::State>, S::State, W), SolveError> {
         let (clock, end) = farthest(from, to);
         let mut slope = self.slope.take().unwrap_or_else(|| field.eval(x.clone(), from));
         let mut pace = match self.pace.take() {
             Some(pace) => pace,
-            None => self.first_pace(field, &x, &slope, from, to)?,
+            None => self.first_pace(field, x, &slope, from, to)?,
         };
         loop {
             if let Err(error) = pace.start(clock, end, &self.control) {
@@ -134,18 +142,32 @@ impl<S: Embedded, G: Field<S::State> + ?Sized> Stepper<G, S::State> for Adaptive
             }
             let target = pace.target(clock, end, &self.control);
             let at = if target == end { to.clone() } else { toward(from, to, (target - clock).abs()) };
-            let attempt = self.inner.attempt(field, &x, slope, from, &at);
+            let (attempt, with) = attempt(&self.inner, field, x, slope, from, &at);
             let Attempt { x: next, error, slope: start_slope, end_slope } = attempt;
-            let norm = error.scaled_norm(&x, &next, self.control.tolerance);
+            let norm = error.scaled_norm(x, &next, self.control.tolerance);
             if pace.judge(norm, (clock, target, end), &self.control, self.inner.error_order())? {
                 self.accepted += 1;
                 self.slope = end_slope;
                 self.pace = Some(pace);
-                return Ok(Step { x: next, at });
+                return Ok((Step { x: next, at }, start_slope, with));
             }
             self.rejected += 1;
             slope = start_slope;
         }
+    }
+
+    /// The field where the last step ended, if the method has it.
+    pub(crate) fn end_slope(&self) -> Option<&S::State> {
+        self.slope.as_ref()
+    }
+}
+
+impl<S: Embedded, G: Field<S::State> + ?Sized> Stepper<G, S::State> for Adaptive<S> {
+    fn step(&mut self, field: &G, x: S::State, from: &Times, to: &Times) -> Result<Step<S::State>, SolveError> {
+        let attempt = |inner: &S, field: &G, x: &S::State, slope, from: &Times, to: &Times| {
+            (inner.attempt(field, x, slope, from, to), ())
+        };
+        self.accepted_step(field, &x, from, to, attempt).map(|(step, _, ())| step)
     }
 
     fn restart(&mut self) {

@@ -17,6 +17,8 @@ pub const DOPRI8: EmbeddedTableau<13> = EmbeddedTableau {
         error
     },
     error_order: 7,
+    // An interpolant of its order needs more stages.
+    quartic: None,
 };
 
 const C: [f64; 13] = [

@@ -80,6 +80,51 @@ pub enum SolveError {
         /// What it must fulfil.
         rule: &'static str,
     },
+    /// Rows stand at times of their own where one time is needed.
+    #[error(
+        "{rows} rows stand at times of their own, but dense output and events need one time for the batch: take \
+         `Adaptive` in place of `AdaptiveRows`"
+    )]
+    RowTimes {
+        /// The number of rows.
+        rows: usize,
+    },
+    /// A time outside of the solution.
+    #[error("t = {time} is outside of the solution, which goes from {start} to {end}")]
+    OutsideSpan {
+        /// The time asked for.
+        time: f64,
+        /// Where the solution starts.
+        start: f64,
+        /// Where it ends.
+        end: f64,
+    },
+    /// Times at which states are wanted do not follow the direction of the solve.
+    #[error("time {index} to save at is {after}, after {before}: save times run the way of the grid")]
+    SaveOrder {
+        /// The index of the time.
+        index: usize,
+        /// The time before it.
+        before: f64,
+        /// The time.
+        after: f64,
+    },
+    /// The function of an event is not a number.
+    #[error("the function of event {event} is NaN at t = {time}: it must be a number wherever the solution goes")]
+    EventFunction {
+        /// The index of the event.
+        event: usize,
+        /// The time.
+        time: f64,
+    },
+    /// A gradient is not of the shape of the state.
+    #[error("the gradient has shape {gradient:?}, the state where the flow ends {state:?}: they must be equal")]
+    GradientShape {
+        /// The shape of the state.
+        state: Vec<usize>,
+        /// The shape of the gradient.
+        gradient: Vec<usize>,
+    },
     /// One row of a batch failed.
     #[error("row {row}: {source}")]
     Row {

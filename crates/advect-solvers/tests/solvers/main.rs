@@ -4,8 +4,11 @@
 
 mod adaptive;
 mod adaptive_rows;
+mod adjoint;
 mod catalog;
+mod dense;
 mod driver;
+mod events;
 mod methods;
 mod multistep;
 mod order;
