@@ -16,7 +16,7 @@ use crate::{PathError, SourceLaw};
 /// let device = Device::default();
 /// let noise: Tensor<2> = Tensor::from_floats([[2.0], [-1.0], [0.5]], &device);
 /// let data: Tensor<2> = Tensor::from_floats([[10.0], [30.0], [20.0]], &device);
-/// let pairing = ExactOt::default().pair(&Uncoupled::new(&noise, &data, NoiseKey::new(0, Purpose::Coupling), 0))?;
+/// let pairing = ExactOt::new().pair(&Uncoupled::new(&noise, &data, NoiseKey::new(0, Purpose::Coupling), 0))?;
 /// assert_eq!(pairing.noise, [1, 0, 2]);
 /// // Labels follow the data; another cost is a closure.
 /// assert_eq!(pairing.follow(&["ten", "thirty", "twenty"]), ["ten", "thirty", "twenty"]);
@@ -27,6 +27,14 @@ use crate::{PathError, SourceLaw};
 pub struct ExactOt<C = SquaredEuclidean> {
     /// The cost of a pair.
     pub cost: C,
+}
+
+impl ExactOt {
+    /// With the squared Euclidean cost.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
 }
 
 impl<const D: usize, C: Cost> Coupling<D> for ExactOt<C> {
