@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// Couples within each class alone, which keeps conditional generation unbiased.
 ///
 /// Cheng & Schwing (2025), "The curse of conditions: analyzing and improving optimal transport for conditional flow-based
-/// generation" (C2OT), section 3.3: each noise row has the class of the data row it was drawn with, and a pair across classes costs
+/// generation" (C2OT): each noise row has the class of the data row it was drawn with, and a pair across classes costs
 /// infinitely much. For classes that is one coupling a class, which is how it is computed here.
 ///
 /// Why the noise given a class stays N(0, I): row i of the noise gets class `classes[i]`, drawn without a look at the noise; so

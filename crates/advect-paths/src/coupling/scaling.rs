@@ -188,7 +188,7 @@ impl Scaling<'_> {
 }
 
 /// What to add to f and take from g, which leaves the plan as it is but the prices of the marginals least. Scaling alone finds it at
-/// the rate epsilon / rho (Sejourne, Vialard & Peyre 2022, "Faster unbalanced optimal transport", section 3).
+/// the rate epsilon / rho (Sejourne, Vialard & Peyre 2022, "Faster unbalanced optimal transport").
 fn shift(epsilon: f64, rho: [f64; 2], f: &[f64], g: &[f64]) -> f64 {
     let log_mean = |potentials: &[f64], rho: f64| {
         let exponents = || potentials.iter().map(|p| -epsilon * p / rho);

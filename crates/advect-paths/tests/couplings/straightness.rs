@@ -32,7 +32,7 @@ fn velocity(pairs: &[(f64, Point, Point)]) -> impl Fn(Point, &Times) -> Point {
 }
 
 /// How bent trajectories are: the mean of length / displacement - 1, and the mean of `int |v - (x_1 - x_0)|^2 dt` over the
-/// mean of `|x_1 - x_0|^2` (Liu et al., 2023, "Flow straight and fast", section 2.2). Both are 0 for straight lines at constant speed.
+/// mean of `|x_1 - x_0|^2` (Liu et al., 2023, "Flow straight and fast"). Both are 0 for straight lines at constant speed.
 fn bend(field: &impl Field<Point>, starts: &[Point], atoms: &Rows) -> [f64; 2] {
     let steps = 40;
     let grid = TimeGrid::uniform(0.0, 1.0, steps).unwrap();
