@@ -4,8 +4,9 @@
     RAYON_NUM_THREADS=1 cargo run --release -p couplings --bin cfm -- 3000 5
     python benches/peers/cfm.py 3000 5
 
-Laws, network, batch, optimizer, learning rates, average of the weights, solver and distance are the same on both sides. sigma is 0 for
-I-CFM and OT-CFM (the sharpest of theirs) and 0.5 for SB-CFM, with its entropic plan. One thread. Needs torch, torchcfm and POT.
+Laws, network, batch, optimizer, learning rates, average of the weights, solver and distance are the same on both sides.
+sigma is 0 for I-CFM and OT-CFM (the sharpest of theirs) and 0.5 for SB-CFM, with its entropic plan. One thread. Needs
+torch, torchcfm and POT.
 """
 
 import copy

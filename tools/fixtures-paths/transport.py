@@ -44,10 +44,8 @@ def main():
 
     a, b = points(rng, 12, 0.0), points(rng, 9, 1.0)
     small, wa, wb = squared(a, b), ot.unif(12), ot.unif(9)
-    balanced = [
-        {"epsilon": e, "plan": rounded(ot.sinkhorn(wa, wb, small, e, method="sinkhorn_log", stopThr=1e-12, numItermax=10**5))}
-        for e in (0.3, 1.0, 10.0)
-    ]
+    sinkhorn = lambda e: ot.sinkhorn(wa, wb, small, e, method="sinkhorn_log", stopThr=1e-12, numItermax=10**5)
+    balanced = [{"epsilon": e, "plan": rounded(sinkhorn(e))} for e in (0.3, 1.0, 10.0)]
     reference = np.outer(wa, wb)
     unbalanced = [
         {

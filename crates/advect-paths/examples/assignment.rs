@@ -1,6 +1,7 @@
 //! Times exact assignment on one core: `cargo run --release -p advect-paths --example assignment`.
 //!
-//! 512 noise points N(0, I) against 512 data points on eight Gaussians, in 2 and in 64 dimensions; 21 batches, of which the median counts.
+//! 512 noise points N(0, I) against 512 data points on eight Gaussians, in 2 and in 64 dimensions; 21 batches, of
+//! which the median counts.
 
 use advect_core::{NoiseKey, Purpose, normal};
 use advect_paths::{Cost, PathError, Rows, Sinkhorn, SquaredEuclidean, Stop, assign};
@@ -42,7 +43,7 @@ fn main() -> Result<(), PathError> {
             (times[times.len() / 2], times[times.len() - 1])
         });
         println!(
-            "512 points in {width} dimensions, ms (median, worst): costs {cost:.2?}, assignment {solve:.2?}, Sinkhorn {plan:.2?}"
+            "512 points, {width} dimensions, ms (median, worst): costs {cost:.2?}, assignment {solve:.2?}, plan {plan:.2?}"
         );
     }
     Ok(())

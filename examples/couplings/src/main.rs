@@ -1,8 +1,8 @@
 //! Draws the flow of one batch under three couplings: `cargo run --release -p couplings -- couplings.png`.
 //!
-//! Noise and data are blurred points, so that the velocity of every coupling is known exactly and nothing is trained. From left to right:
-//! independent pairs, pairs from the entropic plan, the optimal assignment. The better the coupling, the straighter
-//! the way: the two numbers a line are 0 for straight lines at constant speed.
+//! Noise and data are blurred points, so that the velocity of every coupling is known exactly and nothing is trained.
+//! From left to right: independent pairs, pairs from the entropic plan, the optimal assignment. The better the
+//! coupling, the straighter the way: the two numbers a line are 0 for straight lines at constant speed.
 
 use advect::core::normal;
 use advect::data::{Canvas, save_png};
@@ -88,8 +88,8 @@ struct Bend {
     way: f64,
 }
 
-/// How bent a path of equal time steps is: its length over the displacement, less 1; and `int |v - (x_1 - x_0)|^2 dt`, to be
-/// divided by `|x_1 - x_0|^2` (Liu et al., 2023, "Flow straight and fast").
+/// How bent a path of equal time steps is: its length over the displacement, less 1; and `int |v - (x_1 - x_0)|^2
+/// dt`, to be divided by `|x_1 - x_0|^2` (Liu et al., 2023, "Flow straight and fast").
 fn bend(path: &[Point]) -> Bend {
     let minus = |a: Point, b: Point| [a[0] - b[0], a[1] - b[1]];
     let norm = |a: Point| a[0].hypot(a[1]);

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 /// Couples within each class alone, which keeps conditional generation unbiased.
 ///
-/// Cheng & Schwing (2025), "The curse of conditions: analyzing and improving optimal transport for conditional flow-based
-/// generation" (C2OT): each noise row has the class of the data row it was drawn with, and a pair across classes costs
-/// infinitely much. For classes that is one coupling a class, which is how it is computed here.
+/// Cheng & Schwing (2025), "The curse of conditions: analyzing and improving optimal transport for conditional
+/// flow-based generation" (C2OT): each noise row has the class of the data row it was drawn with, and a pair across
+/// classes costs infinitely much. For classes that is one coupling a class, which is how it is computed here.
 ///
-/// Why the noise given a class stays N(0, I): row i of the noise gets class `classes[i]`, drawn without a look at the noise; so
-/// the noise rows of a class are independent N(0, I) numbers, and permuting them within the class leaves their law alone (exactly, at
-/// every batch size). Plain OT conditions them on what class won them: with two classes far apart, the noise given a class is
-/// half a Gaussian, of mean 0.80 instead of 0, and a sampler that starts at N(0, I) for that class starts where nothing was learned.
+/// Why the noise given a class stays N(0, I): row i of the noise gets class `classes[i]`, drawn without a look at the
+/// noise; so the noise rows of a class are independent N(0, I) numbers, and permuting them within the class leaves
+/// their law alone (exactly, at every batch size). Plain OT conditions them on what class won them: with two classes
+/// far apart, the noise given a class is half a Gaussian, of mean 0.80 instead of 0, and a sampler that starts at
+/// N(0, I) for that class starts where nothing was learned.
 ///
 /// An inner coupling that does not keep its noise marginal ([`NearestNoise`](super::NearestNoise),
 /// [`PartialOt`](super::PartialOt), [`UnbalancedSinkhorn`](super::UnbalancedSinkhorn)) is as biased within the classes.

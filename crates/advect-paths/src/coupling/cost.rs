@@ -3,7 +3,8 @@ use crate::PathError;
 
 /// What it costs to pair a noise row with a data row.
 ///
-/// A closure `|noise: &[f64], data: &[f64]| -> f64` is a cost; implement the trait where the whole matrix is cheaper at once.
+/// A closure `|noise: &[f64], data: &[f64]| -> f64` is a cost; implement the trait where the whole matrix is cheaper
+/// at once.
 pub trait Cost {
     /// The cost of one pair.
     fn between(&self, noise: &[f64], data: &[f64]) -> f64;

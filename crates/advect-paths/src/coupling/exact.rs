@@ -4,9 +4,9 @@ use crate::{PathError, SourceLaw};
 /// Minibatch optimal transport: the permutation of the noise with the least total cost.
 ///
 /// Pooladian et al. (2023), "Multisample flow matching"; Tong et al. (2024), "Improving and generalizing flow-based
-/// generative models with minibatch optimal transport" (OT-CFM), algorithm 3. Data keep their order. No noise row and no data
-/// row is lost or doubled, so both marginals are as they were, but within a class the noise is not normal any more: where
-/// a model has conditions, wrap it in [`ClassWise`](super::ClassWise).
+/// generative models with minibatch optimal transport" (OT-CFM), algorithm 3. Data keep their order. No noise row and
+/// no data row is lost or doubled, so both marginals are as they were, but within a class the noise is not normal any
+/// more: where a model has conditions, wrap it in [`ClassWise`](super::ClassWise).
 ///
 /// ```
 /// use advect_core::{NoiseKey, Purpose};

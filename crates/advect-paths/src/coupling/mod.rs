@@ -1,7 +1,7 @@
 //! Which noise goes with which data in a training batch: one coupling a file.
 //!
-//! All of them answer with indices, so that labels and masks follow. What looks at the values reads noise and data to the
-//! host and works there, in f64.
+//! All of them answer with indices, so that labels and masks follow. What looks at the values reads noise and data to
+//! the host and works there, in f64.
 
 mod assignment;
 mod class_wise;

@@ -3,12 +3,14 @@ use crate::{PathError, SourceLaw};
 
 /// Immiscible diffusion by nearest noise: each data row takes the nearest of its own k noise candidates.
 ///
-/// Li et al. (2025), "Improved immiscible diffusion: accelerate diffusion training by reducing its miscibility". Costs n k
-/// distances and no assignment. Hand over k noise rows a data row: those of data row i are `k i .. k (i + 1)`.
+/// Li et al. (2025), "Improved immiscible diffusion: accelerate diffusion training by reducing its miscibility".
+/// Costs n k distances and no assignment. Hand over k noise rows a data row: those of data row i are `k i .. k (i +
+/// 1)`.
 ///
 /// **The noise is not N(0, I) any more**, neither within a class nor as a whole: for data far out in direction e,
-/// `<noise, e>` is the largest of k normal numbers, of mean 0.56 at k = 2, 0.85 at k = 3, 1.03 at k = 4. Sampling from N(0, I) then
-/// starts off the law trained on; in high dimensions the error in any one direction is small, in few it is not.
+/// `<noise, e>` is the largest of k normal numbers, of mean 0.56 at k = 2, 0.85 at k = 3, 1.03 at k = 4. Sampling
+/// from N(0, I) then starts off the law trained on; in high dimensions the error in any one direction is small, in
+/// few it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NearestNoise {
     candidates: usize,

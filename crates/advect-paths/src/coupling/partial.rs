@@ -3,9 +3,10 @@ use crate::{PathError, SourceLaw};
 
 /// Partial optimal transport: the cheapest pairs of a share of the rows; the rest of noise and data are left out.
 ///
-/// Chapel et al. (2020), "Partial optimal transport with applications on positive-unlabeled learning", proposition 1: rows and columns
-/// that cost nothing take what is left out, and an exact assignment does the rest. Robust to outliers; **neither
-/// the noise nor the data keep their law**, the batch shrinks. Noise and data may differ in number.
+/// Chapel et al. (2020), "Partial optimal transport with applications on positive-unlabeled learning", proposition 1:
+/// rows and columns that cost nothing take what is left out, and an exact assignment does the rest. Robust to
+/// outliers; **neither the noise nor the data keep their law**, the batch shrinks. Noise and data may differ in
+/// number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PartialOt<C = SquaredEuclidean> {
     cost: C,
@@ -13,7 +14,8 @@ pub struct PartialOt<C = SquaredEuclidean> {
 }
 
 impl<C: Cost> PartialOt<C> {
-    /// Pairs a share in (0, 1] of the rows (of the fewer, where noise and data differ), rounded to whole pairs, at least one.
+    /// Pairs a share in (0, 1] of the rows (of the fewer, where noise and data differ), rounded to whole pairs, at
+    /// least one.
     ///
     /// # Errors
     /// [`PathError::CouplingNumber`] unless `0 < share <= 1`.
@@ -35,7 +37,8 @@ impl<C: Cost> PartialOt<C> {
         let pairs = ((self.share * fewer as f64).round() as usize).clamp(1, fewer);
         // `columns - pairs` idle rows take the columns left out, `rows - pairs` idle columns the rows.
         let size = rows + columns - pairs;
-        // An idle row in an idle column would allow one real pair more. It never pays, if it costs more than any real pair can gain.
+        // An idle row in an idle column would allow one real pair more. It never pays, if it costs more than any real
+        // pair can gain.
         let never = 1.0 + cost.values().iter().fold(0.0, |top: f64, c| top.max(c.abs()));
         let mut values = Vec::with_capacity(size * size);
         for row in 0..size {

@@ -50,9 +50,9 @@ impl Plan {
 
     /// `count` pairs from the normalised plan: each pair (i, j) is expected `count P_ij / sum P` times.
     ///
-    /// Data rows are drawn by one systematic sweep over their marginal (Kitagawa, 1996), so that with equal marginals and one
-    /// pair a data row each comes exactly once, in order; then the noise row of each from its conditional law. Pairs drawn
-    /// independently, as is common, lose 37 % of the data of a batch and double others.
+    /// Data rows are drawn by one systematic sweep over their marginal (Kitagawa, 1996), so that with equal marginals
+    /// and one pair a data row each comes exactly once, in order; then the noise row of each from its conditional
+    /// law. Pairs drawn independently, as is common, lose 37 % of the data of a batch and double others.
     ///
     /// # Errors
     /// [`PathError::NoMass`] if the plan carries no mass.

@@ -9,8 +9,9 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Ends when no dual potential changes by more than `tolerance` in units of epsilon, which between fixed marginals is the
-    /// largest relative error of a marginal; it is an error if that takes more than `iterations`. For training 1e-3 is plenty.
+    /// Ends when no dual potential changes by more than `tolerance` in units of epsilon, which between fixed
+    /// marginals is the largest relative error of a marginal; it is an error if that takes more than `iterations`.
+    /// For training 1e-3 is plenty.
     ///
     /// # Errors
     /// [`PathError::CouplingNumber`] unless `tolerance` is positive and finite, and `iterations` at least 1.
@@ -33,12 +34,12 @@ pub(super) fn positive(what: &'static str, value: f64) -> Result<f64, PathError>
 /// Beyond this, factors go into the kernel's exponent, long before they or the kernel leave the range of f64.
 const ABSORB: f64 = 30.0;
 
-/// The minimizer of `<P, C> + epsilon KL(P | a b^T) + rho_noise KL(P 1 | a) + rho_data KL(P^T 1 | b)`, with uniform a and b, by
-/// scaling rows and columns in turn; an infinite rho is a fixed marginal.
+/// The minimizer of `<P, C> + epsilon KL(P | a b^T) + rho_noise KL(P 1 | a) + rho_data KL(P^T 1 | b)`, with uniform a
+/// and b, by scaling rows and columns in turn; an infinite rho is a fixed marginal.
 ///
-/// `P_ij = a_i b_j exp(f_i + g_j - C_ij / epsilon)`, with f and g in units of epsilon. Epsilon falls by halves from the size of
-/// the costs, which starts each problem near its solution (Kosowsky & Yuille 1994, "The invisible hand algorithm").
-/// What remains of the errors of two fixed marginals is then moved to where mass is missing.
+/// `P_ij = a_i b_j exp(f_i + g_j - C_ij / epsilon)`, with f and g in units of epsilon. Epsilon falls by halves from
+/// the size of the costs, which starts each problem near its solution (Kosowsky & Yuille 1994, "The invisible hand
+/// algorithm"). What remains of the errors of two fixed marginals is then moved to where mass is missing.
 pub(super) fn scale(cost: &CostMatrix, epsilon: f64, rho: [f64; 2], stop: Stop) -> Result<Plan, PathError> {
     let (n, m) = (cost.rows(), cost.columns());
     let (least, most) = cost.values().iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), c| (c.min(l), c.max(h)));
@@ -82,10 +83,10 @@ struct Scaling<'a> {
 impl Scaling<'_> {
     /// Scales until no f changes by more than the tolerance, or no iterations are left; returns the last change.
     ///
-    /// The kernel is kept at the f and g it was made with and changes are multiplied on, as factors; when one grows beyond exp(30),
-    /// all go into f and g by a step in the log domain (Schmitzer 2019, "Stabilized sparse scaling algorithms for entropy
-    /// regularized transport problems", section 3.1). So epsilon may be as small as with log-sum-exp in each step, at the
-    /// price of two products with a matrix.
+    /// The kernel is kept at the f and g it was made with and changes are multiplied on, as factors; when one grows
+    /// beyond exp(30), all go into f and g by a step in the log domain (Schmitzer 2019, "Stabilized sparse scaling
+    /// algorithms for entropy regularized transport problems", section 3.1). So epsilon may be as small as with
+    /// log-sum-exp in each step, at the price of two products with a matrix.
     fn run(&mut self, epsilon: f64, rho: [f64; 2], tolerance: f64) -> f64 {
         // The exponents of Chizat et al. (2018), which are 1 at fixed marginals.
         let power = rho.map(|rho| if rho.is_finite() { rho / (rho + epsilon) } else { 1.0 });
@@ -187,8 +188,8 @@ impl Scaling<'_> {
     }
 }
 
-/// What to add to f and take from g, which leaves the plan as it is but the prices of the marginals least. Scaling alone finds it at
-/// the rate epsilon / rho (Sejourne, Vialard & Peyre 2022, "Faster unbalanced optimal transport").
+/// What to add to f and take from g, which leaves the plan as it is but the prices of the marginals least. Scaling
+/// alone finds it at the rate epsilon / rho (Sejourne, Vialard & Peyre 2022, "Faster unbalanced optimal transport").
 fn shift(epsilon: f64, rho: [f64; 2], f: &[f64], g: &[f64]) -> f64 {
     let log_mean = |potentials: &[f64], rho: f64| {
         let exponents = || potentials.iter().map(|p| -epsilon * p / rho);
@@ -199,8 +200,9 @@ fn shift(epsilon: f64, rho: [f64; 2], f: &[f64], g: &[f64]) -> f64 {
     if price > 0.0 { (log_mean(f, rho[0]) - log_mean(g, rho[1])) / (price * epsilon) } else { 0.0 }
 }
 
-/// Moves mass until both marginals are uniform: Altschuler, Weed & Rigollet (2017), "Near-linear time approximation algorithms
-/// for optimal transport via Sinkhorn iteration", algorithm 2. It moves at most twice the errors of the marginals.
+/// Moves mass until both marginals are uniform: Altschuler, Weed & Rigollet (2017), "Near-linear time approximation
+/// algorithms for optimal transport via Sinkhorn iteration", algorithm 2. It moves at most twice the errors of the
+/// marginals.
 fn round(masses: &mut [f64], n: usize) {
     let m = masses.len() / n;
     let mut missing = vec![0.0; n];

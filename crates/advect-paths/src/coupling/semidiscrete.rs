@@ -5,15 +5,18 @@ use advect_core::{NoiseKey, normal};
 
 /// Semidiscrete optimal transport: all of N(0, I) to the whole data set, not batch to batch.
 ///
-/// Mousavi-Hosseini et al. (2025), "Flow matching with semidiscrete couplings"; the stochastic ascent is Genevay et al.
-/// (2016), "Stochastic optimization for large-scale optimal transport", algorithm 2. There is one potential g_j a data row; noise x
-/// goes to the row with the least `c(x, y_j) - g_j`, and at the optimum every row gets the same share of the noise. Fitted
-/// once; after that a pair costs one pass over the data set, and there is no batch to be biased by.
+/// Mousavi-Hosseini et al. (2025), "Flow matching with semidiscrete couplings"; the stochastic ascent is Genevay et
+/// al. (2016), "Stochastic optimization for large-scale optimal transport", algorithm 2. There is one potential g_j a
+/// data row; noise x goes to the row with the least `c(x, y_j) - g_j`, and at the optimum every row gets the same
+/// share of the noise. Fitted once; after that a pair costs one pass over the data set, and there is no batch to be
+/// biased by.
 ///
 /// The noise is exactly N(0, I), whatever the potentials; the data marginal is uniform as far as they are fitted
-/// ([`shares`](Self::shares) measures it). Within a class the noise is not normal: for a model with conditions fit one a class.
+/// ([`shares`](Self::shares) measures it). Within a class the noise is not normal: for a model with conditions fit
+/// one a class.
 ///
-/// As a [`Coupling`], the data of a batch are the whole data set that it was fitted to, in the same order, and there is one pair a noise row.
+/// As a [`Coupling`], the data of a batch are the whole data set that it was fitted to, in the same order, and there
+/// is one pair a noise row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Semidiscrete<C = SquaredEuclidean> {
     cost: C,
@@ -30,9 +33,9 @@ pub struct Ascent {
 }
 
 impl Ascent {
-    /// `steps` steps, each with `batch` fresh noise rows. In step k (from 1) the potential of a row that got the share s of
-    /// them rises by `rate (1 - n s) / sqrt(k)`, n rows in all: so `rate` is in units of the cost, and about what the
-    /// potential of a row gains that nothing reaches. The result is the mean over the second half.
+    /// `steps` steps, each with `batch` fresh noise rows. In step k (from 1) the potential of a row that got the
+    /// share s of them rises by `rate (1 - n s) / sqrt(k)`, n rows in all: so `rate` is in units of the cost, and
+    /// about what the potential of a row gains that nothing reaches. The result is the mean over the second half.
     ///
     /// # Errors
     /// [`PathError::CouplingNumber`] unless all are positive and `rate` is finite.

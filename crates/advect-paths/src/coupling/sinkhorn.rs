@@ -2,12 +2,14 @@ use super::scaling::{positive, scale};
 use super::{Cost, CostMatrix, Coupling, Pairing, Plan, SquaredEuclidean, Stop, Uncoupled};
 use crate::{PathError, SourceLaw};
 
-/// Entropic optimal transport between uniform marginals, by Sinkhorn's algorithm in the log domain; pairs are drawn from the plan.
+/// Entropic optimal transport between uniform marginals, by Sinkhorn's algorithm in the log domain; pairs are drawn
+/// from the plan.
 ///
-/// Cuturi (2013), "Sinkhorn distances"; the coupling of SB-CFM in Tong et al. (2024), where a bridge of diffusion sigma takes
-/// `epsilon = 2 sigma^2` with the squared Euclidean cost. Epsilon is in units of the cost. As it falls, the plan tends to
-/// [`ExactOt`](super::ExactOt)'s and the iterations grow like 1 / epsilon; as it grows, to [`Independent`](super::Independent).
-/// Both marginals are kept; each data row comes once, a noise row once on average.
+/// Cuturi (2013), "Sinkhorn distances"; the coupling of SB-CFM in Tong et al. (2024), where a bridge of diffusion
+/// sigma takes `epsilon = 2 sigma^2` with the squared Euclidean cost. Epsilon is in units of the cost. As it falls,
+/// the plan tends to [`ExactOt`](super::ExactOt)'s and the iterations grow like 1 / epsilon; as it grows, to
+/// [`Independent`](super::Independent). Both marginals are kept; each data row comes once, a noise row once on
+/// average.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sinkhorn<C = SquaredEuclidean> {
     cost: C,

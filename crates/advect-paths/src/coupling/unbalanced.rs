@@ -4,10 +4,11 @@ use crate::{PathError, SourceLaw};
 
 /// Unbalanced entropic transport: marginals may give way, at a price; pairs are drawn from the normalised plan.
 ///
-/// Chizat et al. (2018), "Scaling algorithms for unbalanced optimal transport problems", algorithm 1 with KL marginals; in flow
-/// matching by Eyring et al. (2024), "Unbalancedness in neural Monge maps improves unpaired domain translation". What is too far
-/// from everything else is drawn less often, so outliers are left out; the price is that **both marginals of the pairs change**.
-/// An infinite rho keeps that marginal, as for a noise that must stay N(0, I).
+/// Chizat et al. (2018), "Scaling algorithms for unbalanced optimal transport problems", algorithm 1 with KL
+/// marginals; in flow matching by Eyring et al. (2024), "Unbalancedness in neural Monge maps improves unpaired domain
+/// translation". What is too far from everything else is drawn less often, so outliers are left out; the price is
+/// that **both marginals of the pairs change**. An infinite rho keeps that marginal, as for a noise that must stay
+/// N(0, I).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UnbalancedSinkhorn<C = SquaredEuclidean> {
     cost: C,
@@ -30,8 +31,8 @@ impl<C: Cost> UnbalancedSinkhorn<C> {
         Ok(Self { cost, epsilon: positive("epsilon", epsilon)?, rho: [rho_noise, rho_data], stop })
     }
 
-    /// The plan that minimizes `<P, C> + epsilon KL(P | a b^T) + rho_noise KL(P 1 | a) + rho_data KL(P^T 1 | b)`, for uniform a and
-    /// b, with `KL(p | q) = sum p ln(p / q) - p + q`.
+    /// The plan that minimizes `<P, C> + epsilon KL(P | a b^T) + rho_noise KL(P 1 | a) + rho_data KL(P^T 1 | b)`, for
+    /// uniform a and b, with `KL(p | q) = sum p ln(p / q) - p + q`.
     ///
     /// # Errors
     /// [`PathError::NotConverged`] if the iterations do not suffice.

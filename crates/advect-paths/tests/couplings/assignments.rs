@@ -153,7 +153,8 @@ fn in_one_dimension_optimal_transport_sorts() {
 
 #[test]
 fn immiscible_noise_lies_at_the_least_total_distance_not_its_square() {
-    // Noise 0 and 1, data 1 and 3, slightly off the line. Squares: 1 + 4 beats 9 + 0; distances: 3 + 0 beats 1 + 2 off the line.
+    // Noise 0 and 1, data 1 and 3, slightly off the line. Squares: 1 + 4 beats 9 + 0; distances: 3 + 0 beats 1 + 2
+    // off the line.
     let noise = Rows::new(vec![0.0, 0.0, 1.0, 0.0], 2).unwrap();
     let data = Rows::new(vec![1.0, 0.0, 3.0, 0.2], 2).unwrap();
     let (noise, data) = (tensor(&noise), tensor(&data));

@@ -26,8 +26,8 @@ fn batch(step: u64) -> (Rows, Rows, Vec<usize>) {
     (Rows::new(noise, ROWS).unwrap(), Rows::new(data, ROWS).unwrap(), classes)
 }
 
-/// The first coordinate of the noise that goes to a class, and the cost of all pairs, over all batches. Checks that labels
-/// follow: a pair's label is the class whose side its data lie on.
+/// The first coordinate of the noise that goes to a class, and the cost of all pairs, over all batches. Checks that
+/// labels follow: a pair's label is the class whose side its data lie on.
 fn noise_given(class: usize, coupling: &impl Coupling<2>) -> (Vec<f64>, Vec<f64>, f64) {
     let (mut along, mut across, mut cost) = (Vec::new(), Vec::new(), 0.0);
     for step in 0..BATCHES {
@@ -72,8 +72,8 @@ fn class_wise_transport_keeps_the_noise_of_each_class_normal() {
         assert_eq!(sorted(exact.0), sorted(independent.0.clone()));
         assert_eq!(sorted(immiscible.0), sorted(independent.0));
         assert!(exact.2 < 0.95 * independent.2, "coupling within classes still shortens the way");
-        // Sinkhorn draws noise rows from the plan, some twice: they are not independent of each other, but their law stays.
-        // Repeats make up at most all rows twice, a standard error sqrt(2) as large.
+        // Sinkhorn draws noise rows from the plan, some twice: they are not independent of each other, but their law
+        // stays. Repeats make up at most all rows twice, a standard error sqrt(2) as large.
         let (along, across, _) = noise_given(class, &ClassWise { inner: sinkhorn });
         for values in [along, across] {
             assert!(Estimate::mean(&values).deviation(0.0) < 4.0 * 2.0_f64.sqrt());
@@ -84,10 +84,10 @@ fn class_wise_transport_keeps_the_noise_of_each_class_normal() {
 
 #[test]
 fn plain_transport_gives_a_class_the_noise_on_its_own_side() {
-    // As the batch grows, class 0, of weight 1/3, gets the third of the noise that lies furthest to its side. The direction
-    // between the classes is e = (8, 1) / sqrt(65), so E[<z, e> | class 0] = -phi(q) / (1/3) with Phi(q) = 1/3, q = -0.430727:
-    // -1.0908, and along the first axis times 8 / sqrt(65). At 128 rows the share of the classes fluctuates and the clouds
-    // have a width: a tenth of that is room for both.
+    // As the batch grows, class 0, of weight 1/3, gets the third of the noise that lies furthest to its side. The
+    // direction between the classes is e = (8, 1) / sqrt(65), so E[<z, e> | class 0] = -phi(q) / (1/3) with Phi(q) =
+    // 1/3, q = -0.430727: -1.0908, and along the first axis times 8 / sqrt(65). At 128 rows the share of the classes
+    // fluctuates and the clouds have a width: a tenth of that is room for both.
     let (along, _, _) = noise_given(0, &ExactOt::new());
     let exact = -1.090_8 * 8.0 / 65.0_f64.sqrt();
     let found = Estimate::mean(&along);

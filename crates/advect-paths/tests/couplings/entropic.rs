@@ -9,7 +9,8 @@ fn stop(tolerance: f64) -> Stop {
     Stop::new(tolerance, 200_000).unwrap()
 }
 
-/// A plan whose potentials have settled to 1e-10, or to 1e-5 where epsilon is so small that rows hardly feel each other.
+/// A plan whose potentials have settled to 1e-10, or to 1e-5 where epsilon is so small that rows hardly feel each
+/// other.
 fn plan(cost: &CostMatrix, epsilon: f64) -> Plan {
     let tolerance = if epsilon < 0.5 { 1e-5 } else { 1e-10 };
     Sinkhorn::new(SquaredEuclidean, epsilon, stop(tolerance)).unwrap().plan(cost).unwrap()
@@ -118,7 +119,8 @@ fn free_marginals_tend_to_fixed_ones_as_their_price_grows() {
 
 #[test]
 fn costs_far_beyond_epsilon_do_not_underflow() {
-    // Costs up to 4e6 at epsilon 1: exp(-C / epsilon) is zero in every entry but the diagonal's. One is 1e5 off everywhere.
+    // Costs up to 4e6 at epsilon 1: exp(-C / epsilon) is zero in every entry but the diagonal's. One is 1e5 off
+    // everywhere.
     let n = 6;
     let line = Rows::new((0..n).map(|i| 1000.0 * i as f64 / 3.0).collect(), n).unwrap();
     let moved = Rows::new((0..n).map(|i| 1000.0 * i as f64 / 3.0 + 300.0).collect(), n).unwrap();

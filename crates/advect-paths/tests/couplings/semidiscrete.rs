@@ -4,16 +4,16 @@ use advect_paths::{Ascent, Coupling, Rows, Semidiscrete, SourceLaw, SquaredEucli
 
 #[test]
 fn two_atoms_share_the_noise_by_a_half_space() {
-    // Atoms at m +- a u with |u| = 1: x goes to the first if g_1 - g_2 >= |x - y_1|^2 - |x - y_2|^2 = 4 a <m - x, u>. Half of
-    // the noise does if the border passes through the origin: g_1 - g_2 = 4 a <m, u>.
+    // Atoms at m +- a u with |u| = 1: x goes to the first if g_1 - g_2 >= |x - y_1|^2 - |x - y_2|^2 = 4 a <m - x, u>.
+    // Half of the noise does if the border passes through the origin: g_1 - g_2 = 4 a <m, u>.
     let (m, u, a) = ([0.7, -1.1], [0.6, 0.8], 1.5);
     let atom = |sign: f64| [m[0] + sign * a * u[0], m[1] + sign * a * u[1]];
     let data = Rows::new([atom(1.0), atom(-1.0)].concat(), 2).unwrap();
     let fit = Semidiscrete::fit(data.clone(), SquaredEuclidean, &Ascent::new(4000, 64, 1.0).unwrap(), key(81)).unwrap();
     let gap = fit.potentials()[0] - fit.potentials()[1];
     let exact = 4.0 * a * (m[0] * u[0] + m[1] * u[1]);
-    // 128,000 noise rows stand behind the mean over the second half. The share has the slope phi(0) / (4 a) = 0.0665 in the gap, so
-    // the standard error of the gap is about 0.5 / sqrt(128,000) / 0.0665 = 0.021; seed 81.
+    // 128,000 noise rows stand behind the mean over the second half. The share has the slope phi(0) / (4 a) = 0.0665
+    // in the gap, so the standard error of the gap is about 0.5 / sqrt(128,000) / 0.0665 = 0.021; seed 81.
     assert!((gap - exact).abs() < 4.0 * 0.021, "{gap} vs {exact}");
     // Noise well to either side of the border goes there.
     let noise = cloud(82, 500, 2, 0.0);
@@ -39,7 +39,8 @@ fn atoms_on_a_line_share_the_noise_by_quantiles() {
     for (pair, border) in order.windows(2).zip(borders) {
         let (y, z) = (atoms[pair[0]], atoms[pair[1]]);
         let found = (z + y - (fit.potentials()[pair[1]] - fit.potentials()[pair[0]]) / (z - y)) / 2.0;
-        // 384,000 noise rows in the mean; a quantile's standard error is at most 0.5 / phi(0.84) / sqrt(384,000) = 0.003.
+        // 384,000 noise rows in the mean; a quantile's standard error is at most 0.5 / phi(0.84) / sqrt(384,000) =
+        // 0.003.
         assert!((found - border).abs() < 0.012, "border {found} vs {border}");
     }
     // 100,000 fresh noise rows, four standard errors and the fit's own.
@@ -50,8 +51,9 @@ fn atoms_on_a_line_share_the_noise_by_quantiles() {
 
 #[test]
 fn the_dual_value_bounds_every_batch_of_the_primal() {
-    // Weak duality in expectation: E min_j (c(x, y_j) - g_j) + mean g is the transport cost of N(0, I) to the atoms, or
-    // less; the cost of minibatch OT on fresh noise is at least that on average. With converged potentials they nearly meet.
+    // Weak duality in expectation: E min_j (c(x, y_j) - g_j) + mean g is the transport cost of N(0, I) to the atoms,
+    // or less; the cost of minibatch OT on fresh noise is at least that on average. With converged potentials they
+    // nearly meet.
     let data = cloud(85, 32, 2, 1.0);
     let fit = Semidiscrete::fit(data.clone(), SquaredEuclidean, &Ascent::new(4000, 64, 1.0).unwrap(), key(86)).unwrap();
     let mean: f64 = fit.potentials().iter().sum::<f64>() / 32.0;

@@ -9,8 +9,8 @@ type Point = [f64; 2];
 /// Noise and data atoms, blurred by this much.
 const BLUR: f64 = 0.15;
 
-/// The exact marginal velocity of weighted pairs (z, y): given the pair, `x_t = (1 - t) z + t y + blur xi`, with one xi ~
-/// N(0, I) for all times, so that its velocity is y - z.
+/// The exact marginal velocity of weighted pairs (z, y): given the pair, `x_t = (1 - t) z + t y + blur xi`, with one
+/// xi ~ N(0, I) for all times, so that its velocity is y - z.
 fn velocity(pairs: &[(f64, Point, Point)]) -> impl Fn(Point, &Times) -> Point {
     move |x, times| {
         let t = times.at(0);
@@ -31,8 +31,9 @@ fn velocity(pairs: &[(f64, Point, Point)]) -> impl Fn(Point, &Times) -> Point {
     }
 }
 
-/// How bent trajectories are: the mean of length / displacement - 1, and the mean of `int |v - (x_1 - x_0)|^2 dt` over the
-/// mean of `|x_1 - x_0|^2` (Liu et al., 2023, "Flow straight and fast"). Both are 0 for straight lines at constant speed.
+/// How bent trajectories are: the mean of length / displacement - 1, and the mean of `int |v - (x_1 - x_0)|^2 dt`
+/// over the mean of `|x_1 - x_0|^2` (Liu et al., 2023, "Flow straight and fast"). Both are 0 for straight lines at
+/// constant speed.
 fn bend(field: &impl Field<Point>, starts: &[Point], atoms: &Rows) -> [f64; 2] {
     let steps = 40;
     let grid = TimeGrid::uniform(0.0, 1.0, steps).unwrap();
@@ -58,8 +59,8 @@ fn bend(field: &impl Field<Point>, starts: &[Point], atoms: &Rows) -> [f64; 2] {
 
 #[test]
 fn transport_straightens_trajectories() {
-    // 48 noise atoms, 48 data atoms on eight Gaussians of radius 4, 96 starts at the blurred noise, seeds 91 to 93. Exact
-    // fields: nothing is trained.
+    // 48 noise atoms, 48 data atoms on eight Gaussians of radius 4, 96 starts at the blurred noise, seeds 91 to 93.
+    // Exact fields: nothing is trained.
     let n = 48;
     let noise = cloud(91, n, 2, 0.0);
     let mut rng = NoiseKey::new(92, Purpose::Data).rng(0, 0);

@@ -1,8 +1,8 @@
 //! Two moons and eight Gaussians by I-CFM, OT-CFM and SB-CFM, to be compared with benches/peers/cfm.py:
 //! `cargo run --release -p couplings --bin cfm -- STEPS SEEDS`.
 //!
-//! Prints, for each law and coupling, the mean and standard error over the seeds of the sliced Wasserstein-2 distance of 10,000 samples to
-//! 10,000 fresh points, and the median time of training. Set RAYON_NUM_THREADS=1 for one core.
+//! Prints, for each law and coupling, the mean and standard error over the seeds of the sliced Wasserstein-2 distance
+//! of 10,000 samples to 10,000 fresh points, and the median time of training. Set RAYON_NUM_THREADS=1 for one core.
 
 use advect::paths::{Coupling, ExactOt, Independent, PathError, Sinkhorn, SquaredEuclidean, Stop, Uncoupled};
 use advect::prelude::*;
