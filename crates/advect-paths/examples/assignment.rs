@@ -43,7 +43,7 @@ fn main() -> Result<(), PathError> {
             (times[times.len() / 2], times[times.len() - 1])
         });
         println!(
-            "512 points, {width} dimensions, ms (median, worst): costs {cost:.2?}, assignment {solve:.2?}, plan {plan:.2?}"
+            "512 points, {width} dimensions, ms (median, worst): costs {cost:.2?}, matching {solve:.2?}, plan {plan:.2?}"
         );
     }
     Ok(())

@@ -105,7 +105,8 @@ impl<'a> Work<'a> {
             if wanted[i] == 1 && n > 1 {
                 let own = self.column_of[i];
                 let others = self.cost.row(i).iter().zip(&self.v).enumerate().filter(|(j, _)| *j != own);
-                self.v[own] -= others.map(|(_, (c, v))| c - v).fold(f64::INFINITY, f64::min);
+                let reduced = self.cost.row(i)[own] - self.v[own];
+                self.v[own] -= others.map(|(_, (c, v))| c - v).fold(f64::INFINITY, f64::min) - reduced;
             }
         }
         (0..n).filter(|&i| wanted[i] == 0).collect()

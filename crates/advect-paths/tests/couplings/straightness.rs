@@ -94,7 +94,7 @@ fn transport_straightens_trajectories() {
     let [independent, entropic, exact] =
         [independent, entropic, exact].map(|pairs| bend(&velocity(&pairs), &starts, &data));
     println!(
-        "length / displacement - 1 and relative bend: independent {independent:?}, entropic {entropic:?}, exact {exact:?}"
+        "length / displacement - 1, relative bend: independent {independent:?}, entropic {entropic:?}, exact {exact:?}"
     );
     for k in 0..2 {
         assert!(exact[k] < entropic[k] && entropic[k] < independent[k]);
