@@ -28,6 +28,8 @@ pub enum Purpose {
     Resample,
     /// The initial weights of a network.
     Init,
+    /// Which noise goes with which data.
+    Coupling,
     /// Anything else; choose your own number.
     Custom(u32),
 }
@@ -46,6 +48,7 @@ impl Purpose {
             Self::Event => 8,
             Self::Resample => 9,
             Self::Init => 10,
+            Self::Coupling => 11,
             Self::Custom(n) => (1 << 32) | u64::from(n),
         }
     }

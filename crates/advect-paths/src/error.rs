@@ -231,4 +231,86 @@ pub enum PathError {
         /// The share of uniform times.
         uniform: f64,
     },
+    /// There is nothing to couple, or rows are not full.
+    #[error(
+        "{values} numbers cannot be {rows} rows of equal width: a coupling needs at least one number in at least one row"
+    )]
+    NoRows {
+        /// The numbers given.
+        values: usize,
+        /// The rows asked for.
+        rows: usize,
+    },
+    /// A cost is not finite.
+    #[error(
+        "the cost of noise row {noise} with data row {data} is {value}: costs must be finite (at most 1e300 in size); \
+         look for NaN or infinity in the batch, or mend the cost"
+    )]
+    Cost {
+        /// The row of the noise.
+        noise: usize,
+        /// The row of the data.
+        data: usize,
+        /// The cost.
+        value: f64,
+    },
+    /// Noise and data are not in the ratio that the coupling needs.
+    #[error("{noise} noise rows for {data} data rows: this coupling needs exactly {pool} noise rows a data row")]
+    PairRows {
+        /// Rows of the noise.
+        noise: usize,
+        /// Rows of the data.
+        data: usize,
+        /// Noise rows a data row.
+        pool: usize,
+    },
+    /// A class-wise coupling has not one class a data row.
+    #[error("{classes} classes for {rows} data rows: a class-wise coupling needs one a row (Uncoupled::with_classes)")]
+    Classes {
+        /// Classes given.
+        classes: usize,
+        /// Rows of the data.
+        rows: usize,
+    },
+    /// A parameter of a coupling is out of range.
+    #[error("{what} of a coupling is {value}: it must be {range}")]
+    CouplingNumber {
+        /// Which parameter.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// Sinkhorn's algorithm did not converge.
+    #[error(
+        "Sinkhorn's algorithm still changes potentials by {change:e} (in units of epsilon) after {iterations} iterations, \
+         tolerance {tolerance:e}: use a larger epsilon, more iterations or a larger tolerance"
+    )]
+    NotConverged {
+        /// The iterations done.
+        iterations: usize,
+        /// The largest change of the last.
+        change: f64,
+        /// The change allowed.
+        tolerance: f64,
+    },
+    /// A plan carries no mass to draw pairs from.
+    #[error(
+        "the plan carries the mass {mass}: no pair can be drawn; marginals may give way too cheaply (use a larger rho)"
+    )]
+    NoMass {
+        /// The mass.
+        mass: f64,
+    },
+    /// The data are not those that potentials were fitted to.
+    #[error(
+        "{rows} data rows for potentials of {fitted}: hand the whole data set to a semidiscrete coupling, not a batch"
+    )]
+    NotTheDataSet {
+        /// The rows given.
+        rows: usize,
+        /// The rows of the data set.
+        fitted: usize,
+    },
 }

@@ -8,8 +8,8 @@
 //! ```
 //! use advect_core::{Field, NoiseKey, Purpose, Times};
 //! use advect_paths::{
-//!     AffinePath, Coupling, Independent, Linear, Path, Prediction, Predictor, SourceLaw, TimeSampler, UniformTime,
-//!     flow_matching_loss,
+//!     AffinePath, Coupling, Independent, Linear, Path, Prediction, Predictor, SourceLaw, TimeSampler, Uncoupled,
+//!     UniformTime, flow_matching_loss,
 //! };
 //! use burn::tensor::{Device, Tensor};
 //!
@@ -20,8 +20,9 @@
 //! let noise = NoiseKey::new(7, Purpose::Source).normal(&ids, 0, [4, 2], &device);
 //! let times = Times::Each(UniformTime::new().sample(NoiseKey::new(7, Purpose::Time), &ids, 0));
 //!
-//! let mut coupling = Independent;
-//! let (noise, data) = coupling.pair(&noise, &data).apply(noise, data);
+//! let coupling = Independent;
+//! let batch = Uncoupled::new(&noise, &data, NoiseKey::new(7, Purpose::Coupling), 0);
+//! let (noise, data) = coupling.pair(&batch)?.apply(noise, data);
 //! let source = Coupling::<2>::source_law(&coupling, SourceLaw::GaussianIndependent);
 //! let path = AffinePath::new(Linear, source);
 //! let sample = path.sample(noise, data, &times)?;
@@ -53,7 +54,11 @@ mod schedule;
 mod time;
 mod weighting;
 
-pub use coupling::{Coupling, Independent, Pairing};
+pub use coupling::{
+    Ascent, Assignment, ClassWise, Cost, CostMatrix, Coupling, Euclidean, ExactOt, Immiscible, Independent,
+    NearestNoise, Pairing, PartialOt, Plan, Rows, Semidiscrete, Sinkhorn, SquaredEuclidean, Stop, UnbalancedSinkhorn,
+    Uncoupled, assign,
+};
 pub use error::PathError;
 pub use interpolant::{
     Interpolant, InterpolantField, InterpolantPredictor, InterpolantSample, ScoreHead, VelocityHead,

@@ -79,6 +79,7 @@ fn old_seeds_keep_their_samples() {
         (Purpose::Event, 8),
         (Purpose::Resample, 9),
         (Purpose::Init, 10),
+        (Purpose::Coupling, 11),
     ];
     for (purpose, code) in codes {
         let mut key = [0; 32];

@@ -1,7 +1,7 @@
 use crate::{close, column, each, numbers, schedules};
-use advect_core::Times;
+use advect_core::{NoiseKey, Purpose, Times};
 use advect_paths::{
-    AffinePath, Coupling, Independent, Linear, LinearVp, Pairing, Path, PathError, Prediction, SourceLaw,
+    AffinePath, Coupling, Independent, Linear, LinearVp, Pairing, Path, PathError, Prediction, SourceLaw, Uncoupled,
 };
 
 const GAUSSIAN: SourceLaw = SourceLaw::GaussianIndependent;
@@ -72,13 +72,13 @@ fn bad_input_is_an_error() {
 struct Sorted;
 
 impl Coupling<2> for Sorted {
-    fn pair(&mut self, noise: &burn::tensor::Tensor<2>, data: &burn::tensor::Tensor<2>) -> Pairing {
+    fn pair(&self, batch: &Uncoupled<'_, 2>) -> Result<Pairing, PathError> {
         let order = |values: Vec<f64>| {
             let mut rows: Vec<usize> = (0..values.len()).collect();
             rows.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
             rows
         };
-        Pairing { noise: order(numbers(noise)), data: order(numbers(data)) }
+        Ok(Pairing { noise: order(numbers(batch.noise)), data: order(numbers(batch.data)) })
     }
 
     fn source_law(&self, _before: SourceLaw) -> SourceLaw {
@@ -89,8 +89,9 @@ impl Coupling<2> for Sorted {
 #[test]
 fn pairings_carry_labels_along() {
     let (noise, data, labels) = (column(&[0.5, -1.0, 2.0]), column(&[10.0, 30.0, 20.0]), ["a", "b", "c"]);
-    let pairing = Sorted.pair(&noise, &data);
-    let followed: Vec<&str> = pairing.data.iter().map(|&r| labels[r]).collect();
+    let key = NoiseKey::new(0, Purpose::Coupling);
+    let pairing = Sorted.pair(&Uncoupled::new(&noise, &data, key, 0)).unwrap();
+    let followed = pairing.follow(&labels);
     let (noise, data) = pairing.apply(noise, data);
     assert_eq!((numbers(&noise), numbers(&data)), (vec![-1.0, 0.5, 2.0], vec![10.0, 20.0, 30.0]));
     assert_eq!(followed, ["a", "c", "b"]);
@@ -99,7 +100,8 @@ fn pairings_carry_labels_along() {
 #[test]
 fn independent_pairs_stay_as_they_come() {
     let (noise, data) = (column(&[0.5, -1.0]), column(&[10.0, 30.0]));
-    let pairing = Independent.pair(&noise, &data);
+    let key = NoiseKey::new(0, Purpose::Coupling);
+    let pairing = Independent.pair(&Uncoupled::new(&noise, &data, key, 0)).unwrap();
     assert_eq!(pairing, Pairing::identity(2));
     let (paired_noise, paired_data) = pairing.apply(noise.clone(), data.clone());
     assert_eq!((numbers(&paired_noise), numbers(&paired_data)), (numbers(&noise), numbers(&data)));

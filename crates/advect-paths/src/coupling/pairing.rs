@@ -1,34 +1,5 @@
-use crate::SourceLaw;
 use advect_core::Batched;
 use burn::tensor::Tensor;
-
-/// Decides which noise goes with which data in a training batch.
-pub trait Coupling<const D: usize> {
-    /// The pairs of a batch, as indices, so that labels can follow.
-    ///
-    /// # Shapes
-    /// - `noise`, `data`: `[batch, ...]`
-    fn pair(&mut self, noise: &Tensor<D>, data: &Tensor<D>) -> Pairing;
-
-    /// The law of the pairs, given the law of noise and data before they were coupled.
-    ///
-    /// A coupling that looks at the values answers [`SourceLaw::Other`]: noise and data are no longer independent.
-    fn source_law(&self, before: SourceLaw) -> SourceLaw;
-}
-
-/// Noise and data as they come: independent if they were drawn so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Independent;
-
-impl<const D: usize> Coupling<D> for Independent {
-    fn pair(&mut self, _noise: &Tensor<D>, data: &Tensor<D>) -> Pairing {
-        Pairing::identity(data.dims()[0])
-    }
-
-    fn source_law(&self, before: SourceLaw) -> SourceLaw {
-        before
-    }
-}
 
 /// Pair `i` is row `noise[i]` of the noise and row `data[i]` of the data; labels go by `data`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +15,21 @@ impl Pairing {
     #[must_use]
     pub fn identity(rows: usize) -> Self {
         Self { noise: (0..rows).collect(), data: (0..rows).collect() }
+    }
+
+    /// Data as they come, each with the noise row given for it.
+    #[must_use]
+    pub fn of_noise(noise: Vec<usize>) -> Self {
+        Self { data: (0..noise.len()).collect(), noise }
+    }
+
+    /// What belongs to the data rows, such as their labels or ids, in the order of the pairs.
+    ///
+    /// # Panics
+    /// Panics if there is not one item a data row.
+    #[must_use]
+    pub fn follow<T: Clone>(&self, of_data: &[T]) -> Vec<T> {
+        self.data.iter().map(|&row| of_data[row].clone()).collect()
     }
 
     /// Noise and data, row by row in pairs. What is in order already is not copied.

@@ -1,0 +1,50 @@
+//! Times exact assignment on one core: `cargo run --release -p advect-paths --example assignment`.
+//!
+//! 512 noise points N(0, I) against 512 data points on eight Gaussians, in 2 and in 64 dimensions; 21 batches, of
+//! which the median counts.
+
+use advect_core::{NoiseKey, Purpose, normal};
+use advect_paths::{Cost, PathError, Rows, Sinkhorn, SquaredEuclidean, Stop, assign};
+use std::time::Instant;
+
+fn main() -> Result<(), PathError> {
+    for width in [2, 64] {
+        let (mut costs, mut solves, mut plans) = (Vec::new(), Vec::new(), Vec::new());
+        for batch in 0..21 {
+            let mut rng = NoiseKey::new(7, Purpose::Data).rng(batch, 0);
+            let n = 512;
+            let noise = Rows::new((0..n * width).map(|_| normal(&mut rng)).collect(), n)?;
+            let data = (0..n * width).map(|k| {
+                let angle = std::f64::consts::FRAC_PI_4 * (k / width % 8) as f64;
+                0.2 * normal(&mut rng) + if k % 2 == 0 { 4.0 * angle.cos() } else { 4.0 * angle.sin() }
+            });
+            let data = Rows::new(data.collect(), n)?;
+            let start = Instant::now();
+            let cost = SquaredEuclidean.matrix(&noise, &data)?;
+            costs.push(start.elapsed().as_secs_f64() * 1e3);
+            let start = Instant::now();
+            let found = assign(&cost)?;
+            solves.push(start.elapsed().as_secs_f64() * 1e3);
+            // The result is proved before its time counts: feasible potentials, no gap.
+            let dual: f64 = found.row_potentials.iter().chain(&found.column_potentials).sum();
+            assert!((dual - found.cost).abs() < 1e-9 * found.cost);
+            for i in 0..n {
+                let slack = |(c, v): (&f64, &f64)| c - v - found.row_potentials[i];
+                assert!(cost.row(i).iter().zip(&found.column_potentials).map(slack).all(|s| s > -1e-9));
+            }
+            if batch < 5 {
+                let start = Instant::now();
+                Sinkhorn::new(SquaredEuclidean, 0.5, Stop::new(1e-3, 10_000)?)?.plan(&cost)?;
+                plans.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        let [cost, solve, plan] = [costs, solves, plans].map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            (times[times.len() / 2], times[times.len() - 1])
+        });
+        println!(
+            "512 points, {width} dimensions, ms (median, worst): costs {cost:.2?}, matching {solve:.2?}, plan {plan:.2?}"
+        );
+    }
+    Ok(())
+}
