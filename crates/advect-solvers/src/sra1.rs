@@ -1,0 +1,15 @@
+use crate::SraTableau;
+
+/// SRA1: additive noise, strong order 1.5, weak order 2, two evaluations a step.
+///
+/// Rossler (2010), table 6.3. The classic; [`Shark`](crate::Shark) costs the same and has a smaller error.
+pub const SRA1: SraTableau<2> = SraTableau {
+    name: "SRA1",
+    a: [[0.0, 0.0], [3.0 / 4.0, 0.0]],
+    b: [[0.0, 0.0], [3.0 / 2.0, 0.0]],
+    c: [0.0, 3.0 / 4.0],
+    d: [1.0, 0.0],
+    alpha: [1.0 / 3.0, 2.0 / 3.0],
+    beta: [1.0, 0.0],
+    gamma: [-1.0, 1.0],
+};
