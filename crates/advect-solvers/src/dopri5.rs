@@ -1,4 +1,4 @@
-use crate::{EmbeddedTableau, Tableau};
+use crate::{EmbeddedTableau, Family, Method, Tableau};
 
 /// Dormand-Prince 5(4), order 5 with an embedded solution of order 4: six evaluations a step.
 ///
@@ -23,4 +23,15 @@ pub const DOPRI5: EmbeddedTableau<7> = EmbeddedTableau {
     // b minus (5179/57600, 0, 7571/16695, 393/640, -92097/339200, 187/2100, 1/40).
     error: [71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0],
     error_order: 4,
+};
+
+pub(crate) const METHOD: Method = Method {
+    name: "dopri5",
+    title: "Dopri5",
+    family: Family::Embedded,
+    order: 5.0,
+    weak_order: None,
+    evaluations: 6.0,
+    source: "Dormand & Prince (1980); Hairer, Norsett & Wanner I, table 5.2",
+    use_when: "under step control: the usual choice from 1e-4 to 1e-8",
 };

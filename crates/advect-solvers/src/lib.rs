@@ -26,11 +26,18 @@
 //! # Ok::<(), advect_solvers::SolveError>(())
 //! ```
 //!
+//! ## Methods for a [`Field`]
+//!
+#![doc = include_str!("ode_methods.md")]
+//!
+//! In the order of [`ode_methods`], which programs and the order tests go through, too.
+//!
 //! The types of `advect-core` that a user of solvers needs are re-exported here.
 
 mod adaptive;
 mod adaptive_rows;
 mod bosh3;
+mod catalog;
 mod controller;
 mod dopri5;
 mod embedded;
@@ -57,6 +64,7 @@ pub use advect_core::{
     unconditional,
 };
 pub use bosh3::BOSH3;
+pub use catalog::{Entry, Family, Method, method_table, ode_methods};
 pub use controller::PiController;
 pub use dopri5::DOPRI5;
 pub use embedded::{Attempt, Embedded};

@@ -1,4 +1,4 @@
-use crate::Tableau;
+use crate::{Family, Method, Tableau};
 
 /// The classical Runge-Kutta method, order 4: four evaluations a step.
 ///
@@ -9,4 +9,15 @@ pub const RK4: Tableau<4> = Tableau {
     b: [1.0 / 6.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 6.0],
     c: [0.0, 0.5, 0.5, 1.0],
     order: 4,
+};
+
+pub(crate) const METHOD: Method = Method {
+    name: "rk4",
+    title: "RK4",
+    family: Family::Fixed,
+    order: 4.0,
+    weak_order: None,
+    evaluations: 4.0,
+    source: "Kutta (1901)",
+    use_when: "for smooth fields on a fixed grid",
 };

@@ -4,6 +4,7 @@
 
 mod adaptive;
 mod adaptive_rows;
+mod catalog;
 mod driver;
 mod methods;
 mod order;
