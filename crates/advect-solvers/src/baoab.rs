@@ -1,5 +1,5 @@
 use crate::linear::{add, combine, finish, size_and_length};
-use crate::{PathDriven, SolveError, Step, Stepper, UnderdampedLangevin};
+use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, UnderdampedLangevin};
 use advect_core::{Brownian, Field, Refinable, State, Times};
 
 /// BAOAB, a splitting of underdamped Langevin dynamics: half a kick, half a drift, friction and noise exactly, half a
@@ -73,4 +73,19 @@ where
     }
 }
 
-impl<B: Refinable, X> PathDriven for Baoab<B, X> {}
+impl<B: Refinable, X> PathDriven for Baoab<B, X> {
+    fn strong_order(&self) -> f64 {
+        1.0
+    }
+}
+
+pub(crate) const METHOD: Method = Method {
+    name: "baoab",
+    title: "BAOAB",
+    family: Family::Langevin,
+    order: 1.0,
+    weak_order: Some(2.0),
+    evaluations: 1.0,
+    source: "Leimkuhler & Matthews (2013)",
+    use_when: "for sampling positions",
+};

@@ -1,5 +1,5 @@
 use crate::linear::{add, finish, size_and_length};
-use crate::{DiagonalSde, PathDriven, SolveError, Step, Stepper};
+use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper};
 use advect_core::{Brownian, Elementwise, Field, Refinable, Sde, State, Times};
 
 /// The Euler-Maruyama method: `x + h f(x, t) + g dW`, Ito. One evaluation a step.
@@ -69,4 +69,30 @@ where
     fn restart(&mut self) {}
 }
 
-impl<B: Refinable> PathDriven for EulerMaruyama<B> {}
+impl<B: Refinable> PathDriven for EulerMaruyama<B> {
+    fn strong_order(&self) -> f64 {
+        1.0
+    }
+}
+
+pub(crate) const ADDITIVE: Method = Method {
+    name: "euler-maruyama",
+    title: "Euler-Maruyama",
+    family: Family::Sde,
+    order: 1.0,
+    weak_order: Some(1.0),
+    evaluations: 1.0,
+    source: "Maruyama (1955); Kloeden & Platen 10.2",
+    use_when: "to begin and to compare with; rough drifts",
+};
+
+pub(crate) const DIAGONAL: Method = Method {
+    name: "euler-maruyama",
+    title: "Euler-Maruyama",
+    family: Family::Sde,
+    order: 0.5,
+    weak_order: Some(1.0),
+    evaluations: 1.0,
+    source: "Maruyama (1955); Kloeden & Platen 10.2",
+    use_when: "to begin and to compare with",
+};

@@ -1,6 +1,6 @@
 use crate::linear::{combine, finish};
 use crate::quadrature::{integrate, panels};
-use crate::{PathDriven, SemilinearSde, SolveError, Step, Stepper};
+use crate::{Family, Method, PathDriven, SemilinearSde, SolveError, Step, Stepper};
 use advect_core::{Brownian, Field, Refinable, State, Times};
 
 /// The exponential Euler-Maruyama method: the linear part and its noise exactly, the rest of the drift frozen.
@@ -52,4 +52,19 @@ where
     fn restart(&mut self) {}
 }
 
-impl<B: Refinable> PathDriven for ExponentialEulerMaruyama<B> {}
+impl<B: Refinable> PathDriven for ExponentialEulerMaruyama<B> {
+    fn strong_order(&self) -> f64 {
+        1.0
+    }
+}
+
+pub(crate) const METHOD: Method = Method {
+    name: "exponential-euler-maruyama",
+    title: "exponential Euler-Maruyama",
+    family: Family::Sde,
+    order: 1.0,
+    weak_order: Some(1.0),
+    evaluations: 1.0,
+    source: "Jentzen & Kloeden (2009), 3.3",
+    use_when: "for a stiff linear part: exact in law for it",
+};

@@ -32,13 +32,24 @@
 //!
 //! In the order of [`ode_methods`], which programs and the order tests go through, too.
 //!
+//! ## Methods for SDEs
+//!
+//! Each for its kind of equation: additive noise, an [`Sde`] ([`sde_methods`]); diagonal noise in the sense of Ito, a
+//! [`DiagonalSde`] ([`diagonal_sde_methods`]), or of Stratonovich, a [`StratonovichSde`] ([`stratonovich_methods`]);
+//! [`SemilinearSde`] ([`semilinear_methods`]); [`UnderdampedLangevin`] ([`langevin_methods`]). Evaluations are those of
+//! the drift, orders are first strong, then weak. [`StepDoubling`] chooses the steps of any of them.
+//!
+#![doc = include_str!("sde_methods.md")]
+//!
 //! The types of `advect-core` that a user of solvers needs are re-exported here.
 
 mod adaptive;
 mod adaptive_rows;
+mod baoab;
 mod bosh3;
 mod catalog;
 mod controller;
+mod diagonal_sde;
 mod dopri5;
 mod embedded;
 mod embedded_runge_kutta;
@@ -46,26 +57,51 @@ mod embedded_tableau;
 mod error;
 mod euler;
 mod euler_maruyama;
+mod exponential_euler_maruyama;
 mod heun;
+mod linear;
 mod midpoint;
+mod milstein;
+mod path_driven;
+mod platen_weak2;
+mod quadrature;
 mod rk4;
 mod runge_kutta;
+mod runge_kutta_milstein;
+mod sde_catalog;
+mod sea;
+mod semilinear_sde;
+mod shark;
 mod solve;
+mod sra;
+mod sra1;
+mod sra2;
+mod sra3;
+mod sri;
+mod sri1;
+mod sri2;
 mod step_control;
+mod step_doubling;
 mod stepper;
+mod stochastic_heun;
+mod stratonovich_sde;
 mod tableau;
 mod trajectory;
+mod ubu;
+mod underdamped_langevin;
 
 pub use adaptive::Adaptive;
 pub use adaptive_rows::AdaptiveRows;
 pub use advect_core::{
-    Batched, Brownian, BrownianPath, CoreError, Counted, DeviceNoise, Field, Gaussian, NoiseKey, Purpose, RowField,
-    Sde, Shared, State, TimeGrid, Times, Tolerance, Unconditional, Weighted, WhiteNoise, jvp, normal, shared,
-    unconditional,
+    Batched, Brownian, BrownianPath, CoreError, Counted, DeviceNoise, Elementwise, Field, Gaussian, NoiseKey, Purpose,
+    Refinable, RowField, Sde, Shared, SpaceTimeLevyArea, State, TimeGrid, Times, Tolerance, Unconditional, Weighted,
+    WhiteNoise, jvp, normal, shared, unconditional,
 };
+pub use baoab::Baoab;
 pub use bosh3::BOSH3;
 pub use catalog::{Entry, Family, Method, method_table, ode_methods};
 pub use controller::PiController;
+pub use diagonal_sde::DiagonalSde;
 pub use dopri5::DOPRI5;
 pub use embedded::{Attempt, Embedded};
 pub use embedded_runge_kutta::EmbeddedRungeKutta;
@@ -73,14 +109,35 @@ pub use embedded_tableau::EmbeddedTableau;
 pub use error::SolveError;
 pub use euler::EULER;
 pub use euler_maruyama::EulerMaruyama;
+pub use exponential_euler_maruyama::ExponentialEulerMaruyama;
 pub use heun::HEUN;
 pub use midpoint::MIDPOINT;
+pub use milstein::Milstein;
+pub use path_driven::PathDriven;
+pub use platen_weak2::PlatenWeak2;
 pub use rk4::RK4;
 pub use runge_kutta::RungeKutta;
+pub use runge_kutta_milstein::RungeKuttaMilstein;
+pub use sde_catalog::{diagonal_sde_methods, langevin_methods, sde_methods, semilinear_methods, stratonovich_methods};
+pub use sea::Sea;
+pub use semilinear_sde::SemilinearSde;
+pub use shark::Shark;
 pub use solve::solve;
+pub use sra::{Sra, SraTableau};
+pub use sra1::SRA1;
+pub use sra2::SRA2;
+pub use sra3::SRA3;
+pub use sri::{Sri, SriTableau};
+pub use sri1::SRI1W1;
+pub use sri2::SRI2W1;
+pub use step_doubling::StepDoubling;
 pub use stepper::{Step, Stepper};
+pub use stochastic_heun::StochasticHeun;
+pub use stratonovich_sde::StratonovichSde;
 pub use tableau::Tableau;
 pub use trajectory::{Skeleton, Trajectory, skeleton, trajectory};
+pub use ubu::Ubu;
+pub use underdamped_langevin::UnderdampedLangevin;
 
 /// Runs the example of the README.
 #[cfg(doctest)]

@@ -1,5 +1,5 @@
 use crate::linear::{add, finish, size_and_length};
-use crate::{DiagonalSde, PathDriven, SolveError, Step, Stepper};
+use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper};
 use advect_core::{Brownian, Elementwise, Field, Refinable, Times};
 
 /// The Milstein method with a given derivative: `x + h f + g dW + 1/2 g g' (dW^2 - |h|)`, Ito, diagonal noise.
@@ -54,4 +54,19 @@ where
     fn restart(&mut self) {}
 }
 
-impl<B: Refinable, D> PathDriven for Milstein<B, D> {}
+impl<B: Refinable, D> PathDriven for Milstein<B, D> {
+    fn strong_order(&self) -> f64 {
+        1.0
+    }
+}
+
+pub(crate) const METHOD: Method = Method {
+    name: "milstein",
+    title: "Milstein",
+    family: Family::Sde,
+    order: 1.0,
+    weak_order: Some(1.0),
+    evaluations: 1.0,
+    source: "Milstein (1974); Kloeden & Platen 10.3.12",
+    use_when: "where the derivative of the diffusion is at hand",
+};

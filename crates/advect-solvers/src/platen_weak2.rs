@@ -1,5 +1,5 @@
 use crate::linear::{add, finish, size_and_length};
-use crate::{DiagonalSde, PathDriven, SolveError, Step, Stepper};
+use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper};
 use advect_core::{Brownian, Elementwise, Field, Refinable, Times};
 
 /// Platen's explicit method of weak order 2 without derivatives: Ito, diagonal noise.
@@ -54,4 +54,19 @@ where
     fn restart(&mut self) {}
 }
 
-impl<B: Refinable> PathDriven for PlatenWeak2<B> {}
+impl<B: Refinable> PathDriven for PlatenWeak2<B> {
+    fn strong_order(&self) -> f64 {
+        1.0
+    }
+}
+
+pub(crate) const METHOD: Method = Method {
+    name: "platen-weak2",
+    title: "Platen, weak order 2",
+    family: Family::Sde,
+    order: 1.0,
+    weak_order: Some(2.0),
+    evaluations: 2.0,
+    source: "Kloeden & Platen 15.1.1",
+    use_when: "for expectations, without areas",
+};

@@ -1,5 +1,5 @@
 use crate::linear::{add, finish, size_and_length};
-use crate::{DiagonalSde, PathDriven, SolveError, Step, Stepper};
+use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper};
 use advect_core::{Brownian, Elementwise, Field, Refinable, Times};
 
 /// The Milstein method without derivatives: Ito, diagonal noise, strong order 1, weak order 1.
@@ -45,4 +45,19 @@ where
     fn restart(&mut self) {}
 }
 
-impl<B: Refinable> PathDriven for RungeKuttaMilstein<B> {}
+impl<B: Refinable> PathDriven for RungeKuttaMilstein<B> {
+    fn strong_order(&self) -> f64 {
+        1.0
+    }
+}
+
+pub(crate) const METHOD: Method = Method {
+    name: "runge-kutta-milstein",
+    title: "Runge-Kutta Milstein",
+    family: Family::Sde,
+    order: 1.0,
+    weak_order: Some(1.0),
+    evaluations: 1.0,
+    source: "Kloeden & Platen 11.1.7",
+    use_when: "at one evaluation of the drift, no derivatives",
+};

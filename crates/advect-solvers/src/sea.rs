@@ -1,5 +1,5 @@
 use crate::linear::{add, finish, size_and_length};
-use crate::{PathDriven, SolveError, Step, Stepper};
+use crate::{Family, Method, PathDriven, SolveError, Step, Stepper};
 use advect_core::{Field, Refinable, Sde, SpaceTimeLevyArea, State, Times};
 
 /// The shifted Euler method for additive noise: the drift is taken at the mean of the noise over the step.
@@ -39,4 +39,19 @@ where
     fn restart(&mut self) {}
 }
 
-impl<B: Refinable> PathDriven for Sea<B> {}
+impl<B: Refinable> PathDriven for Sea<B> {
+    fn strong_order(&self) -> f64 {
+        1.0
+    }
+}
+
+pub(crate) const METHOD: Method = Method {
+    name: "sea",
+    title: "SEA",
+    family: Family::Sde,
+    order: 1.0,
+    weak_order: Some(1.0),
+    evaluations: 1.0,
+    source: "Foster, dos Reis & Strange (2023), 5.1",
+    use_when: "at one evaluation, when paths count",
+};

@@ -1,5 +1,5 @@
 use crate::linear::{add, between, finish, size_and_length};
-use crate::{PathDriven, SolveError, Step, Stepper};
+use crate::{Family, Method, PathDriven, SolveError, Step, Stepper};
 use advect_core::{Field, Refinable, Sde, SpaceTimeLevyArea, State, Times};
 
 /// ShARK, the shifted additive-noise Runge-Kutta method: strong order 1.5, weak order 2, two evaluations a step.
@@ -58,4 +58,19 @@ where
     fn restart(&mut self) {}
 }
 
-impl<B: Refinable> PathDriven for Shark<B> {}
+impl<B: Refinable> PathDriven for Shark<B> {
+    fn strong_order(&self) -> f64 {
+        1.5
+    }
+}
+
+pub(crate) const METHOD: Method = Method {
+    name: "shark",
+    title: "ShARK",
+    family: Family::Sde,
+    order: 1.5,
+    weak_order: Some(2.0),
+    evaluations: 2.0,
+    source: "Foster, dos Reis & Strange (2023), 6.1",
+    use_when: "first choice for additive noise",
+};

@@ -58,7 +58,9 @@ where
         let area = noise.clone().combine(0.5, &[(1.0, &area)]);
         let diffusion = d.map(|d| between(from, to, d).map(&sde.diffusion));
         let weighted = |weights: &[f64; S]| {
-            let sum = |sum: Times, (weight, g): (&f64, &Times)| sum.zip(g, |sum, g| if *weight == 0.0 { sum } else { sum + weight * g });
+            let sum = |sum: Times, (weight, g): (&f64, &Times)| {
+                sum.zip(g, |sum, g| if *weight == 0.0 { sum } else { sum + weight * g })
+            };
             weights.iter().zip(&diffusion).fold(Times::Shared(0.0), sum)
         };
         let mut slopes: Vec<X> = Vec::with_capacity(S);
@@ -82,4 +84,8 @@ where
     fn restart(&mut self) {}
 }
 
-impl<B: Refinable, const S: usize> PathDriven for Sra<B, S> {}
+impl<B: Refinable, const S: usize> PathDriven for Sra<B, S> {
+    fn strong_order(&self) -> f64 {
+        1.5
+    }
+}

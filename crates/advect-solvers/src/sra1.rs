@@ -1,4 +1,4 @@
-use crate::SraTableau;
+use crate::{Family, Method, SraTableau};
 
 /// SRA1: additive noise, strong order 1.5, weak order 2, two evaluations a step.
 ///
@@ -12,4 +12,15 @@ pub const SRA1: SraTableau<2> = SraTableau {
     alpha: [1.0 / 3.0, 2.0 / 3.0],
     beta: [1.0, 0.0],
     gamma: [-1.0, 1.0],
+};
+
+pub(crate) const METHOD: Method = Method {
+    name: "sra1",
+    title: "SRA1",
+    family: Family::Sde,
+    order: 1.5,
+    weak_order: Some(2.0),
+    evaluations: 2.0,
+    source: "Rossler (2010), table 6.3",
+    use_when: "to compare with; adaptive solvers of peers",
 };

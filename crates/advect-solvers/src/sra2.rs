@@ -1,4 +1,4 @@
-use crate::SraTableau;
+use crate::{Family, Method, SraTableau};
 
 /// SRA2: additive noise, strong order 1.5, weak order 2, two evaluations a step.
 ///
@@ -13,4 +13,15 @@ pub const SRA2: SraTableau<2> = SraTableau {
     alpha: [1.0 / 3.0, 2.0 / 3.0],
     beta: [0.0, 1.0],
     gamma: [3.0 / 2.0, -3.0 / 2.0],
+};
+
+pub(crate) const METHOD: Method = Method {
+    name: "sra2",
+    title: "SRA2",
+    family: Family::Sde,
+    order: 1.5,
+    weak_order: Some(2.0),
+    evaluations: 2.0,
+    source: "Rossler (2010), table 6.3",
+    use_when: "where the diffusion is singular at the start",
 };

@@ -1,4 +1,4 @@
-use crate::SraTableau;
+use crate::{Family, Method, SraTableau};
 
 /// SRA3: additive noise, strong order 1.5, weak order 2, order 3 where the noise vanishes; three evaluations a step.
 ///
@@ -12,4 +12,15 @@ pub const SRA3: SraTableau<3> = SraTableau {
     alpha: [1.0 / 6.0, 1.0 / 6.0, 2.0 / 3.0],
     beta: [1.0, 0.0, 0.0],
     gamma: [-1.0, 1.0, 0.0],
+};
+
+pub(crate) const METHOD: Method = Method {
+    name: "sra3",
+    title: "SRA3",
+    family: Family::Sde,
+    order: 1.5,
+    weak_order: Some(2.0),
+    evaluations: 3.0,
+    source: "Rossler (2010), table 6.3",
+    use_when: "for small noise: order 3 without",
 };

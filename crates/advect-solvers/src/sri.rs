@@ -88,7 +88,7 @@ where
                         None => stage,
                     };
                     sde.drift.eval(stage, &between(from, to, table.c0[i]))
-                },
+                }
                 // Unused or equal to the first: no evaluation.
                 _ => slopes[0].clone(),
             };
@@ -137,4 +137,8 @@ fn sum<X: Elementwise>(weights: &[f64; 4], terms: &[X]) -> Option<X> {
     Some(used.fold(first, |sum, (weight, term)| sum.combine(1.0, &[(*weight, term)])))
 }
 
-impl<B: Refinable> PathDriven for Sri<B> {}
+impl<B: Refinable> PathDriven for Sri<B> {
+    fn strong_order(&self) -> f64 {
+        1.5
+    }
+}

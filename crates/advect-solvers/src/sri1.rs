@@ -1,4 +1,4 @@
-use crate::SriTableau;
+use crate::{Family, Method, SriTableau};
 
 /// SRI1W1: diagonal Ito noise, strong order 1.5, weak order 2; two evaluations of the drift and four of the diffusion.
 ///
@@ -16,4 +16,15 @@ pub const SRI1W1: SriTableau = SriTableau {
     beta2: [-1.0, 4.0 / 3.0, -1.0 / 3.0, 0.0],
     beta3: [2.0, -4.0 / 3.0, -2.0 / 3.0, 0.0],
     beta4: [-2.0, 5.0 / 3.0, -2.0 / 3.0, 1.0],
+};
+
+pub(crate) const METHOD: Method = Method {
+    name: "sri1",
+    title: "SRI1W1",
+    family: Family::Sde,
+    order: 1.5,
+    weak_order: Some(2.0),
+    evaluations: 2.0,
+    source: "Rossler (2010), table 6.1",
+    use_when: "first choice for diagonal Ito noise",
 };

@@ -1,5 +1,5 @@
 use crate::linear::{add, finish, size_and_length};
-use crate::{PathDriven, SolveError, Step, Stepper, StratonovichSde};
+use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, StratonovichSde};
 use advect_core::{Brownian, Elementwise, Field, Refinable, Sde, State, Times};
 
 /// The stochastic Heun method: the trapezoidal rule over an Euler-Maruyama step, in the sense of **Stratonovich**.
@@ -67,4 +67,30 @@ where
     fn restart(&mut self) {}
 }
 
-impl<B: Refinable> PathDriven for StochasticHeun<B> {}
+impl<B: Refinable> PathDriven for StochasticHeun<B> {
+    fn strong_order(&self) -> f64 {
+        1.0
+    }
+}
+
+pub(crate) const ADDITIVE: Method = Method {
+    name: "stochastic-heun",
+    title: "stochastic Heun",
+    family: Family::Sde,
+    order: 1.0,
+    weak_order: Some(2.0),
+    evaluations: 2.0,
+    source: "Rumelin (1982); Kloeden & Platen 15.1.3",
+    use_when: "for expectations; simple noise without areas",
+};
+
+pub(crate) const DIAGONAL: Method = Method {
+    name: "stochastic-heun",
+    title: "stochastic Heun",
+    family: Family::Sde,
+    order: 1.0,
+    weak_order: Some(1.0),
+    evaluations: 2.0,
+    source: "Rumelin (1982); Kloeden & Platen p. 373",
+    use_when: "for Stratonovich noise",
+};

@@ -1,6 +1,6 @@
 use crate::linear::{add, between, combine, finish, size_and_length};
 use crate::quadrature::{integrate, panels};
-use crate::{PathDriven, SolveError, Step, Stepper, UnderdampedLangevin};
+use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, UnderdampedLangevin};
 use advect_core::{Field, Refinable, SpaceTimeLevyArea, State, Times};
 
 /// UBU, a splitting of underdamped Langevin dynamics of strong order 2: half a step without force exactly, a kick, half
@@ -79,7 +79,11 @@ where
     fn restart(&mut self) {}
 }
 
-impl<B: Refinable> PathDriven for Ubu<B> {}
+impl<B: Refinable> PathDriven for Ubu<B> {
+    fn strong_order(&self) -> f64 {
+        2.0
+    }
+}
 
 /// The motion without force over one step: `p` decays, `q` gains `reach p`, and rows of `noise` (p, then q) multiply
 /// (increment, area).
@@ -118,3 +122,14 @@ impl Free {
         Self { decay: (-x).exp(), reach: h * mean(kernels[0]), noise: [row(a, 0.0, 1.0), row(b, c, h)] }
     }
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "ubu",
+    title: "UBU",
+    family: Family::Langevin,
+    order: 2.0,
+    weak_order: Some(2.0),
+    evaluations: 1.0,
+    source: "Sanz-Serna & Zygalakis (2021), 4",
+    use_when: "for accurate paths and couplings",
+};
