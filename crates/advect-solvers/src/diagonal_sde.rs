@@ -1,7 +1,7 @@
 /// An Ito stochastic differential equation dX = drift(X, t) dt + diffusion(X, t) dW with diagonal noise.
 ///
 /// Element i of the state is driven by its own Brownian motion, with element i of the diffusion, which may depend on
-/// element i of the state and on time **alone** (Kloeden & Platen, 10.3.12): then no Levy areas between different
+/// element i of the state and on time **alone** (Kloeden & Platen, 10.3): then no Levy areas between different
 /// motions are needed. Geometric Brownian motion, square-root and logistic noise are of this kind; a diffusion that
 /// mixes elements is not, and the methods would have order 1/2.
 ///

@@ -7,7 +7,7 @@ use advect_core::{Brownian, Field, Refinable, State, Times};
 ///
 /// `exp(A(t + h) - A(t)) x + f(x, t) int exp(A(t + h) - A(s)) ds + xi`, where the noise xi has the exact variance
 /// `int exp(2 (A(t + h) - A(s))) g(s)^2 ds` of the linear equation and is a multiple of dW (Jentzen & Kloeden, *The
-/// numerical approximation of stochastic partial differential equations*, 2009, section 3.3; Lord & Tambue, 2013). The
+/// numerical approximation of stochastic partial differential equations*, 2009; Lord & Tambue, 2013). The
 /// integrals are of host functions, by quadrature to about 1e-12.
 ///
 /// Strong order 1, weak order 1, one evaluation a step; without `drift` the law of every step is exact, however long it
@@ -65,6 +65,6 @@ pub(crate) const METHOD: Method = Method {
     order: 1.0,
     weak_order: Some(1.0),
     evaluations: 1.0,
-    source: "Jentzen & Kloeden (2009), 3.3",
+    source: "Jentzen & Kloeden (2009)",
     use_when: "for a stiff linear part: exact in law for it",
 };

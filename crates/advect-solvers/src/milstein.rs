@@ -4,7 +4,7 @@ use advect_core::{Brownian, Elementwise, Field, Refinable, Times};
 
 /// The Milstein method with a given derivative: `x + h f + g dW + 1/2 g g' (dW^2 - |h|)`, Ito, diagonal noise.
 ///
-/// Milstein (1974); Kloeden & Platen, 10.3.12. Strong order 1, weak order 1; one evaluation of the drift, of the
+/// Milstein (1974); Kloeden & Platen, 10.3. Strong order 1, weak order 1; one evaluation of the drift, of the
 /// diffusion and of its derivative a step. For multiplicative noise whose derivative is at hand; otherwise
 /// [`RungeKuttaMilstein`](crate::RungeKuttaMilstein).
 ///
@@ -67,6 +67,6 @@ pub(crate) const METHOD: Method = Method {
     order: 1.0,
     weak_order: Some(1.0),
     evaluations: 1.0,
-    source: "Milstein (1974); Kloeden & Platen 10.3.12",
+    source: "Milstein (1974); Kloeden & Platen 10.3",
     use_when: "where the derivative of the diffusion is at hand",
 };

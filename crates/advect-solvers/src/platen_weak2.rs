@@ -4,7 +4,7 @@ use advect_core::{Brownian, Elementwise, Field, Refinable, Times};
 
 /// Platen's explicit method of weak order 2 without derivatives: Ito, diagonal noise.
 ///
-/// Kloeden & Platen, 15.1.1 and 15.1.3, with Gaussian increments; time is a component of the state that has no noise.
+/// Kloeden & Platen, 15.1, with Gaussian increments; time is a component of the state that has no noise.
 /// Strong order 1, weak order 2; two evaluations of the drift and three of the diffusion a step. Where expectations
 /// count and not paths, under multiplicative noise. For additive noise it is
 /// [`StochasticHeun`](crate::StochasticHeun).
@@ -67,6 +67,6 @@ pub(crate) const METHOD: Method = Method {
     order: 1.0,
     weak_order: Some(2.0),
     evaluations: 2.0,
-    source: "Kloeden & Platen 15.1.1",
+    source: "Kloeden & Platen 15.1",
     use_when: "for expectations, without areas",
 };

@@ -4,7 +4,7 @@ use advect_core::{Brownian, Elementwise, Field, Refinable, Times};
 
 /// The Milstein method without derivatives: Ito, diagonal noise, strong order 1, weak order 1.
 ///
-/// Kloeden & Platen, 11.1.7: `x + h f + g dW + (g(y) - g) (dW^2 - |h|) / (2 sqrt|h|)`, `y = x + h f + sqrt|h| g`. One
+/// Kloeden & Platen, 11.1: `x + h f + g dW + (g(y) - g) (dW^2 - |h|) / (2 sqrt|h|)`, `y = x + h f + sqrt|h| g`. One
 /// evaluation of the drift and two of the diffusion a step. The first choice for multiplicative noise.
 #[derive(Debug, Clone)]
 pub struct RungeKuttaMilstein<B> {
@@ -58,6 +58,6 @@ pub(crate) const METHOD: Method = Method {
     order: 1.0,
     weak_order: Some(1.0),
     evaluations: 1.0,
-    source: "Kloeden & Platen 11.1.7",
+    source: "Kloeden & Platen 11.1",
     use_when: "at one evaluation of the drift, no derivatives",
 };

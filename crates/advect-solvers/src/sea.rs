@@ -4,8 +4,8 @@ use advect_core::{Field, Refinable, Sde, SpaceTimeLevyArea, State, Times};
 
 /// The shifted Euler method for additive noise: the drift is taken at the mean of the noise over the step.
 ///
-/// Foster, dos Reis & Strange, *High order splitting methods for SDEs satisfying a commutativity condition*, 2023,
-/// 5.1: `x + h f(x + g (dW / 2 + H)) + g dW`. Strong order 1, weak order 1, one evaluation a step: Euler-Maruyama with
+/// Foster, dos Reis & Strange, *High order splitting methods for SDEs satisfying a commutativity condition*, 2023:
+/// `x + h f(x + g (dW / 2 + H)) + g dW`. Strong order 1, weak order 1, one evaluation a step: Euler-Maruyama with
 /// a smaller error, for the price of the area H. [`Shark`](crate::Shark) has order 1.5 at two evaluations.
 #[derive(Debug, Clone)]
 pub struct Sea<B> {
@@ -52,6 +52,6 @@ pub(crate) const METHOD: Method = Method {
     order: 1.0,
     weak_order: Some(1.0),
     evaluations: 1.0,
-    source: "Foster, dos Reis & Strange (2023), 5.1",
+    source: "Foster, dos Reis & Strange (2023)",
     use_when: "at one evaluation, when paths count",
 };

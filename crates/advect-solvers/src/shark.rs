@@ -4,8 +4,8 @@ use advect_core::{Field, Refinable, Sde, SpaceTimeLevyArea, State, Times};
 
 /// ShARK, the shifted additive-noise Runge-Kutta method: strong order 1.5, weak order 2, two evaluations a step.
 ///
-/// Foster, dos Reis & Strange, *High order splitting methods for SDEs satisfying a commutativity condition*, 2023,
-/// 6.1: stages at `x + g H` and `x + g H + 5/6 (h f_1 + g dW)`, weights 2/5 and 3/5. A diffusion that changes in time
+/// Foster, dos Reis & Strange, *High order splitting methods for SDEs satisfying a commutativity condition*, 2023:
+/// stages at `x + g H` and `x + g H + 5/6 (h f_1 + g dW)`, weights 2/5 and 3/5. A diffusion that changes in time
 /// enters the noise with both its ends, `(g_0 + g_1) / 2 dW - (g_1 - g_0) H`. The first choice for additive noise: the
 /// smallest error constant of the two-stage methods of this order.
 ///
@@ -71,6 +71,6 @@ pub(crate) const METHOD: Method = Method {
     order: 1.5,
     weak_order: Some(2.0),
     evaluations: 2.0,
-    source: "Foster, dos Reis & Strange (2023), 6.1",
+    source: "Foster, dos Reis & Strange (2023)",
     use_when: "first choice for additive noise",
 };

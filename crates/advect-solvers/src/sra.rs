@@ -5,7 +5,7 @@ use advect_core::{Field, Refinable, Sde, SpaceTimeLevyArea, State, Times};
 /// A stochastic Runge-Kutta method for additive noise: the coefficients of Rossler's SRA family.
 ///
 /// Rossler, *Runge-Kutta methods for the strong approximation of solutions of stochastic differential equations*, SIAM
-/// J. Numer. Anal. 48 (2010), eq. 6.2 (additive noise). With `I = int int dW ds / h = dW / 2 + H`:
+/// J. Numer. Anal. 48 (2010). With `I = int int dW ds / h = dW / 2 + H`:
 ///
 /// - stages `X_i = x + h sum_j a_ij f(X_j, t + c_j h) + I sum_j b_ij g(t + d_j h)`,
 /// - end `x + h sum_i alpha_i f(X_i, t + c_i h) + sum_i (beta_i dW + gamma_i I) g(t + d_i h)`.

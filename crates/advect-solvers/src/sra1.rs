@@ -2,7 +2,7 @@ use crate::{Family, Method, SraTableau};
 
 /// SRA1: additive noise, strong order 1.5, weak order 2, two evaluations a step.
 ///
-/// Rossler (2010), table 6.3. The classic; [`Shark`](crate::Shark) costs the same and has a smaller error.
+/// Rossler (2010). The classic; [`Shark`](crate::Shark) costs the same and has a smaller error.
 pub const SRA1: SraTableau<2> = SraTableau {
     name: "SRA1",
     a: [[0.0, 0.0], [3.0 / 4.0, 0.0]],
@@ -21,6 +21,6 @@ pub(crate) const METHOD: Method = Method {
     order: 1.5,
     weak_order: Some(2.0),
     evaluations: 2.0,
-    source: "Rossler (2010), table 6.3",
+    source: "Rossler (2010)",
     use_when: "to compare with; adaptive solvers of peers",
 };

@@ -2,7 +2,7 @@ use crate::{Family, Method, SraTableau};
 
 /// SRA2: additive noise, strong order 1.5, weak order 2, two evaluations a step.
 ///
-/// Rossler (2010), table 6.3. Asks the diffusion inside the step and at its end, never at its start: where g is
+/// Rossler (2010). Asks the diffusion inside the step and at its end, never at its start: where g is
 /// singular at the start.
 pub const SRA2: SraTableau<2> = SraTableau {
     name: "SRA2",
@@ -22,6 +22,6 @@ pub(crate) const METHOD: Method = Method {
     order: 1.5,
     weak_order: Some(2.0),
     evaluations: 2.0,
-    source: "Rossler (2010), table 6.3",
+    source: "Rossler (2010)",
     use_when: "where the diffusion is singular at the start",
 };

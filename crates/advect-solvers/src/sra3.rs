@@ -2,7 +2,7 @@ use crate::{Family, Method, SraTableau};
 
 /// SRA3: additive noise, strong order 1.5, weak order 2, order 3 where the noise vanishes; three evaluations a step.
 ///
-/// Rossler (2010), table 6.3. For small noise, where the error of the drift dominates.
+/// Rossler (2010). For small noise, where the error of the drift dominates.
 pub const SRA3: SraTableau<3> = SraTableau {
     name: "SRA3",
     a: [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0 / 4.0, 1.0 / 4.0, 0.0]],
@@ -21,6 +21,6 @@ pub(crate) const METHOD: Method = Method {
     order: 1.5,
     weak_order: Some(2.0),
     evaluations: 3.0,
-    source: "Rossler (2010), table 6.3",
+    source: "Rossler (2010)",
     use_when: "for small noise: order 3 without",
 };

@@ -5,7 +5,7 @@ use advect_core::{Elementwise, Field, Refinable, SpaceTimeLevyArea, Times};
 /// A stochastic Runge-Kutta method of strong order 1.5 for diagonal Ito noise: the coefficients of Rossler's SRI family.
 ///
 /// Rossler, *Runge-Kutta methods for the strong approximation of solutions of stochastic differential equations*, SIAM
-/// J. Numer. Anal. 48 (2010), eq. 6.1 (one Wiener process, here one an element). With `h` the length of the step:
+/// J. Numer. Anal. 48 (2010) (for one Wiener process, here one an element). With `h` the length of the step:
 ///
 /// - `X_i = x + h sum_j a0_ij f(X_j, t + c0_j h) + I_10 / h sum_j b0_ij g(Y_j, t + c1_j h)`,
 /// - `Y_i = x + h sum_j a1_ij f(X_j, t + c0_j h) + sqrt(h) sum_j b1_ij g(Y_j, t + c1_j h)`,

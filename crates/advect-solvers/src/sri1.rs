@@ -1,8 +1,8 @@
 use crate::{Family, Method, SriTableau};
 
-/// SRI1W1: diagonal Ito noise, strong order 1.5, weak order 2; two evaluations of the drift and four of the diffusion.
+/// SRI1W1: diagonal Ito noise, strong order 1.5, weak order 1.5; two evaluations of the drift and four of the diffusion.
 ///
-/// Rossler (2010), table 6.1. The first choice for multiplicative noise when paths count.
+/// Rossler (2010). The first choice for multiplicative noise when paths count.
 pub const SRI1W1: SriTableau = SriTableau {
     name: "SRI1W1",
     a0: [[0.0; 4], [3.0 / 4.0, 0.0, 0.0, 0.0], [0.0; 4], [0.0; 4]],
@@ -23,8 +23,8 @@ pub(crate) const METHOD: Method = Method {
     title: "SRI1W1",
     family: Family::Sde,
     order: 1.5,
-    weak_order: Some(2.0),
+    weak_order: Some(1.5),
     evaluations: 2.0,
-    source: "Rossler (2010), table 6.1",
+    source: "Rossler (2010)",
     use_when: "first choice for diagonal Ito noise",
 };

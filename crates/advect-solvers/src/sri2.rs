@@ -1,9 +1,9 @@
 use crate::{Family, Method, SriTableau};
 
-/// SRI2W1: diagonal Ito noise, strong order 1.5, weak order 2, order 3 where the noise vanishes; three evaluations of
+/// SRI2W1: diagonal Ito noise, strong order 1.5, weak order 1.5, order 3 where the noise vanishes; three evaluations of
 /// the drift and four of the diffusion.
 ///
-/// Rossler (2010), table 6.1. For small multiplicative noise, where the error of the drift dominates.
+/// Rossler (2010). For small multiplicative noise, where the error of the drift dominates.
 pub const SRI2W1: SriTableau = SriTableau {
     name: "SRI2W1",
     a0: [[0.0; 4], [1.0, 0.0, 0.0, 0.0], [1.0 / 4.0, 1.0 / 4.0, 0.0, 0.0], [0.0; 4]],
@@ -24,8 +24,8 @@ pub(crate) const METHOD: Method = Method {
     title: "SRI2W1",
     family: Family::Sde,
     order: 1.5,
-    weak_order: Some(2.0),
+    weak_order: Some(1.5),
     evaluations: 3.0,
-    source: "Rossler (2010), table 6.1",
+    source: "Rossler (2010)",
     use_when: "for small diagonal noise: order 3 without",
 };

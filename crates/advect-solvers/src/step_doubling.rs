@@ -11,7 +11,7 @@ use advect_core::{State, Times, Tolerance};
 ///
 /// One step size for the batch. The stepper must be over a [`BrownianPath`](crate::BrownianPath): over white noise it
 /// does not compile. For noise that depends on the state take a method of strong order 1 at least: with Euler-Maruyama
-/// steps chosen by the path can converge to something else (Gaines & Lyons, section 4).
+/// steps chosen by the path can converge to something else (Gaines & Lyons).
 ///
 /// ```
 /// use advect_solvers::{BrownianPath, Sde, Shark, StepDoubling, TimeGrid, Times, Tolerance, solve};

@@ -4,7 +4,7 @@ use advect_core::{Brownian, Elementwise, Field, Refinable, Sde, State, Times};
 
 /// The stochastic Heun method: the trapezoidal rule over an Euler-Maruyama step, in the sense of **Stratonovich**.
 ///
-/// Rumelin, *Numerical treatment of stochastic differential equations*, 1982; Kloeden & Platen, 11.1.15 and p. 373.
+/// Rumelin, *Numerical treatment of stochastic differential equations*, 1982.
 /// Strong order 1 and weak order 1 for a [`StratonovichSde`]; for the additive noise of an [`Sde`], which has one
 /// reading, strong order 1 and weak order 2. Two evaluations a step. The robust choice: order 2 where the noise
 /// vanishes, no derivatives, no areas.
@@ -80,7 +80,7 @@ pub(crate) const ADDITIVE: Method = Method {
     order: 1.0,
     weak_order: Some(2.0),
     evaluations: 2.0,
-    source: "Rumelin (1982); Kloeden & Platen 15.1.3",
+    source: "Rumelin (1982); Kloeden & Platen 15.1",
     use_when: "for expectations; simple noise without areas",
 };
 
@@ -91,6 +91,6 @@ pub(crate) const DIAGONAL: Method = Method {
     order: 1.0,
     weak_order: Some(1.0),
     evaluations: 2.0,
-    source: "Rumelin (1982); Kloeden & Platen p. 373",
+    source: "Rumelin (1982)",
     use_when: "for Stratonovich noise",
 };

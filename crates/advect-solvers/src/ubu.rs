@@ -8,7 +8,7 @@ use advect_core::{Field, Refinable, SpaceTimeLevyArea, State, Times};
 ///
 /// Zapatero, *Word series for the numerical integration of stochastic differential equations*, 2017; Sanz-Serna &
 /// Zygalakis, *Wasserstein distance estimates for the distributions of numerical approximations to ergodic stochastic
-/// differential equations*, 2021, section 4. Strong order 2, weak order 2, one evaluation of the force a step. For
+/// differential equations*, 2021. Strong order 2, weak order 2, one evaluation of the force a step. For
 /// high accuracy in Wasserstein distance, and where paths are compared (multilevel, coupling).
 ///
 /// The noise of the exact parts, a pair of Gaussians for each half step, is a rotation of its increment and area: exact
@@ -130,6 +130,6 @@ pub(crate) const METHOD: Method = Method {
     order: 2.0,
     weak_order: Some(2.0),
     evaluations: 1.0,
-    source: "Sanz-Serna & Zygalakis (2021), 4",
+    source: "Sanz-Serna & Zygalakis (2021)",
     use_when: "for accurate paths and couplings",
 };

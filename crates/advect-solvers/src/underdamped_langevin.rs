@@ -2,7 +2,7 @@
 /// temperature) dW.
 ///
 /// For a force that is minus the gradient of a potential U it samples exp(-(U(q) + p^2 / 2) / temperature) (Leimkuhler &
-/// Matthews, *Molecular Dynamics*, 2015, 6.2): with temperature 1 and the score of a density as its force, q has that
+/// Matthews, *Molecular Dynamics*, 2015): with temperature 1 and the score of a density as its force, q has that
 /// density. The state is the pair (q, p). A mass m per element is the change of variables q -> q sqrt(m).
 #[derive(Debug, Clone)]
 pub struct UnderdampedLangevin<F> {

@@ -11,5 +11,8 @@ mod order;
 mod order_conditions;
 mod problems;
 mod reference;
+mod sde_problems;
 mod stochastic;
+mod strong_order;
 mod tensors;
+mod weak_order;
