@@ -48,13 +48,12 @@ where
         to: &Times,
     ) -> Result<Step<(X, X)>, SolveError> {
         let UnderdampedLangevin { force, friction, temperature } = langevin;
-        let (size, length) = size_and_length(from, to);
+        let (size, _) = size_and_length(from, to);
         let half = size.map(|h| 0.5 * h);
         let decay = size.map(|h| (-friction * h).exp());
         // The exact variance of the noise, T (1 - exp(-2 friction h)), on an increment of variance |h|.
-        let spread = size.zip(&length, |h, length| {
-            if length == 0.0 { 0.0 } else { (temperature * (-2.0 * friction * h).exp_m1().abs() / length).sqrt() }
-        });
+        let spread =
+            size.map(|h| if h == 0.0 { 0.0 } else { (-temperature * (-2.0 * friction * h).exp_m1() / h).sqrt() });
         let noise = self.noise.increment(&q, from, to);
         let start = self.force.take().unwrap_or_else(|| force.eval(q.clone(), from));
         let p = add(p, [(&half, &start)]);

@@ -34,10 +34,8 @@
 //!
 //! ## Methods for SDEs
 //!
-//! Each for its kind of equation: additive noise, an [`Sde`] ([`sde_methods`]); diagonal noise in the sense of Ito, a
-//! [`DiagonalSde`] ([`diagonal_sde_methods`]), or of Stratonovich, a [`StratonovichSde`] ([`stratonovich_methods`]);
-//! [`SemilinearSde`] ([`semilinear_methods`]); [`UnderdampedLangevin`] ([`langevin_methods`]). Evaluations are those of
-//! the drift, orders are first strong, then weak. [`StepDoubling`] chooses the steps of any of them.
+//! Each list is for its kind of equation. Evaluations are those of the drift. Noise is an argument of every stepper, and
+//! [`StepDoubling`] chooses the steps of any of them on a [`BrownianPath`].
 //!
 #![doc = include_str!("sde_methods.md")]
 //!

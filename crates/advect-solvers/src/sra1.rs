@@ -22,5 +22,5 @@ pub(crate) const METHOD: Method = Method {
     weak_order: Some(2.0),
     evaluations: 2.0,
     source: "Rossler (2010)",
-    use_when: "to compare with; adaptive solvers of peers",
+    use_when: "to compare with other libraries",
 };

@@ -18,7 +18,12 @@ pub(crate) struct Recorded(Rc<Vec<Vec<(Paths, Paths)>>>);
 
 impl Recorded {
     pub(crate) fn new(seed: u64, id: u64) -> Self {
-        let grid = TimeGrid::uniform(0.0, 1.0, 1 << FINEST).unwrap();
+        Self::to_level(seed, id, FINEST)
+    }
+
+    /// With 2^finest steps on the finest grid.
+    pub(crate) fn to_level(seed: u64, id: u64, finest: u32) -> Self {
+        let grid = TimeGrid::uniform(0.0, 1.0, 1 << finest).unwrap();
         let mut path = BrownianPath::on_grid(seed, vec![id], &grid, 0);
         let read = |pair: &[f64]| path.increment_and_area(&[0.0; PATHS], &pair[0].into(), &pair[1].into());
         let mut levels = vec![grid.points().windows(2).map(read).collect::<Vec<_>>()];
@@ -37,7 +42,7 @@ impl Recorded {
 
     /// Increments and areas of the finest grid.
     pub(crate) fn finest(&self) -> &[(Paths, Paths)] {
-        &self.0[FINEST as usize]
+        &self.0[self.0.len() - 1]
     }
 }
 
@@ -57,6 +62,39 @@ impl SpaceTimeLevyArea<Paths> for Recorded {
         assert_eq!(index, index.round());
         let (w, h) = self.0[level as usize][index as usize];
         if to > from { (w, h) } else { (w.map(|w| -w), h) }
+    }
+}
+
+/// The path turned over: minus the increments and areas.
+#[derive(Clone)]
+pub(crate) struct Negated<B>(pub(crate) B);
+
+impl<B: SpaceTimeLevyArea<Paths>> Brownian<Paths> for Negated<B> {
+    fn increment(&mut self, like: &Paths, from: &Times, to: &Times) -> Paths {
+        self.0.increment(like, from, to).map(|w| -w)
+    }
+}
+
+impl<B: SpaceTimeLevyArea<Paths>> SpaceTimeLevyArea<Paths> for Negated<B> {
+    fn increment_and_area(&mut self, like: &Paths, from: &Times, to: &Times) -> (Paths, Paths) {
+        let (w, h) = self.0.increment_and_area(like, from, to);
+        (w.map(|w| -w), h.map(|h| -h))
+    }
+}
+
+/// The path in mirrored time, t -> 1 - t.
+#[derive(Clone)]
+pub(crate) struct Mirrored<B>(pub(crate) B);
+
+impl<X, B: Brownian<X>> Brownian<X> for Mirrored<B> {
+    fn increment(&mut self, like: &X, from: &Times, to: &Times) -> X {
+        self.0.increment(like, &from.map(|t| 1.0 - t), &to.map(|t| 1.0 - t))
+    }
+}
+
+impl<X, B: SpaceTimeLevyArea<X>> SpaceTimeLevyArea<X> for Mirrored<B> {
+    fn increment_and_area(&mut self, like: &X, from: &Times, to: &Times) -> (X, X) {
+        self.0.increment_and_area(like, &from.map(|t| 1.0 - t), &to.map(|t| 1.0 - t))
     }
 }
 
