@@ -2,9 +2,9 @@
 
 use crate::sde_problems::{Each, Mirrored};
 use advect_solvers::{
-    BrownianPath, DiagonalSde, Elementwise, Entry, Field, Gaussian, Method, Milstein, Sde, SemilinearSde, SolveError,
-    Stepper, StratonovichSde, TimeGrid, Times, UnderdampedLangevin, WhiteNoise, diagonal_sde_methods, langevin_methods,
-    method_table, sde_methods, semilinear_methods, solve, stratonovich_methods,
+    BrownianPath, DiagonalSde, Elementwise, Entry, Field, Gaussian, Method, Milstein, Sde, Sea, SemilinearSde,
+    SolveError, SpaceTimeLevyArea, Stepper, StratonovichSde, TimeGrid, Times, UnderdampedLangevin, WhiteNoise,
+    diagonal_sde_methods, langevin_methods, method_table, sde_methods, semilinear_methods, solve, stratonovich_methods,
 };
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -231,6 +231,13 @@ fn evaluations_are_those_of_the_table() {
 
 #[test]
 fn one_step_by_hand() {
+    // SEA, whose shift cannot be seen in the order: x + h f(x + g (dW / 2 + H)) + g dW.
+    let mut noise = path(&[5]);
+    let (dw, area) = noise.increment_and_area(&0.0, &0.25.into(), &0.5.into());
+    let sde = Sde { drift: Each(|x, t| x.sin() + t), diffusion: |t: f64| 1.0 + t };
+    let x = Sea::new(noise).step(&sde, 2.0, &0.25.into(), &0.5.into()).unwrap().x;
+    let shifted: f64 = 2.0 + 1.25 * (0.5 * dw + area);
+    assert!((x - (2.0 + 0.25 * (shifted.sin() + 0.25) + 1.25 * dw)).abs() < 1e-15);
     // Milstein on geometric Brownian motion: x (1 + mu h + s dW + s^2/2 (dW^2 - h)).
     let mut noise = path(&[5]);
     let dw = advect_solvers::Brownian::increment(&mut noise, &0.0, &0.25.into(), &0.5.into());

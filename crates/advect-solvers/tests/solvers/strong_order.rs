@@ -69,6 +69,11 @@ fn diagonal_noise_against_the_closed_form() {
     let start = [diagonal::START; PATHS];
     let methods = |noise: &Recorded| diagonal_sde_methods(noise, &diagonal::DERIVATIVE);
     check(slopes(&diagonal::ito(), methods, &start, diagonal::reference, |x| *x));
+}
+
+#[test]
+fn diagonal_noise_in_the_sense_of_stratonovich() {
+    let start = [diagonal::START; PATHS];
     let methods = |noise: &Recorded| stratonovich_methods(noise);
     check(slopes(&diagonal::stratonovich(), methods, &start, diagonal::reference, |x| *x));
 }

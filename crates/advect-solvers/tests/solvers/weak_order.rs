@@ -141,6 +141,10 @@ fn additive_noise() {
 #[test]
 fn diagonal_noise() {
     check(&DiagonalSde { drift: DRIFT, diffusion: DIFFUSION }, |noise| diagonal_sde_methods(noise, &DERIVATIVE));
+}
+
+#[test]
+fn diagonal_noise_in_the_sense_of_stratonovich() {
     check(&StratonovichSde { drift: DRIFT, diffusion: DIFFUSION }, |noise| stratonovich_methods(noise));
 }
 
