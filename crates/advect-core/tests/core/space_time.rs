@@ -225,3 +225,13 @@ fn white_noise_has_areas_of_the_right_law() {
     assert!(ks(h.iter().map(|h| h / 0.025_f64.sqrt())) < KS_LIMIT);
     independent(w.into_iter(), h.into_iter(), "W and H");
 }
+
+#[test]
+fn below_the_finest_level_it_is_the_parabola_of_increment_and_area() {
+    // W(s) = s W + 6 s (1 - s) H; its area over a part of length l is l^2 H.
+    let mut path = BrownianPath::new(SEED, vec![0], 0.0, 1.0, 0).unwrap();
+    let (w, h) = path.increment_and_area(&0.0, &0.0.into(), &1.0.into());
+    let at = |s: f64| s * w + 6.0 * s * (1.0 - s) * h;
+    let (part, area) = path.increment_and_area(&0.0, &0.2.into(), &0.6.into());
+    assert!((part - (at(0.6) - at(0.2))).abs() < 1e-15 && (area - 0.16 * h).abs() < 1e-15);
+}
