@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedding::{ClassEmbedding, add_class, apply, sinusoidal};
 use crate::error::{NnError, counted, even, positive, sized};
-use crate::layers::{nothing, widen};
+use crate::layers::{linear, nothing, widen};
 
 /// The longest period of the time features in units of the scaled time: toy flows are smooth in t.
 const MAX_PERIOD: f64 = 100.0;
@@ -33,11 +33,12 @@ pub struct MlpConfig {
     /// The number of classes, for a class-conditional network. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<usize>,
-    /// The number of sinusoidal features of the time, even. Default: 16.
+    /// The number of sinusoidal features of the time, even; or 1, the time itself, as if it were a coordinate of x (the
+    /// perceptrons of MIT 6.S184 and of torchcfm). Default: 16.
     #[serde(default = "default_time_features")]
     pub time_features: usize,
     /// What a time in `[0, 1]` is multiplied with before its sinusoidal features, which have angular frequencies
-    /// from `time_scale` down to about `time_scale` / 100. Default: 10.
+    /// from `time_scale` down to about `time_scale` / 100; a single feature is the time in these units. Default: 10.
     #[serde(default = "default_time_scale")]
     pub time_scale: f64,
 }
@@ -69,7 +70,7 @@ impl MlpConfig {
         self
     }
 
-    /// Sets the number of sinusoidal features of the time.
+    /// Sets the number of sinusoidal features of the time; 1 is the time itself.
     pub fn with_time_features(mut self, time_features: usize) -> Self {
         self.time_features = time_features;
         self
@@ -88,7 +89,9 @@ impl MlpConfig {
         counted("layers", self.layers)?;
         sized("classes", self.classes.unwrap_or(1))?;
         sized("time_features", self.time_features)?;
-        even("time_features", self.time_features)?;
+        if self.time_features != 1 {
+            even("time_features", self.time_features)?;
+        }
         positive("time_scale", self.time_scale)
     }
 
@@ -158,12 +161,23 @@ impl Mlp {
         if x.dims()[0] == 0 {
             return nothing(&x, x.dims()); // [0, input]
         }
-        let t = sinusoidal(widen(t) * self.time_scale, self.time_features, MAX_PERIOD); // [batch or 1, time_features]
+        let t = widen(t) * self.time_scale; // [batch or 1]
+        let t = match self.time_features {
+            1 => t.unsqueeze_dim(1),                         // [batch or 1, 1]
+            features => sinusoidal(t, features, MAX_PERIOD), // [batch or 1, time_features]
+        };
         let condition = add_class(apply(&self.time, t), self.class.as_ref(), class); // [batch or 1, hidden]
-        let mut x = self.input.forward(x) + condition; // [batch, hidden]
+        let mut x = match (condition.dims(), &self.input.bias) {
+            // A condition that all rows share is a bias.
+            ([1, hidden], Some(bias)) => {
+                let bias = bias.val() + condition.reshape([hidden]); // [hidden]
+                advect_kernels::linear(x, self.input.weight.val(), Some(bias)) // [batch, hidden]
+            }
+            _ => linear(&self.input, x) + condition, // [batch, hidden]
+        };
         for layer in &self.layers {
-            x = layer.forward(silu(x)); // [batch, hidden]
+            x = linear(layer, silu(x)); // [batch, hidden]
         }
-        self.output.forward(silu(x)) // [batch, input]
+        linear(&self.output, silu(x)) // [batch, input]
     }
 }

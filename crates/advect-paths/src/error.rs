@@ -95,6 +95,101 @@ pub enum PathError {
         /// The rate at the noise end.
         beta_max: f64,
     },
+    /// A derivative that a schedule states is not that of its values.
+    #[error(
+        "d_{of} = {stated} at t = {t}, but {of} changes by {measured} per unit of time there: \
+         state the derivative in t of the {of} you return"
+    )]
+    Derivative {
+        /// Which coefficient.
+        of: &'static str,
+        /// The time.
+        t: f64,
+        /// What the schedule says.
+        stated: f64,
+        /// The difference quotient.
+        measured: f64,
+    },
+    /// A schedule breaks what a schedule promises.
+    #[error("the schedule is no path at t = {t}: {what}")]
+    Schedule {
+        /// The time.
+        t: f64,
+        /// What it should do.
+        what: &'static str,
+    },
+    /// A schedule has no time with the signal-to-noise ratio asked for.
+    #[error(
+        "the new schedule has a log signal-to-noise ratio of {log_snr} at t = {t}, but the trained one runs only from \
+         {least} to {most}: stay at times where they overlap (Schedule::time_at_log_snr of the new one finds the ends)"
+    )]
+    NoEqualSnr {
+        /// The time on the new schedule.
+        t: f64,
+        /// Its log signal-to-noise ratio.
+        log_snr: f64,
+        /// That of the trained schedule at t = 0.
+        least: f64,
+        /// That of the trained schedule at t = 1.
+        most: f64,
+    },
+    /// The size of an interpolant's latent is out of range.
+    #[error("the latent's size is {size}: it must be finite and above 0; for none, use an AffinePath")]
+    Latent {
+        /// The size given.
+        size: f64,
+    },
+    /// An interpolant has no finite value at an end, where its latent vanishes.
+    #[error(
+        "{what} has no finite value at t = {t}, where gamma is 0: stay a little inside (such as 1e-3 from that end), or \
+         let the heads say the mean velocity and the score"
+    )]
+    InterpolantEnd {
+        /// What was asked for.
+        what: &'static str,
+        /// The time.
+        t: f64,
+    },
+    /// A weight of a loss is infinite at this time.
+    #[error(
+        "the weight on the {have} is infinite at t = {t}: draw times strictly inside (0, 1), such as with \
+         UniformTime::clipped(1e-3), or choose a bounded weighting (min-SNR, a floored velocity)"
+    )]
+    InfiniteWeight {
+        /// What the network predicts.
+        have: Prediction,
+        /// The time.
+        t: f64,
+    },
+    /// The parameter of a weighting is out of range.
+    #[error("{what} = {value}: it must be {need}")]
+    Weighting {
+        /// Which parameter.
+        what: &'static str,
+        /// The value given.
+        value: f64,
+        /// What it must be.
+        need: &'static str,
+    },
+    /// The noise levels of a schedule are out of range.
+    #[error(
+        "sigma_min = {sigma_min}, sigma_max = {sigma_max}: they must be finite with sigma_min < sigma_max, and \
+         sigma_min must be {least}"
+    )]
+    Sigmas {
+        /// The noise level at the data end.
+        sigma_min: f64,
+        /// The noise level at the noise end.
+        sigma_max: f64,
+        /// What the schedule asks of `sigma_min`.
+        least: &'static str,
+    },
+    /// The power of an EDM schedule is out of range.
+    #[error("rho = {rho}: an EDM schedule needs a finite rho >= 1 (7 is usual)")]
+    Rho {
+        /// The power given.
+        rho: f64,
+    },
     /// The power of a polynomial schedule is out of range.
     #[error(
         "power = {power}: a polynomial schedule needs a finite power >= 1 (below 1 its velocity is infinite at t = 0)"
@@ -116,5 +211,24 @@ pub enum PathError {
         mean: f64,
         /// Its standard deviation.
         std: f64,
+    },
+    /// The scale of a mode time law is out of range.
+    #[error("scale = {scale}: mode sampling needs a scale above -1 and below 2 / (pi - 2) = 1.7519")]
+    ModeScale {
+        /// The scale given.
+        scale: f64,
+    },
+    /// The parameters of an importance time law are out of range.
+    #[error(
+        "bins = {bins}, memory = {memory}, uniform = {uniform}: there must be a bin at least, memory must be in [0, 1) \
+         and uniform in (0, 1]"
+    )]
+    Importance {
+        /// How many bins.
+        bins: usize,
+        /// What is kept of a running mean at each observation.
+        memory: f64,
+        /// The share of uniform times.
+        uniform: f64,
     },
 }

@@ -40,21 +40,41 @@
 
 mod coupling;
 mod error;
+mod held;
+mod interpolant;
+mod latent;
 mod loss;
 mod path;
 mod prediction;
 mod predictor;
+mod reschedule;
 mod schedule;
-mod time_sampler;
+mod time;
+mod weighting;
 
 pub use coupling::{Coupling, Independent, Pairing};
 pub use error::PathError;
-pub use loss::{flow_matching_loss, prediction_loss, row_losses, score_matching_loss};
+pub use interpolant::{
+    Interpolant, InterpolantField, InterpolantPredictor, InterpolantSample, ScoreHead, VelocityHead,
+};
+pub use latent::{BrownianBridge, Latent, SineSquared};
+pub use loss::{
+    adaptive_loss, flow_matching_loss, prediction_loss, row_losses, score_matching_loss, uncertainty_loss,
+    weighted_loss, weighted_row_losses,
+};
 pub use path::{AffinePath, Path, PathSample};
 pub use prediction::{Prediction, SourceLaw, convert, convert_output};
 pub use predictor::{Converted, Drift, Predictor};
-pub use schedule::{Coefficients, Cosine, Linear, LinearVp, Polynomial, Schedule, Vp};
-pub use time_sampler::{LogitNormalTime, TimeSampler, UniformTime};
+pub use reschedule::Rescheduled;
+pub use schedule::{Coefficients, Cosine, Custom, Edm, Linear, LinearVp, Polynomial, Schedule, SigmaMin, Ve, Vp};
+pub use time::{
+    CosineTime, ImportanceTime, LogNormalSigmaTime, LogitNormalTime, ModeTime, StratifiedTime, TimeLaw, TimeSampler,
+    UniformTime,
+};
+pub use weighting::{
+    CosMapWeighting, DataWeighting, EdmWeighting, LikelihoodWeighting, MinSnrWeighting, NoiseWeighting,
+    SigmaSqrtWeighting, SoftMinSnrWeighting, VWeighting, VelocityWeighting, Weighting,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,4 +1,5 @@
-use crate::{PathError, PathSample, Prediction};
+use crate::weighting::weight_on;
+use crate::{PathError, PathSample, Prediction, Weighting};
 use advect_core::{State, Times};
 use burn::tensor::Tensor;
 
@@ -105,27 +106,151 @@ pub fn row_losses<const D: usize>(
     want: Prediction,
 ) -> Result<Tensor<1>, PathError> {
     sample.source.permits(have, want)?;
-    if output.dims() != sample.x.dims() {
-        let (got, expected) = (output.dims().into(), sample.x.dims().into());
-        return Err(PathError::Shape { what: "the output", got, expected });
-    }
-    // A score is carried as the noise -sigma * score, which stays finite at t = 1, as its target does not.
-    let (output, carried) = match have {
-        Prediction::Score => {
-            let negative: Vec<f64> = sample.rates().iter().map(|r| -r.c.sigma).collect();
-            (scale(output, &negative, &sample.times), Prediction::Noise)
-        }
-        other => (output, other),
-    };
+    let (output, carried) = carry(output, sample, have)?;
     let slopes = sample.rates().iter().enumerate().map(|(row, rates)| match rates.convert(carried, want) {
         Some((_, on_output)) => Ok(on_output),
         None => Err(PathError::Singular { have, want, t: sample.times.at(row) }),
     });
     let slopes: Vec<f64> = slopes.collect::<Result<_, _>>()?;
-    let error = scale(output - sample.target(carried)?, &slopes, &sample.times);
+    Ok(mean_squares(scale(output - sample.target(carried)?, &slopes, &sample.times)))
+}
+
+/// The output in the form in which it is compared: a score as the noise -sigma * score, which stays finite at t = 1, as
+/// its target does not.
+fn carry<const D: usize>(
+    output: Tensor<D>,
+    sample: &PathSample<D>,
+    have: Prediction,
+) -> Result<(Tensor<D>, Prediction), PathError> {
+    if output.dims() != sample.x.dims() {
+        let (got, expected) = (output.dims().into(), sample.x.dims().into());
+        return Err(PathError::Shape { what: "the output", got, expected });
+    }
+    Ok(match have {
+        Prediction::Score => {
+            let negative: Vec<f64> = sample.rates().iter().map(|r| -r.c.sigma).collect();
+            (scale(output, &negative, &sample.times), Prediction::Noise)
+        }
+        other => (output, other),
+    })
+}
+
+/// The mean of the squares of each row.
+fn mean_squares<const D: usize>(error: Tensor<D>) -> Tensor<1> {
     let rows = error.dims()[0];
     let width: usize = error.dims()[1..].iter().product();
-    Ok((error.clone() * error).reshape([rows, width]).mean_dim(1).reshape([rows]))
+    (error.clone() * error).reshape([rows, width]).mean_dim(1).reshape([rows])
+}
+
+/// The mean over all elements of a [`Weighting`] times the squared error, for an output that is a `have`.
+///
+/// The same as [`prediction_loss`] with the weighting's own space and factor, but finite wherever the product is, such as
+/// min-SNR of a noise prediction at t = 0, where the data error alone would be infinite.
+///
+/// # Shapes
+/// - `output`: `[batch, ...]`, like `sample.x`
+/// - result: `[1]`
+///
+/// # Errors
+/// Those of [`weighted_row_losses`].
+///
+/// ```
+/// use advect_core::Times;
+/// use advect_paths::{AffinePath, Linear, MinSnrWeighting, Path, Prediction, SourceLaw, weighted_loss};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let device = Device::default();
+/// let noise: Tensor<2> = Tensor::from_data([[0.0]], &device);
+/// let data: Tensor<2> = Tensor::from_data([[2.0]], &device);
+/// let path = AffinePath::new(Linear, SourceLaw::GaussianIndependent);
+/// // At t = 0.9 the signal-to-noise ratio is 81, of which min-SNR counts 5.
+/// let sample = path.sample(noise, data, &Times::Shared(0.9))?;
+/// let loss = weighted_loss(sample.x.zeros_like(), &sample, Prediction::Data, &MinSnrWeighting::new(5.0)?)?;
+/// assert!((loss.into_scalar::<f32>() - 20.0).abs() < 1e-4);
+/// # Ok::<(), advect_paths::PathError>(())
+/// ```
+pub fn weighted_loss<const D: usize>(
+    output: Tensor<D>,
+    sample: &PathSample<D>,
+    have: Prediction,
+    weighting: &impl Weighting,
+) -> Result<Tensor<1>, PathError> {
+    Ok(weighted_row_losses(output, sample, have, weighting)?.mean())
+}
+
+/// [`weighted_loss`] for each row. Multiply the rows by what else they should count (importance, a mask), or hand them
+/// to [`uncertainty_loss`] or [`adaptive_loss`].
+///
+/// # Shapes
+/// - `output`: `[batch, ...]`, like `sample.x`
+/// - result: `[batch]`
+///
+/// # Errors
+/// [`PathError::InfiniteWeight`] or [`PathError::Target`] where the weight on the output or its target is infinite,
+/// [`PathError::NoScore`] for a score unless the source is Gaussian and independent of the data,
+/// [`PathError::Shape`] if the output is not shaped like `sample.x`.
+pub fn weighted_row_losses<const D: usize>(
+    output: Tensor<D>,
+    sample: &PathSample<D>,
+    have: Prediction,
+    weighting: &impl Weighting,
+) -> Result<Tensor<1>, PathError> {
+    sample.source.permits(have, have)?;
+    let (output, carried) = carry(output, sample, have)?;
+    let roots = sample.rates().iter().enumerate().map(|(row, rates)| {
+        let weight = weight_on(carried, &rates.c, weighting);
+        if weight.is_finite() {
+            Ok(weight.sqrt())
+        } else {
+            Err(PathError::InfiniteWeight { have, t: sample.times.at(row) })
+        }
+    });
+    let roots: Vec<f64> = roots.collect::<Result<_, _>>()?;
+    Ok(mean_squares(scale(output - sample.target(carried)?, &roots, &sample.times)))
+}
+
+/// The mean of `e^-u loss + u` for a learned log-variance u of each row: the loss weighted by its own uncertainty.
+///
+/// Karras et al., 2024, "Analyzing and Improving the Training Dynamics of Diffusion Models" (EDM2), equation 14 (Kendall
+/// et al., 2018). The network, or a small one beside it (Fourier features of the time and one linear layer; zero at
+/// the start, dropped after training), says u as a function of the time. At its minimum `u = ln E[loss | t]`, so
+/// that every time contributes a loss of 1; whatever weighting the rows had, its scale in t no longer matters.
+///
+/// # Shapes
+/// - `rows`, `log_variance`: `[batch]`
+/// - result: `[1]`
+///
+/// # Errors
+/// [`PathError::Rows`] if their lengths differ.
+pub fn uncertainty_loss(rows: Tensor<1>, log_variance: Tensor<1>) -> Result<Tensor<1>, PathError> {
+    let ([count], [given]) = (rows.dims(), log_variance.dims());
+    if count != given {
+        return Err(PathError::Rows { rows: count, times: given });
+    }
+    Ok((rows * log_variance.clone().neg().exp() + log_variance).mean())
+}
+
+/// The mean of `loss / (loss + c)^p` with the denominator taken as a constant: each row weighted by its own size.
+///
+/// Geng et al., 2025, "Mean Flows for One-step Generative Modeling", equation 22 (a power of the pseudo-Huber loss; p = 1
+/// and c = 1e-3 are theirs, p = 0 is the plain mean). They sum over the elements of a row, where our rows are means:
+/// divide their c by the number of elements.
+///
+/// # Shapes
+/// - `rows`: `[batch]`, not negative
+/// - result: `[1]`
+///
+/// # Errors
+/// [`PathError::Weighting`] unless `p` is finite and not negative, and `c` is finite and positive.
+pub fn adaptive_loss(rows: Tensor<1>, p: f64, c: f64) -> Result<Tensor<1>, PathError> {
+    if !(p.is_finite() && p >= 0.0) {
+        return Err(PathError::Weighting { what: "the power p", value: p, need: "finite and 0 or above" });
+    }
+    if !(c.is_finite() && c > 0.0) {
+        return Err(PathError::Weighting { what: "the offset c", value: c, need: "finite and above 0" });
+    }
+    let weights = ((rows.clone().detach() + c).log() * -p).exp();
+    Ok((rows * weights).mean())
 }
 
 fn scale<const D: usize>(x: Tensor<D>, factors: &[f64], times: &Times) -> Tensor<D> {

@@ -1,5 +1,6 @@
 use crate::prediction::Rates;
-use crate::{Coefficients, PathError, Prediction, Schedule, SourceLaw};
+use crate::weighting::weight_on;
+use crate::{Coefficients, PathError, Prediction, Schedule, SourceLaw, Weighting};
 use advect_core::{State, Times};
 use burn::tensor::Tensor;
 
@@ -31,6 +32,54 @@ impl<S: Schedule> AffinePath<S> {
     /// The path of a schedule, for pairs of a stated law.
     pub fn new(schedule: S, source: SourceLaw) -> Self {
         Self { schedule, source }
+    }
+
+    /// Whether a network with this prediction can be trained on this path with this weighting, at times between `from`
+    /// and `to`: asked before training, so that a run does not fail, or learn what is not so, in the middle.
+    ///
+    /// Take the times from `law.quantile(0.0)` and `law.quantile(1.0)` of the [`TimeLaw`](crate::TimeLaw).
+    ///
+    /// # Errors
+    /// [`PathError::NoScore`] for a score unless the source is Gaussian and independent of the data;
+    /// [`PathError::Target`] and [`PathError::InfiniteWeight`] where target or weight is infinite at one of the times;
+    /// [`PathError::Time`] outside [0, 1].
+    ///
+    /// ```
+    /// use advect_paths::{AffinePath, PathError, Prediction, SourceLaw, TimeLaw, UniformTime, VelocityWeighting, Vp};
+    ///
+    /// let path = AffinePath::new(Vp::default(), SourceLaw::GaussianIndependent);
+    /// let check = |law: UniformTime| {
+    ///     path.trainable(Prediction::Velocity, &VelocityWeighting::new(), law.quantile(0.0), law.quantile(1.0))
+    /// };
+    /// // d sigma / dt of the VP path is infinite at t = 1.
+    /// assert_eq!(check(UniformTime::new()), Err(PathError::Target { target: Prediction::Velocity, t: 1.0 }));
+    /// assert_eq!(check(UniformTime::clipped(1e-3)?), Ok(()));
+    /// # Ok::<(), PathError>(())
+    /// ```
+    pub fn trainable(
+        &self,
+        prediction: Prediction,
+        weighting: &impl Weighting,
+        from: f64,
+        to: f64,
+    ) -> Result<(), PathError> {
+        self.source.permits(prediction, prediction)?;
+        for t in [from, to] {
+            if !(0.0..=1.0).contains(&t) {
+                return Err(PathError::Time { t });
+            }
+            let rates = Rates::at(&self.schedule, t);
+            // A score is trained as the noise, whose target is always finite.
+            let carried = if prediction == Prediction::Score { Prediction::Noise } else { prediction };
+            let (on_data, on_noise) = rates.row(carried);
+            if !(on_data.is_finite() && on_noise.is_finite()) {
+                return Err(PathError::Target { target: prediction, t });
+            }
+            if !weight_on(carried, &rates.c, weighting).is_finite() {
+                return Err(PathError::InfiniteWeight { have: prediction, t });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -91,6 +140,7 @@ impl<const D: usize> PathSample<D> {
             Prediction::Score => (0.0, -1.0 / c.sigma),
             Prediction::Noise => (0.0, 1.0),
             Prediction::Data => (1.0, 0.0),
+            Prediction::V => (-c.sigma, c.alpha),
         };
         for (index, rates) in self.rates.iter().enumerate() {
             let (on_data, on_noise) = row(&rates.c);
@@ -101,7 +151,7 @@ impl<const D: usize> PathSample<D> {
         Ok(match prediction {
             Prediction::Noise => self.noise.clone(),
             Prediction::Data => self.data.clone(),
-            Prediction::Velocity | Prediction::Score => self.linear(row),
+            Prediction::Velocity | Prediction::Score | Prediction::V => self.linear(row),
         })
     }
 

@@ -3,7 +3,7 @@ use advect_core::{State, Times};
 
 /// What the output of a network means: an expectation given `x_t = x`.
 ///
-/// All four carry the same information as long as the coefficients of the path allow it; see [`convert`].
+/// All of them carry the same information as long as the coefficients of the path allow it; see [`convert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Prediction {
     /// `u = E[d_alpha x_1 + d_sigma x_0 | x]`, the marginal velocity.
@@ -14,11 +14,16 @@ pub enum Prediction {
     Noise,
     /// `E[x_1 | x]`, the denoiser.
     Data,
+    /// `E[alpha x_0 - sigma x_1 | x]`, "v-prediction" of Salimans & Ho, 2022, "Progressive Distillation", section 4.
+    ///
+    /// Where `alpha^2 + sigma^2 = 1` it is orthogonal to x and, unlike noise and data, says something at both ends. It
+    /// is not the velocity: on the cosine path the velocity is -pi/2 times it.
+    V,
 }
 
 impl Prediction {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Velocity, Self::Score, Self::Noise, Self::Data];
+    pub const ALL: [Self; 5] = [Self::Velocity, Self::Score, Self::Noise, Self::Data, Self::V];
 }
 
 impl std::fmt::Display for Prediction {
@@ -28,6 +33,7 @@ impl std::fmt::Display for Prediction {
             Self::Score => "score",
             Self::Noise => "noise",
             Self::Data => "data",
+            Self::V => "v",
         })
     }
 }
@@ -48,7 +54,7 @@ pub enum SourceLaw {
 impl SourceLaw {
     /// Whether the conversion is true for this source law.
     ///
-    /// Velocity, noise and data are linear in the pair itself, so they convert under every coupling; a score is not.
+    /// Velocity, noise, data and v are linear in the pair itself, so they convert under every coupling; a score is not.
     ///
     /// # Errors
     /// [`PathError::NoScore`] if either side is a score and the source is [`SourceLaw::Other`].
@@ -61,8 +67,8 @@ impl SourceLaw {
 /// The coefficients `(on_x, on_output)` with `wanted = on_x * x + on_output * output`.
 ///
 /// One 2x2 solve for all pairs: a prediction is a row (a, b) of `a data + b noise`, namely Data (1, 0), Noise (0, 1),
-/// Velocity (d_alpha, d_sigma), and `x` is the row (alpha, sigma). Where a finite limit exists at t = 0 or 1 it is
-/// returned, such as score to velocity at t = 1 of the linear path: (1, 0).
+/// Velocity (d_alpha, d_sigma), V (-sigma, alpha), and `x` is the row (alpha, sigma). Where a finite limit exists at
+/// t = 0 or 1 it is returned, such as score to velocity at t = 1 of the linear path: (1, 0).
 ///
 /// This is algebra and knows no [`SourceLaw`]: with a score on either side it is true only for a Gaussian source
 /// independent of the data. `Predictor` asks first.
@@ -105,7 +111,7 @@ impl Rates {
 
     /// See [`convert`]; `None` where there is no finite value.
     pub(crate) fn convert(&self, have: Prediction, want: Prediction) -> Option<(f64, f64)> {
-        use Prediction::{Data, Noise, Score, Velocity};
+        use Prediction::{Data, Noise, Score, V, Velocity};
         let (alpha, sigma, d_alpha) = (self.c.alpha, self.c.sigma, self.c.d_alpha);
         let (on_x, on_output) = match (have, want) {
             _ if have == want => (0.0, 1.0),
@@ -117,8 +123,8 @@ impl Rates {
             (_, Data) if sigma == 0.0 => (1.0 / alpha, 0.0),
             (_, Noise) if alpha == 0.0 => (1.0 / sigma, 0.0),
             (_, Score) if alpha == 0.0 => (-1.0 / (sigma * sigma), 0.0),
-            // Where sigma falls like a root, the velocity outgrows the noise: x_0 = u / d_sigma vanishes.
-            (Velocity, Noise) if self.c.d_sigma.is_infinite() => (0.0, 0.0),
+            // Where sigma falls like a root, the velocity outgrows the noise: x_0 = u / d_sigma vanishes, and so does v.
+            (Velocity, Noise | V) if self.c.d_sigma.is_infinite() => (0.0, 0.0),
             // The sigma carried by the score cancels one of the determinant: sigma * d_sigma is all that is needed.
             (Velocity, Score) => {
                 let det = alpha * self.sigma_d_sigma - sigma * sigma * d_alpha;
@@ -142,17 +148,32 @@ impl Rates {
         (on_x.is_finite() && on_output.is_finite()).then_some((on_x, on_output))
     }
 
-    /// The 2x2 solve: `wanted = a data + b noise` from `x = alpha data + sigma noise`, `output = c data + e noise`.
+    /// A prediction on this schedule as the same prediction on another, at a time of equal signal-to-noise ratio: the
+    /// coefficients on the other path's x and on the output. `None` where there is no finite value.
+    pub(crate) fn read_on(&self, other: &Self, prediction: Prediction) -> Option<(f64, f64)> {
+        let (on_x, on_output) = solve(&other.c, self.row(prediction), other.row(prediction));
+        (on_x.is_finite() && on_output.is_finite()).then_some((on_x, on_output))
+    }
+
     fn solve(&self, have: Prediction, want: Prediction) -> (f64, f64) {
-        let row = |prediction| match prediction {
+        solve(&self.c, self.row(have), self.row(want))
+    }
+
+    /// (a, b) of `a data + b noise`; a score is carried as the noise.
+    pub(crate) fn row(&self, prediction: Prediction) -> (f64, f64) {
+        match prediction {
             Prediction::Velocity => (self.c.d_alpha, self.c.d_sigma),
             Prediction::Data => (1.0, 0.0),
             Prediction::Noise | Prediction::Score => (0.0, 1.0),
-        };
-        let ((c, e), (a, b)) = (row(have), row(want));
-        let det = self.c.alpha * e - self.c.sigma * c;
-        ((a * e - b * c) / det, (b * self.c.alpha - a * self.c.sigma) / det)
+            Prediction::V => (-self.c.sigma, self.c.alpha),
+        }
     }
+}
+
+/// The 2x2 solve: `wanted = a data + b noise` from `x = alpha data + sigma noise`, `output = c data + e noise`.
+fn solve(x: &Coefficients, (c, e): (f64, f64), (a, b): (f64, f64)) -> (f64, f64) {
+    let det = x.alpha * e - x.sigma * c;
+    ((a * e - b * c) / det, (b * x.alpha - a * x.sigma) / det)
 }
 
 /// [`convert`] carried out on a state, row by row: `on_x(t) * x + on_output(t) * output`.

@@ -1,7 +1,7 @@
+use crate::held::Held;
 use crate::prediction::combine_at;
 use crate::{PathError, Prediction, Schedule, SourceLaw, convert};
 use advect_core::{Field, RowField, Sde, State, Times};
-use std::ops::Deref;
 
 /// A field together with what its output means: the prediction, the schedule and the source law of its training.
 ///
@@ -196,22 +196,4 @@ fn or_nan<X: State>(
     let nothing = x.clone();
     let coefficients = |t| Ok(coefficients(t).unwrap_or((f64::NAN, f64::NAN)));
     combine_at(x, t, |x| Ok(field.eval(x, t)), coefficients).unwrap_or_else(|_| nothing.combine(f64::NAN, &[]))
-}
-
-/// A borrowed network, or the rows selected from one.
-#[derive(Debug, Clone)]
-enum Held<'a, F> {
-    Borrowed(&'a F),
-    Owned(F),
-}
-
-impl<F> Deref for Held<'_, F> {
-    type Target = F;
-
-    fn deref(&self) -> &F {
-        match self {
-            Self::Borrowed(field) => field,
-            Self::Owned(field) => field,
-        }
-    }
 }

@@ -1,5 +1,8 @@
-use crate::{BOSH3, DOPRI5, EULER, HEUN, MIDPOINT, RK4, Stepper};
-use crate::{bosh3, dopri5, euler, heun, midpoint, rk4};
+use crate::{AdamsBashforth, AdamsBashforthMoulton, Separable, Stepper};
+use crate::{BOSH3, DOPRI5, DOPRI8, EULER, HEUN, HEUN_EULER, LEAPFROG, MIDPOINT, RALSTON, RK3, RK4, RK38};
+use crate::{SSP_RK3, TSIT5, YOSHIDA4};
+use crate::{adams_bashforth, adams_bashforth_moulton, bosh3, dopri5, dopri8, euler, heun, heun_euler, leapfrog};
+use crate::{midpoint, ralston, rk3, rk4, rk38, ssp_rk3, tsit5, yoshida4};
 use advect_core::{Field, State};
 use std::fmt::Write;
 
@@ -94,10 +97,31 @@ pub fn ode_methods<G: Field<X> + ?Sized, X: State + 'static>() -> Vec<Entry<G, X
         Entry::new(euler::METHOD, || EULER.stepper()),
         Entry::new(midpoint::METHOD, || MIDPOINT.stepper()),
         Entry::new(heun::METHOD, || HEUN.stepper()),
+        Entry::new(ralston::METHOD, || RALSTON.stepper()),
+        Entry::new(rk3::METHOD, || RK3.stepper()),
+        Entry::new(ssp_rk3::METHOD, || SSP_RK3.stepper()),
         Entry::new(rk4::METHOD, || RK4.stepper()),
+        Entry::new(rk38::METHOD, || RK38.stepper()),
+        Entry::new(heun_euler::METHOD, || HEUN_EULER.stepper()),
         Entry::new(bosh3::METHOD, || BOSH3.stepper()),
         Entry::new(dopri5::METHOD, || DOPRI5.stepper()),
+        Entry::new(tsit5::METHOD, || TSIT5.stepper()),
+        Entry::new(dopri8::METHOD, || DOPRI8.stepper()),
+        Entry::new(adams_bashforth::METHODS[0], AdamsBashforth::<2, X>::new),
+        Entry::new(adams_bashforth::METHODS[1], AdamsBashforth::<3, X>::new),
+        Entry::new(adams_bashforth::METHODS[2], AdamsBashforth::<4, X>::new),
+        Entry::new(adams_bashforth_moulton::METHODS[0], AdamsBashforthMoulton::<2, X>::new),
+        Entry::new(adams_bashforth_moulton::METHODS[1], AdamsBashforthMoulton::<3, X>::new),
+        Entry::new(adams_bashforth_moulton::METHODS[2], AdamsBashforthMoulton::<4, X>::new),
     ]
+}
+
+/// Every method of this crate for a [`Separable`] system, on pairs `(q, p)`.
+///
+/// Evaluations are those of the force; there are as many of the velocity.
+#[must_use]
+pub fn symplectic_methods<V: Field<X>, F: Field<X>, X: State + 'static>() -> Vec<Entry<Separable<V, F>, (X, X)>> {
+    vec![Entry::new(leapfrog::METHOD, || LEAPFROG.stepper()), Entry::new(yoshida4::METHOD, || YOSHIDA4.stepper())]
 }
 
 /// A Markdown table of methods, in the order given: the one in the documentation of a crate.

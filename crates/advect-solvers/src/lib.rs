@@ -32,6 +32,12 @@
 //!
 //! In the order of [`ode_methods`], which programs and the order tests go through, too.
 //!
+//! ## Methods for a [`Separable`] system
+//!
+#![doc = include_str!("symplectic_methods.md")]
+//!
+//! In the order of [`symplectic_methods`].
+//!
 //! ## Methods for SDEs
 //!
 //! Each list is for its kind of equation. Evaluations are those of the drift. Noise is an argument of every stepper, and
@@ -41,6 +47,9 @@
 //!
 //! The types of `advect-core` that a user of solvers needs are re-exported here.
 
+mod adams;
+mod adams_bashforth;
+mod adams_bashforth_moulton;
 mod adaptive;
 mod adaptive_rows;
 mod baoab;
@@ -49,6 +58,7 @@ mod catalog;
 mod controller;
 mod diagonal_sde;
 mod dopri5;
+mod dopri8;
 mod embedded;
 mod embedded_runge_kutta;
 mod embedded_tableau;
@@ -57,20 +67,27 @@ mod euler;
 mod euler_maruyama;
 mod exponential_euler_maruyama;
 mod heun;
+mod heun_euler;
+mod leapfrog;
 mod linear;
 mod midpoint;
 mod milstein;
 mod path_driven;
 mod platen_weak2;
 mod quadrature;
+mod ralston;
+mod rk3;
+mod rk38;
 mod rk4;
 mod runge_kutta;
 mod runge_kutta_milstein;
 mod sde_catalog;
 mod sea;
 mod semilinear_sde;
+mod separable;
 mod shark;
 mod solve;
+mod splitting;
 mod sra;
 mod sra1;
 mod sra2;
@@ -78,6 +95,7 @@ mod sra3;
 mod sri;
 mod sri1;
 mod sri2;
+mod ssp_rk3;
 mod step_control;
 mod step_doubling;
 mod stepper;
@@ -85,9 +103,13 @@ mod stochastic_heun;
 mod stratonovich_sde;
 mod tableau;
 mod trajectory;
+mod tsit5;
 mod ubu;
 mod underdamped_langevin;
+mod yoshida4;
 
+pub use adams_bashforth::AdamsBashforth;
+pub use adams_bashforth_moulton::AdamsBashforthMoulton;
 pub use adaptive::Adaptive;
 pub use adaptive_rows::AdaptiveRows;
 pub use advect_core::{
@@ -97,10 +119,11 @@ pub use advect_core::{
 };
 pub use baoab::Baoab;
 pub use bosh3::BOSH3;
-pub use catalog::{Entry, Family, Method, method_table, ode_methods};
+pub use catalog::{Entry, Family, Method, method_table, ode_methods, symplectic_methods};
 pub use controller::PiController;
 pub use diagonal_sde::DiagonalSde;
 pub use dopri5::DOPRI5;
+pub use dopri8::DOPRI8;
 pub use embedded::{Attempt, Embedded};
 pub use embedded_runge_kutta::EmbeddedRungeKutta;
 pub use embedded_tableau::EmbeddedTableau;
@@ -109,18 +132,25 @@ pub use euler::EULER;
 pub use euler_maruyama::EulerMaruyama;
 pub use exponential_euler_maruyama::ExponentialEulerMaruyama;
 pub use heun::HEUN;
+pub use heun_euler::HEUN_EULER;
+pub use leapfrog::LEAPFROG;
 pub use midpoint::MIDPOINT;
 pub use milstein::Milstein;
 pub use path_driven::PathDriven;
 pub use platen_weak2::PlatenWeak2;
+pub use ralston::RALSTON;
+pub use rk3::RK3;
 pub use rk4::RK4;
+pub use rk38::RK38;
 pub use runge_kutta::RungeKutta;
 pub use runge_kutta_milstein::RungeKuttaMilstein;
 pub use sde_catalog::{diagonal_sde_methods, langevin_methods, sde_methods, semilinear_methods, stratonovich_methods};
 pub use sea::Sea;
 pub use semilinear_sde::SemilinearSde;
+pub use separable::Separable;
 pub use shark::Shark;
 pub use solve::solve;
+pub use splitting::{Composition, Splitting};
 pub use sra::{Sra, SraTableau};
 pub use sra1::SRA1;
 pub use sra2::SRA2;
@@ -128,14 +158,17 @@ pub use sra3::SRA3;
 pub use sri::{Sri, SriTableau};
 pub use sri1::SRI1W1;
 pub use sri2::SRI2W1;
+pub use ssp_rk3::SSP_RK3;
 pub use step_doubling::StepDoubling;
 pub use stepper::{Step, Stepper};
 pub use stochastic_heun::StochasticHeun;
 pub use stratonovich_sde::StratonovichSde;
 pub use tableau::Tableau;
 pub use trajectory::{Skeleton, Trajectory, skeleton, trajectory};
+pub use tsit5::TSIT5;
 pub use ubu::Ubu;
 pub use underdamped_langevin::UnderdampedLangevin;
+pub use yoshida4::YOSHIDA4;
 
 /// Runs the example of the README.
 #[cfg(doctest)]

@@ -1,13 +1,21 @@
 mod cosine;
+mod custom;
+mod edm;
 mod linear;
 mod linear_vp;
 mod polynomial;
+mod sigma_min;
+mod ve;
 mod vp;
 
 pub use cosine::Cosine;
+pub use custom::Custom;
+pub use edm::Edm;
 pub use linear::Linear;
 pub use linear_vp::LinearVp;
 pub use polynomial::Polynomial;
+pub use sigma_min::SigmaMin;
+pub use ve::Ve;
 pub use vp::Vp;
 
 use std::sync::Arc;
@@ -28,7 +36,12 @@ pub struct Coefficients {
 /// How much data and how much noise an affine path holds at each time: `x_t = alpha x_1 + sigma x_0`.
 ///
 /// A schedule is a scalar function in f64, evaluated on the host (Lipman et al., 2024, "Flow Matching Guide and
-/// Code", section 4.8). `alpha` rises to 1 at t = 1, `sigma` falls to 0 there, and nothing is singular inside (0, 1).
+/// Code", section 4.8). What it promises, for code that works on any of them:
+/// - `alpha` never falls and is 1 at t = 1; `sigma` never rises; both are finite; nothing is singular inside (0, 1).
+/// - The log signal-to-noise ratio rises strictly, so that it has an inverse.
+/// - The ends are those of the method, not always noise alone and data alone: `alpha(0)` may be above 0 (VP: a little;
+///   VE and EDM: 1) and `sigma(0)` other than 1 (VE and EDM: sigma_max), so sampling starts from
+///   `sigma(0) x_0`; `sigma(1)` may be above 0 (VE, EDM and SigmaMin), and then the path ends in smoothed data.
 pub trait Schedule {
     /// The coefficients at `t` in [0, 1]. At the ends they are the one-sided limits.
     fn at(&self, t: f64) -> Coefficients;

@@ -5,8 +5,8 @@ use crate::PathError;
 ///
 /// Song et al., 2021, "Score-Based Generative Modeling through SDEs", section 3.4, in our time: with s = 1 - t,
 /// `T = s^2 (beta_max - beta_min) / 2 + s beta_min`. `VPScheduler` of flow_matching. At t = 0 alpha is small, not
-/// zero (0.0066 for the usual rates), so the path starts near the source, not at it. Unless `beta_min` is 0, `d_sigma` is minus
-/// infinity at t = 1.
+/// zero (0.0066 for the usual rates), so the path starts near the source, not at it. Unless `beta_min` is 0, `d_sigma`
+/// is minus infinity at t = 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Vp {
     beta_min: f64,

@@ -26,6 +26,7 @@ fn exact(at: Affine, x: f64, prediction: Prediction) -> f64 {
         Prediction::Score => DATA.score(at, x),
         Prediction::Noise => DATA.noise(at, x),
         Prediction::Data => DATA.data(at, x),
+        Prediction::V => at.alpha * DATA.noise(at, x) - at.sigma * DATA.data(at, x),
     }
 }
 

@@ -12,7 +12,7 @@ mod times;
 
 use advect_analytic::gaussian::Affine;
 use advect_core::Times;
-use advect_paths::{Cosine, Linear, LinearVp, Polynomial, Schedule, Vp};
+use advect_paths::{Cosine, Edm, Linear, LinearVp, Polynomial, Schedule, SigmaMin, Ve, Vp};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::sync::Arc;
 
@@ -27,7 +27,27 @@ fn schedules() -> Vec<(&'static str, Arc<dyn Schedule>)> {
         ("polynomial 2.5", Arc::new(Polynomial::new(2.5).unwrap())),
         ("polynomial 3", Arc::new(Polynomial::new(3.0).unwrap())),
         ("linear vp", Arc::new(LinearVp)),
+        ("sigma min", Arc::new(SigmaMin::new(0.05).unwrap())),
+        ("ve", Arc::new(Ve::new(0.05, 10.0).unwrap())),
+        ("edm", Arc::new(Edm::default())),
+        ("edm to 0, rho 1", Arc::new(Edm::new(0.0, 5.0, 1.0).unwrap())),
+        ("edm to 0, rho 3", Arc::new(Edm::new(0.0, 20.0, 3.0).unwrap())),
     ]
+}
+
+/// The schedules that keep some noise at t = 1.
+fn keeps_noise(name: &str) -> bool {
+    ["sigma min", "ve", "edm"].contains(&name)
+}
+
+/// The schedules that have some data at t = 0.
+fn has_data_at_0(name: &str) -> bool {
+    ["vp", "ve", "edm"].iter().any(|start| name.starts_with(start))
+}
+
+/// The schedules whose sigma falls like a square root at t = 1, with an infinite slope.
+fn root(name: &str) -> bool {
+    name == "vp" || name == "linear vp"
 }
 
 /// The schedule's coefficients in the form that advect-analytic takes.

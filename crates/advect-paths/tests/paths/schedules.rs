@@ -1,6 +1,6 @@
-use crate::{close, schedules};
+use crate::{close, has_data_at_0, keeps_noise, root, schedules};
 use advect_core::{NoiseKey, Purpose};
-use advect_paths::{Coefficients, Cosine, Linear, LinearVp, PathError, Polynomial, Schedule, Vp};
+use advect_paths::{Coefficients, Cosine, Edm, Linear, LinearVp, PathError, Polynomial, Schedule, SigmaMin, Ve, Vp};
 use rand::RngExt;
 
 fn values(c: Coefficients) -> [f64; 4] {
@@ -40,8 +40,7 @@ fn derivatives_are_one_sided_differences_at_the_ends() {
                 (derivatives(&schedule, t), derivatives(&schedule, t + h), derivatives(&schedule, t + 2.0 * h));
             for i in 0..3 {
                 let difference = (-3.0 * a[i].0 + 4.0 * b[i].0 - c[i].0) / (2.0 * h);
-                let root = t == 1.0 && i == 1 && (name == "vp" || name == "linear vp");
-                if root {
+                if t == 1.0 && i == 1 && root(name) {
                     assert_eq!(a[i].1, f64::NEG_INFINITY, "{name}: sigma has an infinite slope at t = 1");
                     assert!(difference < -50.0, "{name}: {difference}");
                 } else {
@@ -53,15 +52,35 @@ fn derivatives_are_one_sided_differences_at_the_ends() {
 }
 
 #[test]
-fn ends_are_noise_and_data() {
+fn the_ends_are_those_of_the_method() {
     for (name, schedule) in schedules() {
         let (start, end) = (schedule.at(0.0), schedule.at(1.0));
-        assert_eq!((end.alpha, end.sigma), (1.0, 0.0), "{name}");
+        let left = match name {
+            "sigma min" | "ve" => 0.05,
+            "edm" => 0.002,
+            _ => 0.0,
+        };
+        assert!(end.alpha == 1.0 && close(end.sigma, left, 1e-15), "{name}: {end:?}");
+        let most = match name {
+            "ve" => 10.0,
+            "edm" => 80.0,
+            "edm to 0, rho 1" => 5.0,
+            "edm to 0, rho 3" => 20.0,
+            _ => 1.0,
+        };
         if name.starts_with("vp") {
             // A diffusion never quite forgets its data.
             assert!(start.alpha > 0.0 && start.alpha < 0.06, "{name}");
         } else {
-            assert_eq!((start.alpha, start.sigma), (0.0, 1.0), "{name}");
+            let exploding = name == "ve" || name.starts_with("edm");
+            assert_eq!(start.alpha, if exploding { 1.0 } else { 0.0 }, "{name}");
+            assert!(close(start.sigma, most, 1e-14), "{name}: {start:?}");
+        }
+        // In between, alpha never falls, sigma never rises, and the log-SNR rises.
+        for i in 0..100 {
+            let (t, u) = (f64::from(i) / 100.0, f64::from(i + 1) / 100.0);
+            let (a, b) = (schedule.at(t), schedule.at(u));
+            assert!(a.alpha <= b.alpha && a.sigma >= b.sigma && schedule.log_snr(t) < schedule.log_snr(u), "{name}");
         }
     }
 }
@@ -72,19 +91,37 @@ fn ends_are_noise_and_data() {
 fn published_values() {
     let root_half = 0.5_f64.sqrt();
     let quarter_turn = std::f64::consts::PI / 2.0 * root_half;
-    let cases: [(&str, [f64; 4], [f64; 4]); 6] = [
+    let (ve, sigma_min) = (Ve::default(), SigmaMin::new(0.1).unwrap());
+    let cases: [(&str, [f64; 4], [f64; 4]); 8] = [
         ("linear", values(Linear.at(0.25)), [0.25, 0.75, 1.0, -1.0]),
         ("cosine", values(Cosine.at(0.5)), [root_half, root_half, quarter_turn, -quarter_turn]),
         ("polynomial", values(Polynomial::new(3.0).unwrap().at(0.5)), [0.125, 0.875, 0.75, -0.75]),
         ("linear vp", values(LinearVp.at(0.6)), [0.6, 0.8, 1.0, -0.75]),
         ("vp inside", values(Vp::default().at(0.5)), VP_HALF),
         ("vp at the noise", values(Vp::default().at(0.0)), VP_START),
+        // Song et al., 2021, equation 30: the geometric mean of 0.01 and 50 in the middle, times -ln 5000.
+        ("ve", values(ve.at(0.5)), [1.0, root_half, 0.0, -8.517_193_191_416_238 * root_half]),
+        // Lipman et al., 2023, equation 20: sigma = 1 - (1 - sigma_min) t.
+        ("sigma min", values(sigma_min.at(0.25)), [0.25, 0.775, 1.0, -0.9]),
     ];
     for (name, got, published) in cases {
         for (got, published) in got.into_iter().zip(published) {
             assert!(close(got, published, 1e-14), "{name}: {got} vs {published}");
         }
     }
+}
+
+#[test]
+fn edm_is_the_published_grid() {
+    // The table of diffusers' test of flow sigmas on Karras' grid: sigma / (1 + sigma) for 200 down to 0.01, rho = 7.
+    let published = [0.995_024_86, 0.978_745_46, 0.877_488_43, 0.360_497_18, 0.009_900_99];
+    let edm = Edm::new(0.01, 200.0, 7.0).unwrap();
+    for (i, published) in published.into_iter().enumerate() {
+        let sigma = edm.at(i as f64 / 4.0).sigma;
+        assert!((sigma / (1.0 + sigma) - published).abs() < 1e-7, "{i}: {sigma}");
+    }
+    // EDM's own sigma(t) = t, run backwards.
+    assert_eq!(values(Edm::new(0.0, 80.0, 1.0).unwrap().at(0.25)), [1.0, 60.0, 0.0, -80.0]);
 }
 
 const VP_HALF: [f64; 4] = [0.2811828807967524, 0.9596542020680363, 1.4129439760036806, -0.41399876822397896];
@@ -123,10 +160,12 @@ fn log_snr_of_known_times() {
 #[test]
 fn log_snr_at_the_ends_and_out_of_range() {
     for (name, schedule) in schedules() {
-        assert_eq!(schedule.log_snr(1.0), f64::INFINITY, "{name}");
+        assert_eq!(schedule.log_snr(1.0) == f64::INFINITY, !keeps_noise(name), "{name}");
+        // What lies beyond the ends of a schedule is its end.
+        assert_eq!((schedule.time_at_log_snr(1e3), schedule.time_at_log_snr(-1e5)), (1.0, 0.0), "{name}");
         assert_eq!(schedule.time_at_log_snr(f64::INFINITY), 1.0, "{name}");
         assert_eq!(schedule.time_at_log_snr(f64::NEG_INFINITY), 0.0, "{name}");
-        if name.starts_with("vp") {
+        if has_data_at_0(name) {
             assert!(schedule.log_snr(0.0).is_finite(), "{name}");
         } else {
             assert_eq!(schedule.log_snr(0.0), f64::NEG_INFINITY, "{name}");
@@ -148,4 +187,17 @@ fn parameters_out_of_range_are_errors() {
         assert!(matches!(Vp::new(beta_min, beta_max), Err(PathError::Betas { .. })), "{beta_min}, {beta_max}");
     }
     assert_eq!(Vp::new(0.1, 20.0).unwrap(), Vp::default());
+    for (sigma_min, sigma_max) in [(0.0, 1.0), (-0.1, 1.0), (2.0, 1.0), (f64::NAN, 1.0), (0.1, f64::INFINITY)] {
+        assert!(matches!(Ve::new(sigma_min, sigma_max), Err(PathError::Sigmas { .. })), "{sigma_min}, {sigma_max}");
+    }
+    for (sigma_min, sigma_max) in [(-0.1, 1.0), (1.0, 1.0), (f64::NAN, 1.0), (0.1, f64::INFINITY)] {
+        let refused = matches!(Edm::new(sigma_min, sigma_max, 7.0), Err(PathError::Sigmas { .. }));
+        assert!(refused, "{sigma_min}, {sigma_max}");
+    }
+    for rho in [0.5, f64::NAN, f64::INFINITY] {
+        assert!(matches!(Edm::new(0.002, 80.0, rho), Err(PathError::Rho { .. })), "{rho}");
+    }
+    for sigma_min in [-0.1, 1.0, f64::NAN] {
+        assert!(matches!(SigmaMin::new(sigma_min), Err(PathError::Sigmas { .. })), "{sigma_min}");
+    }
 }

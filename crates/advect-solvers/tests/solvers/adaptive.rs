@@ -3,15 +3,8 @@
 use crate::problems::{scalar, scalar_rows, system};
 use advect_analytic::order::Fit;
 use advect_solvers::{
-    Adaptive, BOSH3, Counted, DOPRI5, Embedded, EmbeddedTableau, PiController, SolveError, Stepper, Tableau, TimeGrid,
-    Times, Tolerance, shared, skeleton, solve,
-};
-
-/// Heun with Euler inside: an embedded method that is not first same as last.
-pub(crate) const HEUN_EULER: EmbeddedTableau<2> = EmbeddedTableau {
-    tableau: Tableau { name: "Heun-Euler", a: [[0.0, 0.0], [1.0, 0.0]], b: [0.5, 0.5], c: [0.0, 1.0], order: 2 },
-    error: [-0.5, 0.5],
-    error_order: 1,
+    Adaptive, BOSH3, Counted, DOPRI5, Embedded, HEUN_EULER, PiController, SolveError, Stepper, TimeGrid, Times,
+    Tolerance, shared, skeleton, solve,
 };
 
 fn tolerance(tol: f64) -> Tolerance {

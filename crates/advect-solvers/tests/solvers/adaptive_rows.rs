@@ -1,10 +1,9 @@
 //! Step control row by row.
 
-use crate::adaptive::HEUN_EULER;
 use crate::problems::lotka_volterra;
 use advect_solvers::{
-    Adaptive, AdaptiveRows, BOSH3, Batched, Counted, DOPRI5, Field, PiController, RowField, SolveError, State,
-    TimeGrid, Times, Tolerance, skeleton, solve, trajectory, unconditional,
+    Adaptive, AdaptiveRows, BOSH3, Batched, Counted, DOPRI5, Field, HEUN_EULER, PiController, RowField, SolveError,
+    State, TimeGrid, Times, Tolerance, skeleton, solve, trajectory, unconditional,
 };
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,13 +1,9 @@
-//! The one list of all deterministic methods. A new tableau is one line here.
+//! The coefficients of all tableaus, for their order conditions.
 
-use advect_solvers::{BOSH3, DOPRI5, EULER, EmbeddedTableau, Field, HEUN, MIDPOINT, RK4, State, Stepper, Tableau};
-
-/// A method, its number of stages forgotten.
-pub(crate) struct Method<X> {
-    pub(crate) name: String,
-    pub(crate) order: u32,
-    pub(crate) stepper: Box<dyn Stepper<dyn Field<X>, X>>,
-}
+use advect_solvers::{
+    BOSH3, DOPRI5, DOPRI8, EULER, EmbeddedTableau, HEUN, HEUN_EULER, MIDPOINT, RALSTON, RK3, RK4, RK38, SSP_RK3, TSIT5,
+    Tableau,
+};
 
 /// The coefficients of a method, its number of stages forgotten.
 #[derive(Clone)]
@@ -19,57 +15,42 @@ pub(crate) struct Coefficients {
     pub(crate) order: u32,
 }
 
-struct List<X> {
-    methods: Vec<Method<X>>,
-    coefficients: Vec<Coefficients>,
+impl Coefficients {
+    /// The sizes of the coefficients.
+    pub(crate) fn absolute(&self) -> Self {
+        let absolute = |row: &Vec<f64>| row.iter().map(|a| a.abs()).collect();
+        Self { a: self.a.iter().map(absolute).collect(), b: absolute(&self.b), ..self.clone() }
+    }
 }
 
-impl<X: State + 'static> List<X> {
-    fn add<const S: usize>(&mut self, name: String, tableau: Tableau<S>) {
-        self.methods.push(Method {
-            name: name.clone(),
-            order: tableau.order,
-            stepper: Box::new(tableau.stepper::<X>()),
-        });
-        self.coefficients.push(Coefficients {
+#[derive(Default)]
+struct List(Vec<Coefficients>);
+
+impl List {
+    fn add<const S: usize>(mut self, name: String, tableau: Tableau<S>) -> Self {
+        self.0.push(Coefficients {
             name,
             a: tableau.a.iter().map(|row| row.to_vec()).collect(),
             b: tableau.b.to_vec(),
             c: tableau.c.to_vec(),
             order: tableau.order,
         });
+        self
     }
 
-    fn plain<const S: usize>(&mut self, tableau: Tableau<S>) {
-        self.add(tableau.name.into(), tableau);
+    fn plain<const S: usize>(self, tableau: Tableau<S>) -> Self {
+        self.add(tableau.name.into(), tableau)
     }
 
-    fn embedded<const S: usize>(&mut self, method: EmbeddedTableau<S>) {
-        self.add(method.tableau.name.into(), method.tableau);
-        self.add(format!("{}, embedded", method.tableau.name), method.embedded());
-        let name = format!("{}, fixed steps of the embedded stepper", method.tableau.name);
-        let stepper = Box::new(method.stepper::<X>());
-        self.methods.push(Method { name, order: method.tableau.order, stepper });
+    fn embedded<const S: usize>(self, method: EmbeddedTableau<S>) -> Self {
+        let name = format!("{}, embedded", method.tableau.name);
+        self.plain(method.tableau).add(name, method.embedded())
     }
 }
 
-fn list<X: State + 'static>() -> List<X> {
-    let mut list = List { methods: Vec::new(), coefficients: Vec::new() };
-    list.plain(EULER);
-    list.plain(MIDPOINT);
-    list.plain(HEUN);
-    list.plain(RK4);
-    list.embedded(BOSH3);
-    list.embedded(DOPRI5);
-    list
-}
-
-/// All methods as steppers.
-pub(crate) fn all<X: State + 'static>() -> Vec<Method<X>> {
-    list().methods
-}
-
-/// All methods as coefficients.
+/// All tableaus, and the solutions embedded in them.
 pub(crate) fn coefficients() -> Vec<Coefficients> {
-    list::<f64>().coefficients
+    let list = List::default().plain(EULER).plain(MIDPOINT).plain(HEUN).plain(RALSTON).plain(RK3).plain(SSP_RK3);
+    let list = list.plain(RK4).plain(RK38).embedded(HEUN_EULER).embedded(BOSH3).embedded(DOPRI5);
+    list.embedded(TSIT5).embedded(DOPRI8).0
 }

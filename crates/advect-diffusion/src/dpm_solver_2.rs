@@ -1,0 +1,53 @@
+use crate::denoiser::{arrive, ends};
+use crate::singlestep::{Side, second};
+use crate::{Denoiser, DiffusionError, error::check};
+use advect_core::{State, Times};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+
+/// DPM-Solver-2: singlestep, on the noise prediction. (DPM-Solver-1 is [`Ddim`](crate::Ddim).)
+///
+/// Lu et al., 2022, "DPM-Solver", algorithm 1 (r1 = 1/2) and 4. Order 2, two evaluations a step, no memory. A step from
+/// noise alone or to data alone is of first order, with one evaluation.
+/// Use it without guidance, or where a method must have no memory; at equal evaluations multistep methods are better.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DpmSolver2 {
+    ratio: f64,
+}
+
+impl DpmSolver2 {
+    /// The method with its stage at `lambda + ratio (lambda' - lambda)`.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Setting`] unless `0 < ratio <= 1`.
+    pub fn new(ratio: f64) -> Result<Self, DiffusionError> {
+        check(ratio > 0.0 && ratio <= 1.0, "ratio", ratio, "the stage must lie within the step, in (0, 1]")?;
+        Ok(Self { ratio })
+    }
+}
+
+/// The stage in the middle, as in the paper.
+impl Default for DpmSolver2 {
+    fn default() -> Self {
+        Self { ratio: 0.5 }
+    }
+}
+
+impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for DpmSolver2 {
+    fn step(&mut self, model: &G, x: X, from: &Times, to: &Times) -> Result<Step<X>, SolveError> {
+        let (start, end) = ends(model, from, to)?;
+        arrive(second(model, Side::Noise, self.ratio, x, (&start, &end))?, from, to)
+    }
+
+    fn restart(&mut self) {}
+}
+
+pub(crate) const METHOD: Method = Method {
+    name: "dpm-solver-2",
+    title: "DPM-Solver-2",
+    family: Family::Diffusion,
+    order: 2.0,
+    weak_order: None,
+    evaluations: 2.0,
+    source: "Lu et al. 2022a, alg. 1",
+    use_when: "without guidance, where there may be no memory",
+};
