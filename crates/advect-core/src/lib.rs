@@ -20,6 +20,8 @@
 //! ```
 
 mod brownian;
+mod brownian_path;
+mod elementwise;
 mod error;
 mod field;
 mod grid;
@@ -30,7 +32,9 @@ mod times;
 mod tolerance;
 mod weighted;
 
-pub use brownian::{Brownian, BrownianPath, WhiteNoise};
+pub use brownian::{Brownian, Refinable, SpaceTimeLevyArea, WhiteNoise};
+pub use brownian_path::BrownianPath;
+pub use elementwise::Elementwise;
 pub use error::CoreError;
 pub use field::{Counted, Field, RowField, Shared, Unconditional, jvp, shared, unconditional};
 pub use grid::TimeGrid;

@@ -30,6 +30,8 @@ pub enum Purpose {
     Init,
     /// Which noise goes with which data.
     Coupling,
+    /// The space-time Levy areas of white noise.
+    LevyArea,
     /// Anything else; choose your own number.
     Custom(u32),
 }
@@ -49,6 +51,7 @@ impl Purpose {
             Self::Resample => 9,
             Self::Init => 10,
             Self::Coupling => 11,
+            Self::LevyArea => 12,
             Self::Custom(n) => (1 << 32) | u64::from(n),
         }
     }
@@ -83,13 +86,26 @@ impl NoiseKey {
         Self { seed, purpose }
     }
 
+    /// The seed it was made of.
+    #[must_use]
+    pub(crate) fn seed(self) -> u64 {
+        self.seed
+    }
+
     /// The generator of one sample at one count.
     #[must_use]
     pub fn rng(self, id: u64, counter: u64) -> ChaCha8Rng {
+        self.rng_of(id, 0, counter)
+    }
+
+    /// The generator of one part of a sample (a cell of a Brownian path) at one count; [`NoiseKey::rng`] is part 0.
+    #[must_use]
+    pub fn rng_of(self, id: u64, part: u64, counter: u64) -> ChaCha8Rng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
         key[8..16].copy_from_slice(&id.to_le_bytes());
         key[16..24].copy_from_slice(&self.purpose.code().to_le_bytes());
+        key[24..].copy_from_slice(&part.to_le_bytes());
         let mut rng = ChaCha8Rng::from_seed(key);
         rng.set_stream(counter);
         rng

@@ -1,10 +1,12 @@
-use crate::{SolveError, Step, Stepper};
-use advect_core::{Brownian, Field, Gaussian, Sde, Times};
+use crate::linear::{add, finish, size_and_length};
+use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper};
+use advect_core::{Brownian, Elementwise, Field, Refinable, Sde, State, Times};
 
-/// The Euler-Maruyama method: `x + h f(x, t) + g(t) dW`, Ito, strong order 1 for the additive noise of an [`Sde`].
+/// The Euler-Maruyama method: `x + h f(x, t) + g dW`, Ito. One evaluation a step.
 ///
-/// Maruyama (1955); Kloeden & Platen, *Numerical Solution of Stochastic Differential Equations*, 10.2. (Order 1/2
-/// for multiplicative noise, which `g(t)` cannot express.) Down in time `dW` has variance `|h|`.
+/// Maruyama (1955); Kloeden & Platen, *Numerical Solution of Stochastic Differential Equations*, 10.2. Strong order 1
+/// for the additive noise of an [`Sde`], 1/2 for a [`DiagonalSde`]; weak order 1. The method to begin with, and to
+/// compare with. Down in time `dW` has variance `|h|`.
 ///
 /// The noise is an argument: [`WhiteNoise`](crate::WhiteNoise) for a fixed grid,
 /// [`BrownianPath`](crate::BrownianPath) where grids are compared. `restart` does not rewind it.
@@ -33,31 +35,64 @@ impl<B> EulerMaruyama<B> {
 
 impl<X, F, D, B> Stepper<Sde<F, D>, X> for EulerMaruyama<B>
 where
-    X: Gaussian,
+    X: State,
     F: Field<X>,
     D: Fn(f64) -> f64,
     B: Brownian<X>,
 {
     fn step(&mut self, sde: &Sde<F, D>, x: X, from: &Times, to: &Times) -> Result<Step<X>, SolveError> {
-        let size = from.zip(to, |a, b| b - a);
+        let (size, _) = size_and_length(from, to);
         let diffusion = from.map(&sde.diffusion);
         let noise = self.noise.increment(&x, from, to);
         let drift = sde.drift.eval(x.clone(), from);
-        let x = match (&size, &diffusion) {
-            (Times::Shared(h), Times::Shared(g)) => x.combine(1.0, &[(*h, &drift), (*g, &noise)]),
-            (size, diffusion) => {
-                let rows = x.rows();
-                let (h, g) = (size.to_vec(rows), diffusion.to_vec(rows));
-                x.combine_rows(&vec![1.0; rows], &[(&h, &drift), (&g, &noise)])
-            }
-        };
-        // A device read a step: found here NaN has a time, found in the samples it has none.
-        if x.all_finite() {
-            Ok(Step { x, at: to.clone() })
-        } else {
-            Err(SolveError::NotFinite { time: from.range().0, step: size.range().0 })
-        }
+        finish(add(x, [(&size, &drift), (&diffusion, &noise)]), from, to)
     }
 
     fn restart(&mut self) {}
 }
+
+impl<X, F, D, B> Stepper<DiagonalSde<F, D>, X> for EulerMaruyama<B>
+where
+    X: Elementwise,
+    F: Field<X>,
+    D: Field<X>,
+    B: Brownian<X>,
+{
+    fn step(&mut self, sde: &DiagonalSde<F, D>, x: X, from: &Times, to: &Times) -> Result<Step<X>, SolveError> {
+        let (size, _) = size_and_length(from, to);
+        let noise = self.noise.increment(&x, from, to);
+        let noise = sde.diffusion.eval(x.clone(), from).times(&noise);
+        let drift = sde.drift.eval(x.clone(), from);
+        finish(add(x, [(&size, &drift), (&Times::Shared(1.0), &noise)]), from, to)
+    }
+
+    fn restart(&mut self) {}
+}
+
+impl<B: Refinable> PathDriven for EulerMaruyama<B> {
+    fn strong_order(&self) -> f64 {
+        1.0
+    }
+}
+
+pub(crate) const ADDITIVE: Method = Method {
+    name: "euler-maruyama",
+    title: "Euler-Maruyama",
+    family: Family::Sde,
+    order: 1.0,
+    weak_order: Some(1.0),
+    evaluations: 1.0,
+    source: "Maruyama (1955); Kloeden & Platen 10.2",
+    use_when: "to begin and to compare with; rough drifts",
+};
+
+pub(crate) const DIAGONAL: Method = Method {
+    name: "euler-maruyama",
+    title: "Euler-Maruyama",
+    family: Family::Sde,
+    order: 0.5,
+    weak_order: Some(1.0),
+    evaluations: 1.0,
+    source: "Maruyama (1955); Kloeden & Platen 10.2",
+    use_when: "to begin and to compare with",
+};

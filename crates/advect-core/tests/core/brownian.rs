@@ -82,10 +82,12 @@ fn finer_trees_go_through_the_points_of_coarser_ones() {
     for t in [0.25, 0.5, 0.625, 1.0] {
         assert_eq!(path(0.0, 1.0, 3).value(&like, &t.into()), path(0.0, 1.0, 20).value(&like, &t.into()));
     }
-    // Below the finest level the path is straight.
+    // Below the finest level the path is a parabola: third differences vanish, the second do not.
     let coarse = path(0.0, 1.0, 3);
     let at = |t: f64| coarse.value(&like, &t.into())[7];
-    assert!((at(0.3125) - 0.5 * (at(0.25) + at(0.375))).abs() < 1e-15);
+    let w = [0.25, 0.28, 0.31, 0.34].map(at);
+    assert!((w[3] - 3.0 * w[2] + 3.0 * w[1] - w[0]).abs() < 1e-15);
+    assert!((w[2] - 2.0 * w[1] + w[0]).abs() > 1e-4);
 }
 
 #[test]

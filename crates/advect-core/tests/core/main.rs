@@ -5,6 +5,7 @@
 mod brownian;
 mod fields;
 mod noise;
+mod space_time;
 mod states;
 mod times;
 mod weighted;

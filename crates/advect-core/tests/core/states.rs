@@ -1,6 +1,6 @@
 //! States: tensors must give what plain numbers give.
 
-use advect_core::{Batched, NoiseKey, Purpose, State, Tolerance, normal};
+use advect_core::{Batched, Elementwise, NoiseKey, Purpose, State, Tolerance, normal};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 type Rows = Vec<[f64; 3]>;
@@ -131,4 +131,14 @@ fn rows_leave_and_return_bit_for_bit() {
     assert_eq!(Batched::gather(&t, &[]).dims(), [0, 3]);
     let nothing = Batched::gather(&t, &[]);
     assert_eq!(nothing.scaled_norm(&nothing, &nothing, Tolerance::new(1.0, 1.0).unwrap()), 0.0);
+}
+
+#[test]
+fn elements_are_multiplied_one_by_one() {
+    let (a, b) = (numbers(1), numbers(2));
+    let product: Rows = (0..4).map(|r| std::array::from_fn(|i| a[r][i] * b[r][i])).collect();
+    assert_eq!(a.clone().times(&b), product);
+    close(&rows(tensor(&a).times(&tensor(&b))), &product);
+    let pair = (a.clone(), 3.0).times(&(b, -0.5));
+    assert_eq!(pair, (product, -1.5));
 }

@@ -47,7 +47,6 @@ const NOT_IN_A_LIST: [(&str, &str); 13] = [
     ("StepDoubling", "an adapter: step control"),
     ("Hermite", "an adapter: dense output"),
     ("WithEvents", "an adapter: events"),
-    ("EulerMaruyama", "until there is a list of methods for SDEs"),
 ];
 
 /// The sources of the crate by module, and those of them together that hold a list.
