@@ -3,6 +3,7 @@ use super::super::lanes;
 use super::product::{BLOCK, PARALLEL, PackedRows, VECTORS, correlate, multiply_add};
 use super::rows::{Correlation, Tiles};
 use super::shape::Conv2dShape;
+use super::winograd::{self, WeightView};
 use rayon::prelude::*;
 use rten_simd::ops::BitOps;
 use rten_simd::{Isa, SimdOp};
@@ -121,6 +122,10 @@ fn phase_gradient(
         offset: [y.offset, x.offset],
         output: [y.output, x.output],
     };
+    if winograd::suits(&correlation, shape.channels_in) {
+        let weight = WeightView { values: weight, from_step: 9 * shape.channels_in, to_step: 9, taps: [8, -1] };
+        return winograd::correlate(&correlation, shape.batch, gradient, weight, bias);
+    }
     let mut starts = Vec::with_capacity(correlation.depth());
     for out in 0..shape.channels_out {
         // The taps run backwards: the last one looks at the first output pixel.

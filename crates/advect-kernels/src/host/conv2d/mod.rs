@@ -7,16 +7,22 @@ mod gradients;
 mod product;
 mod rows;
 mod shape;
+mod winograd;
 
 pub(crate) use gradients::{bias_gradient, input_gradient, weight_gradient};
 pub(crate) use shape::Conv2dShape;
 
 use self::product::PackedRows;
 use self::rows::Correlation;
+use self::winograd::WeightView;
 
 /// `x` convolved with `weight`, plus `bias`.
 pub(crate) fn forward(shape: &Conv2dShape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     let correlation = Correlation::of(shape);
+    if winograd::suits(&correlation, shape.channels_out) {
+        let weight = WeightView { values: weight, from_step: 9, to_step: 9 * shape.channels_in, taps: [0, 1] };
+        return winograd::correlate(&correlation, shape.batch, x, weight, bias);
+    }
     let starts: Vec<usize> = (0..correlation.depth()).collect();
     let packed = PackedRows::new(shape.channels_out, correlation.depth(), &starts, weight);
     product::correlate(&correlation, shape.batch, x, &packed, bias)
