@@ -142,6 +142,9 @@ fn phase_gradient(
 /// The gradient of the weight: for each row, its products with the gradient of each output channel, summed over pixels and images.
 pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let all = Correlation::of(shape);
+    if winograd::suits(&all, shape.channels_out) {
+        return winograd::weight_gradient(&all, shape.batch, shape.channels_out, x, gradient);
+    }
     let mut out = vec![0.0; shape.channels_out * all.depth()];
     if shape.batch == 0 {
         return out;

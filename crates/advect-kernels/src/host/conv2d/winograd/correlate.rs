@@ -6,13 +6,15 @@ use super::super::product::PARALLEL;
 use super::super::rows::Correlation;
 use super::blocks::{Block, Grid};
 use super::transforms::{self, PRODUCTS, SEEN, TAPS, TILE};
-use super::window::{Lines, Window};
+use super::window::{Strip, Window};
 use rayon::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
 /// Floats of a block's transformed input and of a panel of its products: about a megabyte.
-const BLOCK: usize = 1 << 18;
+const BLOCK: usize = 1 << 17;
+/// Panels of the right matrix whose products are made, and transformed back, together.
+const PANELS: usize = 2;
 /// Floats between one of the 36 matrices and the next beyond its own: matrices a power of two apart would share lines of
 /// the first-level cache.
 pub(super) const GAP: usize = 16;
@@ -31,7 +33,7 @@ pub(crate) struct WeightView<'a> {
 /// `out[image, to] = bias[to] + sum over channels of the correlations with weight[from, to]`, for a 3x3 weight.
 pub(in super::super) fn correlate(of: &Correlation, batch: usize, x: &[f32], weight: WeightView<'_>, bias: &[f32]) -> Vec<f32> {
     let (lanes, channels_out) = (matrix::lanes(), bias.len());
-    let (padded, width) = (of.channels.next_multiple_of(lanes), VECTORS * lanes);
+    let (padded, width) = (of.channels.next_multiple_of(lanes), PANELS * VECTORS * lanes);
     let grid = Grid::new(of, batch, BLOCK / (PRODUCTS * (padded + width)));
     let panels = channels_out.div_ceil(width);
     assert!(x.len() == batch * of.input_len() && of.taps == [TAPS; 2] && of.stride == [1, 1]);
@@ -43,7 +45,7 @@ pub(in super::super) fn correlate(of: &Correlation, batch: usize, x: &[f32], wei
     unsafe {
         filled_by(batch * channels_out * of.pixels(), |out| {
             let out = Shared(out.as_mut_ptr().cast());
-            let work = Correlate { of, grid: &grid, padded, width, channels_out, x, points: &points, bias: &bias, out };
+            let work = Correlate { of, lanes, grid: &grid, padded, width, channels_out, x, points: &points, bias: &bias, out };
             let run = |scratch: &mut Scratch, index: usize| work.block(scratch, grid.block(index));
             if serial {
                 let mut scratch = Scratch::default();
@@ -67,6 +69,7 @@ struct Scratch {
 struct Correlate<'a> {
     of: &'a Correlation,
     grid: &'a Grid,
+    lanes: usize,
     /// Input channels, rounded up to whole vectors.
     padded: usize,
     /// Output channels of a panel.
@@ -80,7 +83,7 @@ struct Correlate<'a> {
 
 impl Correlate<'_> {
     fn block(&self, scratch: &mut Scratch, block: Block) {
-        let (of, across) = (self.of, self.grid.tiles[1]);
+        let (of, across, panel) = (self.of, self.grid.tiles[1], self.width / PANELS);
         let per_image = block.rows * across;
         let (tiles, most) = (block.images * per_image, self.grid.most());
         let (input_step, product_step) = (most * self.padded + GAP, most * self.width + GAP);
@@ -117,7 +120,7 @@ impl Correlate<'_> {
                 unsafe {
                     let left =
                         Left { start: input[k * input_step..].as_ptr(), row_step: self.padded, depth_step: 1 };
-                    let right = Right { start: points.as_ptr(), panel_step: 0, depth_step: self.width };
+                    let right = Right { start: points.as_ptr(), panel_step: of.channels * panel, depth_step: panel };
                     let target =
                         Target { start: products[k * product_step..].as_mut_ptr(), row_step: self.width, add: false };
                     multiply(tiles, of.channels, columns, left, right, target);
@@ -134,24 +137,20 @@ impl Correlate<'_> {
                     pixels,
                 }
                 .dispatch();
-                let line = Lines {
-                    channels: columns,
+                let strip = Strip {
+                    channels: 0,
+                    padded: self.lanes,
+                    lines,
+                    columns: across * TILE,
+                    width: of.output[1],
                     plane: of.pixels(),
-                    padded: self.width,
-                    pixels: of.output[1],
                 };
-                let at = ((block.first_image + image) * self.channels_out + first) * of.pixels();
-                // A line of tiles is a line of pixels, and some more where the tiles reach over the edge.
-                if of.output[1] == across * TILE {
-                    let all = Lines { pixels: lines * of.output[1], ..line };
+                for channel in (0..columns).step_by(self.lanes) {
+                    let strip = Strip { channels: self.lanes.min(columns - channel), ..strip };
+                    let at = ((block.first_image + image) * self.channels_out + first + channel) * of.pixels();
+                    let from = pixels[channel * per_image * TILE * TILE..].as_ptr();
                     // SAFETY: the lines of these channels belong to this block alone.
-                    unsafe { all.write(pixels.as_ptr(), self.out.at(at + first_line * of.output[1])) };
-                } else {
-                    for y in 0..lines {
-                        let from = pixels[y * across * TILE * self.width..].as_ptr();
-                        // SAFETY: as above.
-                        unsafe { line.write(from, self.out.at(at + (first_line + y) * of.output[1])) };
-                    }
+                    unsafe { strip.write(from, self.out.at(at + first_line * of.output[1])) };
                 }
             }
         }
@@ -228,7 +227,7 @@ struct Outputs<'a> {
     products: &'a [f32],
     step: usize,
     bias: &'a [f32],
-    /// `[line, pixel, channel]`.
+    /// `[vector of channels, line, pixel, channel]`.
     pixels: &'a mut [f32],
 }
 
@@ -268,7 +267,7 @@ impl SimdOp for Outputs<'_> {
                             let pixel = (row * TILE + y) * across * TILE + tile * TILE + x;
                             // SAFETY: the pixel lies inside, its channels are whole vectors.
                             unsafe {
-                                let to = self.pixels.as_mut_ptr().add(pixel * self.width + channel);
+                                let to = self.pixels.as_mut_ptr().add(pixel * lanes + channel * rows * across * TILE * TILE);
                                 ops.store_ptr(ops.add(value, bias), to);
                             }
                         }
@@ -327,6 +326,7 @@ impl SimdOp for Points<'_> {
         let ops = isa.f32();
         let lanes = ops.len();
         let WeightView { values, from_step, to_step, taps: [first_tap, tap_step] } = *self.weight;
+        let panel = self.width / PANELS;
         let mut gathered = [0.0f32; TAPS * TAPS * MOST_LANES];
         assert!(lanes <= MOST_LANES && self.width.is_multiple_of(lanes));
         for from in self.from.clone() {
@@ -354,7 +354,7 @@ impl SimdOp for Points<'_> {
                     for (y, value) in
                         transforms::weight(isa, [lines[0][x], lines[1][x], lines[2][x]]).into_iter().enumerate()
                     {
-                        let at = (y * SEEN + x) * self.step + from * self.width + column;
+                        let at = (y * SEEN + x) * self.step + column / panel * self.step / PANELS + from * panel + column % panel;
                         // SAFETY: a panel has a vector here for each point and channel in, and belongs to this piece.
                         unsafe { ops.store_ptr(value, self.out.at(at)) };
                     }

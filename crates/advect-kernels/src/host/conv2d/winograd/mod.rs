@@ -19,7 +19,7 @@ mod transforms;
 mod window;
 
 pub(super) use correlate::{WeightView, correlate};
-//G pub(super) use gradient::weight_gradient;
+pub(super) use gradient::weight_gradient;
 
 use super::rows::Correlation;
 
