@@ -4,6 +4,7 @@
 //! of one tap are the rows of the tap above shifted by a line, so an image is copied once for each kx only ([`rows`]), and the
 //! products read overlapping pieces of that copy ([`product`]). The tile of rows stays in the second-level cache.
 mod gradients;
+mod pointwise;
 mod product;
 mod rows;
 mod shape;
@@ -19,6 +20,10 @@ use self::winograd::WeightView;
 /// `x` convolved with `weight`, plus `bias`.
 pub(crate) fn forward(shape: &Conv2dShape, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     let correlation = Correlation::of(shape);
+    if pointwise::suits(&correlation) {
+        let weight = pointwise::Weight { values: weight, by_output: shape.channels_in, by_input: 1 };
+        return pointwise::correlate(&correlation, shape.batch, x, weight, bias);
+    }
     if winograd::suits(&correlation, shape.channels_out) {
         let weight = WeightView { values: weight, from_step: 9, to_step: 9 * shape.channels_in, taps: [0, 1] };
         return winograd::correlate(&correlation, shape.batch, x, weight, bias);

@@ -1,15 +1,19 @@
 //! Matrix products over rows: the inner loops of convolution.
 use super::super::buffer::filled_by;
 use super::super::lanes;
-pub(super) use super::super::matrix::{BLOCK, VECTORS, multiply_add};
+pub(super) use super::super::matrix::{BLOCK, TALL, VECTORS, multiply_add};
 use super::rows::{Correlation, Rows};
 use rayon::prelude::*;
 use rten_simd::ops::BitOps;
 use rten_simd::{Isa, SimdOp};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Multiply-adds below which starting the other threads costs more than the work.
 pub(super) const PARALLEL: usize = 1 << 18;
+
+/// Floats of a strip's rows that stay in the first-level cache.
+const NEAR: usize = 1 << 13;
 
 /// A matrix in blocks of eight rows, each block `[depth, 8]`: the eight factors of a step lie side by side.
 pub(super) struct PackedRows {
@@ -129,11 +133,17 @@ impl SimdOp for Tile<'_> {
                 _ => &pixels,
             };
             let (parts, rest) = rest.as_chunks::<VECTORS>();
-            for part in parts {
-                self.blocks(isa, &buffer, &rows.starts, *part);
-            }
-            for pixels in rest {
-                self.blocks(isa, &buffer, &rows.starts, [*pixels]);
+            // Where the rows stay in the first-level cache, a few output channels at a time: each is on another page of the memory.
+            let (count, channels) =
+                if buffer.len() <= NEAR { (self.weight.rows.div_ceil(BLOCK), BLOCK) } else { (1, self.weight.rows) };
+            for first in (0..count).map(|i| i * channels) {
+                let channels = first..self.weight.rows.min(first + channels);
+                for part in parts {
+                    self.blocks(isa, &buffer, &rows.starts, *part, channels.clone());
+                }
+                for pixels in rest {
+                    self.blocks(isa, &buffer, &rows.starts, [*pixels], channels.clone());
+                }
             }
         }
     }
@@ -141,10 +151,17 @@ impl SimdOp for Tile<'_> {
 
 impl Tile<'_> {
     #[inline(always)]
-    fn blocks<I: Isa, const N: usize>(&self, isa: I, buffer: &[f32], starts: &[usize], pixels: [Pixels; N]) {
-        let mut row = 0;
-        while row < self.weight.rows {
-            match self.weight.rows - row {
+    fn blocks<I: Isa, const N: usize>(
+        &self,
+        isa: I,
+        buffer: &[f32],
+        starts: &[usize],
+        pixels: [Pixels; N],
+        rows: Range<usize>,
+    ) {
+        let mut row = rows.start;
+        while row < rows.end {
+            match rows.end - row {
                 1 => self.block::<I, 1, N>(isa, buffer, starts, row, pixels),
                 2..=4 => self.block::<I, 4, N>(isa, buffer, starts, row, pixels),
                 _ => self.block::<I, BLOCK, N>(isa, buffer, starts, row, pixels),

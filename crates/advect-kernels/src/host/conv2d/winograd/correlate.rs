@@ -1,7 +1,7 @@
 //! The output, or the gradient of the input: transform, 36 products, transform back.
 use super::super::super::buffer::{self, Shared, filled_by};
 use super::super::super::lanes::load;
-use super::super::super::matrix::{self, Left, Right, Target, VECTORS, multiply};
+use super::super::super::matrix::{self, Left, Right, Target, VECTORS, multiply_ahead};
 use super::super::product::PARALLEL;
 use super::super::rows::Correlation;
 use super::blocks::{Block, Grid};
@@ -12,7 +12,8 @@ use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
 /// Floats of a block's transformed input and of a panel of its products: about a megabyte.
-const BLOCK: usize = 1 << 17;
+const BLOCK: usize = 372000;
+const TILES: usize = 32;
 /// Panels of the right matrix whose products are made, and transformed back, together.
 const PANELS: usize = 2;
 /// Floats between one of the 36 matrices and the next beyond its own: matrices a power of two apart would share lines of
@@ -34,7 +35,7 @@ pub(crate) struct WeightView<'a> {
 pub(in super::super) fn correlate(of: &Correlation, batch: usize, x: &[f32], weight: WeightView<'_>, bias: &[f32]) -> Vec<f32> {
     let (lanes, channels_out) = (matrix::lanes(), bias.len());
     let (padded, width) = (of.channels.next_multiple_of(lanes), PANELS * VECTORS * lanes);
-    let grid = Grid::new(of, batch, BLOCK / (PRODUCTS * (padded + width)));
+    let grid = Grid::new(of, batch, (BLOCK / (PRODUCTS * (padded + width))).min(TILES));
     let panels = channels_out.div_ceil(width);
     assert!(x.len() == batch * of.input_len() && of.taps == [TAPS; 2] && of.stride == [1, 1]);
     let serial = batch * of.pixels() * channels_out * of.depth() < PARALLEL;
@@ -123,7 +124,7 @@ impl Correlate<'_> {
                     let right = Right { start: points.as_ptr(), panel_step: of.channels * panel, depth_step: panel };
                     let target =
                         Target { start: products[k * product_step..].as_mut_ptr(), row_step: self.width, add: false };
-                    multiply(tiles, of.channels, columns, left, right, target);
+                    multiply_ahead([tiles, of.channels, columns], left, right, points.as_ptr().wrapping_add(points.len()), target);
                 }
             }
             for image in 0..block.images {
