@@ -123,11 +123,13 @@ fn phase_gradient(
         offset: [y.offset, x.offset],
         output: [y.output, x.output],
     };
-    if pointwise::suits(&correlation) {
+    // A phase of a stride sees some of the weight's taps only.
+    let all = shape.stride == [1, 1];
+    if all && pointwise::suits(&correlation) {
         let weight = pointwise::Weight { values: weight, by_output: 1, by_input: shape.channels_in };
         return pointwise::correlate(&correlation, shape.batch, gradient, weight, bias);
     }
-    if winograd::suits(&correlation, shape.channels_in) {
+    if all && winograd::suits(&correlation, shape.channels_in) {
         let weight = WeightView { values: weight, from_step: 9 * shape.channels_in, to_step: 9, taps: [8, -1] };
         return winograd::correlate(&correlation, shape.batch, gradient, weight, bias);
     }
@@ -257,8 +259,16 @@ impl SimdOp for Part<'_> {
                     );
                 }
                 let starts = &rows.starts[..self.correlation.depth()];
-                let strip =
-                    Strip { images, pixels, padded, pitch, rows_len: rows.len(), rows: &buffer, starts, gradient: &turned };
+                let strip = Strip {
+                    images,
+                    pixels,
+                    padded,
+                    pitch,
+                    rows_len: rows.len(),
+                    rows: &buffer,
+                    starts,
+                    gradient: &turned,
+                };
                 let mut channel = 0;
                 while channel + VECTORS * vector <= padded {
                     strip.blocks::<I, VECTORS>(isa, &mut sums, channel);

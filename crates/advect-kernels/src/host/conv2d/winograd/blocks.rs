@@ -40,8 +40,7 @@ impl Grid {
     }
 
     pub(super) fn block(&self, index: usize) -> Block {
-        let (first_image, first_row) =
-            (index / self.strips() * self.images, index % self.strips() * self.rows);
+        let (first_image, first_row) = (index / self.strips() * self.images, index % self.strips() * self.rows);
         Block {
             first_image,
             images: self.images.min(self.batch - first_image),

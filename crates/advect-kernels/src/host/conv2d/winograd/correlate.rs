@@ -11,8 +11,9 @@ use rayon::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
-/// Floats of a block's transformed input and of a panel of its products: about a megabyte.
-const BLOCK: usize = 372000;
+/// Floats of a block's transformed input and of its products with some panels, at most: a megabyte and a half.
+const BLOCK: usize = 372_000;
+/// Tiles of a block, at most: more leave the second-level cache, fewer read the transformed weight too often.
 const TILES: usize = 32;
 /// Panels of the right matrix whose products are made, and transformed back, together.
 const PANELS: usize = 2;
@@ -32,7 +33,13 @@ pub(crate) struct WeightView<'a> {
 }
 
 /// `out[image, to] = bias[to] + sum over channels of the correlations with weight[from, to]`, for a 3x3 weight.
-pub(in super::super) fn correlate(of: &Correlation, batch: usize, x: &[f32], weight: WeightView<'_>, bias: &[f32]) -> Vec<f32> {
+pub(in super::super) fn correlate(
+    of: &Correlation,
+    batch: usize,
+    x: &[f32],
+    weight: WeightView<'_>,
+    bias: &[f32],
+) -> Vec<f32> {
     let (lanes, channels_out) = (matrix::lanes(), bias.len());
     let (padded, width) = (of.channels.next_multiple_of(lanes), PANELS * VECTORS * lanes);
     let grid = Grid::new(of, batch, (BLOCK / (PRODUCTS * (padded + width))).min(TILES));
@@ -46,7 +53,8 @@ pub(in super::super) fn correlate(of: &Correlation, batch: usize, x: &[f32], wei
     unsafe {
         filled_by(batch * channels_out * of.pixels(), |out| {
             let out = Shared(out.as_mut_ptr().cast());
-            let work = Correlate { of, lanes, grid: &grid, padded, width, channels_out, x, points: &points, bias: &bias, out };
+            let work =
+                Correlate { of, lanes, grid: &grid, padded, width, channels_out, x, points: &points, bias: &bias, out };
             let run = |scratch: &mut Scratch, index: usize| work.block(scratch, grid.block(index));
             if serial {
                 let mut scratch = Scratch::default();
@@ -119,12 +127,17 @@ impl Correlate<'_> {
                     [..of.channels * self.width];
                 // SAFETY: a matrix holds `most` tiles of `padded` channels in, or of `width` channels out; the weight's holds a panel for each channel in.
                 unsafe {
-                    let left =
-                        Left { start: input[k * input_step..].as_ptr(), row_step: self.padded, depth_step: 1 };
+                    let left = Left { start: input[k * input_step..].as_ptr(), row_step: self.padded, depth_step: 1 };
                     let right = Right { start: points.as_ptr(), panel_step: of.channels * panel, depth_step: panel };
                     let target =
                         Target { start: products[k * product_step..].as_mut_ptr(), row_step: self.width, add: false };
-                    multiply_ahead([tiles, of.channels, columns], left, right, points.as_ptr().wrapping_add(points.len()), target);
+                    multiply_ahead(
+                        [tiles, of.channels, columns],
+                        left,
+                        right,
+                        points.as_ptr().wrapping_add(points.len()),
+                        target,
+                    );
                 }
             }
             for image in 0..block.images {
@@ -253,9 +266,7 @@ impl SimdOp for Outputs<'_> {
                         let mut m = [ops.zero(); SEEN];
                         for (x, m) in m.iter_mut().enumerate() {
                             // SAFETY: each of the matrices has this tile and these channels.
-                            *m = unsafe {
-                                ops.load_ptr(self.products.as_ptr().add((y * SEEN + x) * self.step + at))
-                            };
+                            *m = unsafe { ops.load_ptr(self.products.as_ptr().add((y * SEEN + x) * self.step + at)) };
                         }
                         *line = transforms::output(isa, m);
                     }
@@ -268,7 +279,8 @@ impl SimdOp for Outputs<'_> {
                             let pixel = (row * TILE + y) * across * TILE + tile * TILE + x;
                             // SAFETY: the pixel lies inside, its channels are whole vectors.
                             unsafe {
-                                let to = self.pixels.as_mut_ptr().add(pixel * lanes + channel * rows * across * TILE * TILE);
+                                let to =
+                                    self.pixels.as_mut_ptr().add(pixel * lanes + channel * rows * across * TILE * TILE);
                                 ops.store_ptr(ops.add(value, bias), to);
                             }
                         }
@@ -355,7 +367,10 @@ impl SimdOp for Points<'_> {
                     for (y, value) in
                         transforms::weight(isa, [lines[0][x], lines[1][x], lines[2][x]]).into_iter().enumerate()
                     {
-                        let at = (y * SEEN + x) * self.step + column / panel * self.step / PANELS + from * panel + column % panel;
+                        let at = (y * SEEN + x) * self.step
+                            + column / panel * self.step / PANELS
+                            + from * panel
+                            + column % panel;
                         // SAFETY: a panel has a vector here for each point and channel in, and belongs to this piece.
                         unsafe { ops.store_ptr(value, self.out.at(at)) };
                     }

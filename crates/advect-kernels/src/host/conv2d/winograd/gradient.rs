@@ -126,8 +126,14 @@ impl Work<'_> {
                 .dispatch();
             let y = ((block.first_image + image) * self.channels_out + first[1]) * of.pixels();
             own.read(&self.gradient[y..], window);
-            Gradients { tiles: [block.rows, across], padded: chunk, pixels: window, points: &mut gradients[at..], step }
-                .dispatch();
+            Gradients {
+                tiles: [block.rows, across],
+                padded: chunk,
+                pixels: window,
+                points: &mut gradients[at..],
+                step,
+            }
+            .dispatch();
         }
         for k in 0..PRODUCTS {
             // SAFETY: a matrix holds `most` tiles of `chunk` channels, and the sums `chunk` times as many.

@@ -38,7 +38,8 @@ impl Window {
         if inside.is_empty() || seen.is_empty() {
             return;
         }
-        let first = (self.from[0] + inside.start as isize) as usize * width + (self.from[1] + seen.start as isize) as usize;
+        let first =
+            (self.from[0] + inside.start as isize) as usize * width + (self.from[1] + seen.start as isize) as usize;
         // Few channels at a time, so that their lines are read one behind the other, and each pixel's are written together.
         for channel in (0..self.channels).step_by(CHANNELS) {
             let channels = CHANNELS.min(self.channels - channel);
