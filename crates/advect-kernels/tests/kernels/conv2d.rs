@@ -201,11 +201,13 @@ fn agrees_with_burn_where_the_threads_share_the_work() {
     }
 }
 
-/// Shapes of the layers that are worth a transform or a matrix product of their own, and the edges of the blocks in which these are done.
+/// Shapes of the layers that are worth a transform or a matrix product of their own, and the edges of the blocks in
+/// which these are done.
 const LARGE_CASES: [Case; 15] = [
     // A stride whose phases see 3x3 of the taps.
     Case::new([1, 32, 16, 16], [32, 32, 6, 6], [2, 2], [2, 2]),
-    // 3x3 taps over tiles of 4x4 pixels: channels that fill no vector, tiles over the edge, one image and several in a block.
+    // 3x3 taps over tiles of 4x4 pixels: channels that fill no vector, tiles over the edge, one image and several in a
+    // block.
     Case::new([2, 32, 8, 8], [33, 32, 3, 3], [1, 1], [1, 1]),
     Case::new([3, 37, 13, 7], [35, 37, 3, 3], [1, 1], [1, 1]),
     Case::new([11, 32, 8, 8], [32, 32, 3, 3], [1, 1], [1, 1]),

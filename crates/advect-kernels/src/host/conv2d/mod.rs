@@ -1,11 +1,12 @@
 //! Two-dimensional convolution and its gradients.
 //!
-//! All three are matrix products over *rows*: row (c, ky, kx) of an image holds, for each output pixel, the input value that this tap sees. The rows
-//! of one tap are the rows of the tap above shifted by a line, so an image is copied once for each kx only ([`rows`]), and the
-//! products read overlapping pieces of that copy ([`product`]). The tile of rows stays in the second-level cache.
+//! All three are matrix products over *rows*: row (c, ky, kx) of an image holds, for each output pixel, the input value
+//! that this tap sees. The rows of one tap are the rows of the tap above shifted by a line, so an image is copied once
+//! for each kx only ([`rows`]), and the products read overlapping pieces of that copy ([`product`]). The tile of rows
+//! stays in the second-level cache.
 //!
-//! Two shapes have a way of their own: 1x1 taps need no rows ([`pointwise`]), and 3x3 taps of stride 1 between many channels are done by
-//! Winograd's method ([`winograd`]).
+//! Two shapes have a way of their own: 1x1 taps need no rows ([`pointwise`]), and 3x3 taps of stride 1 between many
+//! channels are done by Winograd's method ([`winograd`]).
 mod gradients;
 mod pointwise;
 mod product;

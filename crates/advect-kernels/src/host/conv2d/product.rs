@@ -81,7 +81,8 @@ struct Tile<'a> {
     out: *mut f32,
 }
 
-/// A vector of output pixels: where its rows begin relative to the first image's, where it goes, how many of its lanes count.
+/// A vector of output pixels: where its rows begin relative to the first image's, where it goes, how many of its lanes
+/// count.
 #[derive(Clone, Copy, Default)]
 struct Pixels {
     rows: usize,
@@ -113,8 +114,8 @@ impl SimdOp for Tile<'_> {
                     pixels.push(Pixels { rows: image * rows.len() + at, out, count: rows.pixels() - at });
                 }
             }
-            // One output channel, or a few, need more vectors for as many accumulators. (Loops and no closures here: a closure may be compiled without
-            // the vector instructions of its caller.)
+            // One output channel, or a few, need more vectors for as many accumulators. (Loops and no closures here: a
+            // closure may be compiled without the vector instructions of its caller.)
             let rest = match self.weight.rows {
                 1 => {
                     let (parts, rest) = pixels.as_chunks();
@@ -133,7 +134,8 @@ impl SimdOp for Tile<'_> {
                 _ => &pixels,
             };
             let (parts, rest) = rest.as_chunks::<VECTORS>();
-            // Where the rows stay in the first-level cache, a few output channels at a time: each is on another page of the memory.
+            // Where the rows stay in the first-level cache, a few output channels at a time: each is on another page of
+            // the memory.
             let (count, channels) =
                 if buffer.len() <= NEAR { (self.weight.rows.div_ceil(BLOCK), BLOCK) } else { (1, self.weight.rows) };
             for first in (0..count).map(|i| i * channels) {
@@ -187,7 +189,8 @@ impl Tile<'_> {
         }
         let factors = &self.weight.values[row * self.weight.depth..][..BLOCK * self.weight.depth];
         let (factors, base, starts) = (factors.as_ptr(), buffer.as_ptr(), &starts[..self.weight.depth]);
-        // SAFETY: a block has `BLOCK` factors for each of `depth` steps, M <= BLOCK; each row is followed by a vector's length of the buffer at least.
+        // SAFETY: a block has `BLOCK` factors for each of `depth` steps, M <= BLOCK; each row is followed by a vector's
+        // length of the buffer at least.
         unsafe {
             multiply_add(
                 isa,

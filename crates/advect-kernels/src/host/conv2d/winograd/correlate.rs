@@ -17,8 +17,8 @@ const BLOCK: usize = 372_000;
 const TILES: usize = 32;
 /// Panels of the right matrix whose products are made, and transformed back, together.
 const PANELS: usize = 2;
-/// Floats between one of the 36 matrices and the next beyond its own: matrices a power of two apart would share lines of
-/// the first-level cache.
+/// Floats between one of the 36 matrices and the next beyond its own: matrices a power of two apart would share lines
+/// of the first-level cache.
 pub(super) const GAP: usize = 16;
 
 /// How a weight lies in memory: tap (y, x) from channel `from` to channel `to` is at
@@ -125,7 +125,8 @@ impl Correlate<'_> {
             for k in 0..PRODUCTS {
                 let points = &self.points[(first / self.width * PRODUCTS + k) * of.channels * self.width..]
                     [..of.channels * self.width];
-                // SAFETY: a matrix holds `most` tiles of `padded` channels in, or of `width` channels out; the weight's holds a panel for each channel in.
+                // SAFETY: a matrix holds `most` tiles of `padded` channels in, or of `width` channels out; the weight's
+                // holds a panel for each channel in.
                 unsafe {
                     let left = Left { start: input[k * input_step..].as_ptr(), row_step: self.padded, depth_step: 1 };
                     let right = Right { start: points.as_ptr(), panel_step: of.channels * panel, depth_step: panel };

@@ -22,7 +22,8 @@ impl Window {
         self.size[0] * self.size[1] * self.padded
     }
 
-    /// Copies `[channel, line, pixel]` to `[line, pixel, padded channel]`. The channels of the padding keep what they were.
+    /// Copies `[channel, line, pixel]` to `[line, pixel, padded channel]`. The channels of the padding keep what they
+    /// were.
     pub(super) fn read(&self, image: &[f32], to: &mut [f32]) {
         let ([height, width], [lines, columns]) = (self.image, self.size);
         assert!(image.len() >= self.channels * height * width && self.padded >= self.channels);
@@ -40,7 +41,8 @@ impl Window {
         }
         let first =
             (self.from[0] + inside.start as isize) as usize * width + (self.from[1] + seen.start as isize) as usize;
-        // Few channels at a time, so that their lines are read one behind the other, and each pixel's are written together.
+        // Few channels at a time, so that their lines are read one behind the other, and each pixel's are written
+        // together.
         for channel in (0..self.channels).step_by(CHANNELS) {
             let channels = CHANNELS.min(self.channels - channel);
             let piece = Lines { channels, plane: height * width, padded: self.padded, pixels: seen.len() };
