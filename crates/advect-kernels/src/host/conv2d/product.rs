@@ -7,13 +7,9 @@ use rayon::prelude::*;
 use rten_simd::ops::BitOps;
 use rten_simd::{Isa, SimdOp};
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 /// Multiply-adds below which starting the other threads costs more than the work.
 pub(super) const PARALLEL: usize = 1 << 18;
-
-/// Floats of a strip's rows that stay in the first-level cache.
-const NEAR: usize = 1 << 13;
 
 /// A matrix in blocks of eight rows, each block `[depth, 8]`: the eight factors of a step lie side by side.
 pub(super) struct PackedRows {
@@ -81,8 +77,7 @@ struct Tile<'a> {
     out: *mut f32,
 }
 
-/// A vector of output pixels: where its rows begin relative to the first image's, where it goes, how many of its lanes
-/// count.
+/// A vector of output pixels: where its rows begin relative to the first image's, where it goes, how many of its lanes count.
 #[derive(Clone, Copy, Default)]
 struct Pixels {
     rows: usize,
@@ -114,8 +109,8 @@ impl SimdOp for Tile<'_> {
                     pixels.push(Pixels { rows: image * rows.len() + at, out, count: rows.pixels() - at });
                 }
             }
-            // One output channel, or a few, need more vectors for as many accumulators. (Loops and no closures here: a
-            // closure may be compiled without the vector instructions of its caller.)
+            // One output channel, or a few, need more vectors for as many accumulators. (Loops and no closures here: a closure may be compiled without
+            // the vector instructions of its caller.)
             let rest = match self.weight.rows {
                 1 => {
                     let (parts, rest) = pixels.as_chunks();
@@ -134,18 +129,11 @@ impl SimdOp for Tile<'_> {
                 _ => &pixels,
             };
             let (parts, rest) = rest.as_chunks::<VECTORS>();
-            // Where the rows stay in the first-level cache, a few output channels at a time: each is on another page of
-            // the memory.
-            let (count, channels) =
-                if buffer.len() <= NEAR { (self.weight.rows.div_ceil(BLOCK), BLOCK) } else { (1, self.weight.rows) };
-            for first in (0..count).map(|i| i * channels) {
-                let channels = first..self.weight.rows.min(first + channels);
-                for part in parts {
-                    self.blocks(isa, &buffer, &rows.starts, *part, channels.clone());
-                }
-                for pixels in rest {
-                    self.blocks(isa, &buffer, &rows.starts, [*pixels], channels.clone());
-                }
+            for part in parts {
+                self.blocks(isa, &buffer, &rows.starts, *part);
+            }
+            for pixels in rest {
+                self.blocks(isa, &buffer, &rows.starts, [*pixels]);
             }
         }
     }
@@ -153,17 +141,10 @@ impl SimdOp for Tile<'_> {
 
 impl Tile<'_> {
     #[inline(always)]
-    fn blocks<I: Isa, const N: usize>(
-        &self,
-        isa: I,
-        buffer: &[f32],
-        starts: &[usize],
-        pixels: [Pixels; N],
-        rows: Range<usize>,
-    ) {
-        let mut row = rows.start;
-        while row < rows.end {
-            match rows.end - row {
+    fn blocks<I: Isa, const N: usize>(&self, isa: I, buffer: &[f32], starts: &[usize], pixels: [Pixels; N]) {
+        let mut row = 0;
+        while row < self.weight.rows {
+            match self.weight.rows - row {
                 1 => self.block::<I, 1, N>(isa, buffer, starts, row, pixels),
                 2..=4 => self.block::<I, 4, N>(isa, buffer, starts, row, pixels),
                 _ => self.block::<I, BLOCK, N>(isa, buffer, starts, row, pixels),
@@ -189,8 +170,7 @@ impl Tile<'_> {
         }
         let factors = &self.weight.values[row * self.weight.depth..][..BLOCK * self.weight.depth];
         let (factors, base, starts) = (factors.as_ptr(), buffer.as_ptr(), &starts[..self.weight.depth]);
-        // SAFETY: a block has `BLOCK` factors for each of `depth` steps, M <= BLOCK; each row is followed by a vector's
-        // length of the buffer at least.
+        // SAFETY: a block has `BLOCK` factors for each of `depth` steps, M <= BLOCK; each row is followed by a vector's length of the buffer at least.
         unsafe {
             multiply_add(
                 isa,
