@@ -1,8 +1,10 @@
 //! The gradients of a convolution.
 use super::super::lanes;
-use super::product::{BLOCK, PARALLEL, PackedRows, VECTORS, correlate, multiply_add};
+use super::pointwise;
+use super::product::{BLOCK, PARALLEL, PackedRows, TALL, VECTORS, correlate, multiply_add};
 use super::rows::{Correlation, Tiles};
 use super::shape::Conv2dShape;
+use super::winograd::{self, WeightView};
 use rayon::prelude::*;
 use rten_simd::ops::BitOps;
 use rten_simd::{Isa, SimdOp};
@@ -121,6 +123,16 @@ fn phase_gradient(
         offset: [y.offset, x.offset],
         output: [y.output, x.output],
     };
+    // A phase of a stride sees some of the weight's taps only.
+    let all = shape.stride == [1, 1];
+    if all && pointwise::suits(&correlation) {
+        let weight = pointwise::Weight { values: weight, by_output: 1, by_input: shape.channels_in };
+        return pointwise::correlate(&correlation, shape.batch, gradient, weight, bias);
+    }
+    if all && winograd::suits(&correlation, shape.channels_in) {
+        let weight = WeightView { values: weight, from_step: 9 * shape.channels_in, to_step: 9, taps: [8, -1] };
+        return winograd::correlate(&correlation, shape.batch, gradient, weight, bias);
+    }
     let mut starts = Vec::with_capacity(correlation.depth());
     for out in 0..shape.channels_out {
         // The taps run backwards: the last one looks at the first output pixel.
@@ -137,6 +149,9 @@ fn phase_gradient(
 /// The gradient of the weight: for each row, its products with the gradient of each output channel, summed over pixels and images.
 pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let all = Correlation::of(shape);
+    if winograd::suits(&all, shape.channels_out) {
+        return winograd::weight_gradient(&all, shape.batch, shape.channels_out, x, gradient);
+    }
     let mut out = vec![0.0; shape.channels_out * all.depth()];
     if shape.batch == 0 {
         return out;
@@ -219,6 +234,8 @@ impl SimdOp for Part<'_> {
     fn eval<I: Isa>(self, isa: I) -> Vec<f32> {
         let vector = isa.f32().len();
         let padded = self.channels.next_multiple_of(vector);
+        // Not a power of two: the channels of a strip's pixels would share a few lines of the first-level cache.
+        let pitch = padded + vector;
         let mut sums = vec![0.0f32; self.correlation.depth() * padded];
         let (mut buffer, mut turned) = (Vec::new(), Vec::new());
         let (x_len, plane) = (self.correlation.input_len(), self.correlation.pixels());
@@ -228,7 +245,7 @@ impl SimdOp for Part<'_> {
             for rows in &self.tiles.strips {
                 let pixels = rows.pixels();
                 buffer.resize(images * rows.len(), 0.0);
-                turned.resize(images * pixels * padded, 0.0);
+                turned.resize(images * pixels * pitch, 0.0);
                 for image in 0..images {
                     let x = &self.x[(first_image + image) * self.x_stride..][..x_len];
                     rows.fill(x, &mut buffer[image * rows.len()..][..rows.len()]);
@@ -237,13 +254,21 @@ impl SimdOp for Part<'_> {
                         gradient,
                         plane,
                         rows.first_pixel(),
-                        padded,
-                        &mut turned[image * pixels * padded..][..pixels * padded],
+                        pitch,
+                        &mut turned[image * pixels * pitch..][..pixels * pitch],
                     );
                 }
                 let starts = &rows.starts[..self.correlation.depth()];
-                let strip =
-                    Strip { images, pixels, padded, rows_len: rows.len(), rows: &buffer, starts, gradient: &turned };
+                let strip = Strip {
+                    images,
+                    pixels,
+                    padded,
+                    pitch,
+                    rows_len: rows.len(),
+                    rows: &buffer,
+                    starts,
+                    gradient: &turned,
+                };
                 let mut channel = 0;
                 while channel + VECTORS * vector <= padded {
                     strip.blocks::<I, VECTORS>(isa, &mut sums, channel);
@@ -292,6 +317,8 @@ struct Strip<'a> {
     images: usize,
     pixels: usize,
     padded: usize,
+    /// Floats from a pixel's gradient to the next.
+    pitch: usize,
     rows_len: usize,
     rows: &'a [f32],
     starts: &'a [usize],
@@ -302,6 +329,12 @@ impl Strip<'_> {
     #[inline(always)]
     fn blocks<I: Isa, const N: usize>(&self, isa: I, sums: &mut [f32], channel: usize) {
         let mut row = 0;
+        if isa.f32().len() == 16 {
+            while row + TALL <= self.starts.len() {
+                self.block::<I, TALL, N>(isa, sums, row, channel);
+                row += TALL;
+            }
+        }
         while row + BLOCK <= self.starts.len() {
             self.block::<I, BLOCK, N>(isa, sums, row, channel);
             row += BLOCK;
@@ -328,7 +361,7 @@ impl Strip<'_> {
         starts.copy_from_slice(&self.starts[row..row + M]);
         for image in 0..self.images {
             let rows = self.rows[image * self.rows_len..][..self.rows_len].as_ptr();
-            let gradient = self.gradient[image * self.pixels * self.padded..][..self.pixels * self.padded].as_ptr();
+            let gradient = self.gradient[image * self.pixels * self.pitch..][..self.pixels * self.pitch].as_ptr();
             // SAFETY: a row has `pixels` values from its start on; a pixel's gradient has `padded` channels.
             unsafe {
                 multiply_add(
@@ -336,7 +369,7 @@ impl Strip<'_> {
                     &mut local,
                     self.pixels,
                     |i, d| rows.add(starts[i] + d),
-                    |j, d| gradient.add(d * self.padded + channel + j * vector),
+                    |j, d| gradient.add(d * self.pitch + channel + j * vector),
                 );
             }
         }

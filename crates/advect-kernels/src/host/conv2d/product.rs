@@ -1,7 +1,7 @@
 //! Matrix products over rows: the inner loops of convolution.
 use super::super::buffer::filled_by;
 use super::super::lanes;
-pub(super) use super::super::matrix::{BLOCK, VECTORS, multiply_add};
+pub(super) use super::super::matrix::{BLOCK, TALL, VECTORS, multiply_add};
 use super::rows::{Correlation, Rows};
 use rayon::prelude::*;
 use rten_simd::ops::BitOps;
