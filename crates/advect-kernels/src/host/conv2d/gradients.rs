@@ -1,13 +1,14 @@
 //! The gradients of a convolution.
 use super::super::lanes;
+use super::super::threads;
 use super::pointwise;
 use super::product::{BLOCK, PARALLEL, PackedRows, TALL, VECTORS, correlate, multiply_add};
 use super::rows::{Correlation, Tiles};
 use super::shape::Conv2dShape;
 use super::winograd::{self, WeightView};
-use rayon::prelude::*;
 use rten_simd::ops::BitOps;
 use rten_simd::{Isa, SimdOp};
+use std::ops::Range;
 
 /// Groups of images whose weight gradients are summed apart, at most: more share the work among more threads, and cost more additions at the end.
 const GROUPS: usize = 16;
@@ -22,11 +23,22 @@ const PIECE: usize = 1 << 12;
 
 /// The gradient of the bias, from that of the output as `[batch, channels, pixels]`: the sum over images and pixels.
 pub(crate) fn bias_gradient(sizes: [usize; 3], gradient: &[f32]) -> Vec<f32> {
-    BiasSums { sizes, gradient }.dispatch()
+    let [batch, channels, pixels] = sizes;
+    if gradient.len() < PARALLEL / 4 {
+        return BiasSums { sizes, channels: 0..channels, gradient }.dispatch();
+    }
+    // Whoever sums a channel, it is summed in one order.
+    let some = channels.div_ceil(8);
+    let sums = threads::map(channels.div_ceil(some), |index| {
+        let channels = index * some..channels.min((index + 1) * some);
+        BiasSums { sizes: [batch, sizes[1], pixels], channels, gradient }.dispatch()
+    });
+    sums.concat()
 }
 
 struct BiasSums<'a> {
     sizes: [usize; 3],
+    channels: Range<usize>,
     gradient: &'a [f32],
 }
 
@@ -36,9 +48,10 @@ impl SimdOp for BiasSums<'_> {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) -> Vec<f32> {
         let [_, channels, pixels] = self.sizes;
-        let mut totals = vec![0.0f64; channels];
+        let mut totals = vec![0.0f64; self.channels.len()];
         if channels * pixels > 0 {
             for image in self.gradient.chunks_exact(channels * pixels) {
+                let image = &image[self.channels.start * pixels..self.channels.end * pixels];
                 for (total, channel) in totals.iter_mut().zip(image.chunks_exact(pixels)) {
                     *total += f64::from(lanes::sum(isa, channel, |v| v));
                 }
@@ -178,11 +191,8 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
         .dispatch()
     };
     let serial = gradient.len() * all.depth() < PARALLEL;
-    let mut parts: Vec<Vec<f32>> = if serial {
-        (0..blocks * groups).map(part).collect()
-    } else {
-        (0..blocks * groups).into_par_iter().map(part).collect()
-    };
+    let mut parts: Vec<Vec<f32>> =
+        if serial { (0..blocks * groups).map(part).collect() } else { threads::map(blocks * groups, part) };
     for (index, parts) in parts.chunks_mut(groups).enumerate() {
         let Some((total, rest)) = parts.split_first_mut() else {
             continue;
@@ -199,7 +209,7 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
         if serial {
             total.chunks_mut(PIECE).enumerate().for_each(add);
         } else {
-            total.par_chunks_mut(PIECE).enumerate().for_each(add);
+            threads::for_each_chunk(total, PIECE, |at, total| add((at, total)));
         }
         let turn = |(channel, out): (usize, &mut [f32])| {
             for (k, out) in out[index * block * taps..][..depth].iter_mut().enumerate() {
@@ -209,7 +219,7 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
         if serial {
             out.chunks_mut(all.depth()).enumerate().for_each(turn);
         } else {
-            out.par_chunks_mut(all.depth()).enumerate().for_each(turn);
+            threads::for_each_chunk(&mut out, all.depth(), |channel, out| turn((channel, out)));
         }
     }
     out

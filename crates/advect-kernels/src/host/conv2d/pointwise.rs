@@ -1,9 +1,9 @@
 //! 1x1 taps: for each image, one matrix product `[channel out, channel in] x [channel in, pixel]`.
 use super::super::buffer::{Lines, Shared, filled_by};
 use super::super::matrix::{self, Left, Right, Target, VECTORS, multiply_biased};
+use super::super::threads;
 use super::product::PARALLEL;
 use super::rows::Correlation;
-use rayon::prelude::*;
 
 /// Floats of a block of pixels: a quarter of a megabyte, beside the weight in the second-level cache.
 const BLOCK: usize = 1 << 16;
@@ -55,7 +55,7 @@ pub(super) fn correlate(of: &Correlation, batch: usize, x: &[f32], weight: Weigh
                 let mut scratch = Lines::default();
                 (0..batch * blocks).for_each(|index| run(&mut scratch, index));
             } else {
-                (0..batch * blocks).into_par_iter().for_each_init(Lines::default, run);
+                threads::for_each_init(batch * blocks, Lines::default, run);
             }
         })
     }

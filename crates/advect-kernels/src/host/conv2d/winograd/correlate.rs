@@ -2,12 +2,12 @@
 use super::super::super::buffer::{self, Shared, filled_by};
 use super::super::super::lanes::load;
 use super::super::super::matrix::{self, Left, Right, Target, VECTORS, multiply_ahead};
+use super::super::super::threads;
 use super::super::product::PARALLEL;
 use super::super::rows::Correlation;
 use super::blocks::{Block, Grid};
 use super::transforms::{self, PRODUCTS, SEEN, TAPS, TILE};
 use super::window::{Strip, Window};
-use rayon::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
@@ -60,7 +60,7 @@ pub(in super::super) fn correlate(
                 let mut scratch = Scratch::default();
                 (0..grid.blocks()).for_each(|index| run(&mut scratch, index));
             } else {
-                (0..grid.blocks()).into_par_iter().for_each_init(Scratch::default, run);
+                threads::for_each_init(grid.blocks(), Scratch::default, run);
             }
         })
     }
@@ -314,7 +314,7 @@ fn weight_points(weight: &WeightView<'_>, from: usize, to: usize, width: usize, 
                 .dispatch();
             };
             let count = to.div_ceil(width) * pieces;
-            if serial { (0..count).for_each(run) } else { (0..count).into_par_iter().for_each(run) }
+            if serial { (0..count).for_each(run) } else { threads::for_each(count, run) }
         })
     }
 }

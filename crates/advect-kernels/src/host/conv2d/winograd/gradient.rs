@@ -1,13 +1,13 @@
 //! The gradient of the weight: G^T (sum over tiles of (B^T d B) (A dY A^T)) G.
 use super::super::super::buffer::{self, Shared, filled_by};
 use super::super::super::matrix::{self, Left, Right, Target, VECTORS, multiply};
+use super::super::super::threads;
 use super::super::product::PARALLEL;
 use super::super::rows::Correlation;
 use super::blocks::{Block, Grid};
 use super::correlate::{GAP, Inputs, MOST_LANES};
 use super::transforms::{self, PRODUCTS, SEEN, TAPS, TILE};
 use super::window::Window;
-use rayon::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
@@ -52,7 +52,7 @@ pub(in super::super) fn weight_gradient(
         let mut scratch = Scratch::default();
         sums.chunks_exact_mut(len).enumerate().for_each(|task| run(&mut scratch, task));
     } else {
-        sums.par_chunks_exact_mut(len).enumerate().for_each_init(Scratch::default, run);
+        threads::for_each_chunk_init(sums, len, Scratch::default, |scratch, task, sums| run(scratch, (task, sums)));
     }
     // SAFETY: the chunks and their channels cover the weight; each writes all of its taps.
     unsafe {
@@ -73,7 +73,7 @@ pub(in super::super) fn weight_gradient(
                 .dispatch();
             };
             let count = channels_out.div_ceil(lanes) * chunks[0];
-            if serial { (0..count).for_each(run) } else { (0..count).into_par_iter().for_each(run) }
+            if serial { (0..count).for_each(run) } else { threads::for_each(count, run) }
         })
     }
 }
