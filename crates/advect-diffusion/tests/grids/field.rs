@@ -1,6 +1,7 @@
 //! The exact model of a Gaussian mixture in D dimensions, on the linear path.
 
 use advect_analytic::diagonal_mixture::DiagonalMixture;
+use advect_analytic::gaussian::Affine;
 use advect_core::{Field, TimeGrid, Times};
 use advect_diffusion::Pilot;
 use advect_paths::{Linear, Prediction, Predictor, Schedule, SourceLaw};
@@ -17,14 +18,12 @@ pub(crate) struct Exact {
 impl<const D: usize> Field<Vec<[f64; D]>> for Exact {
     fn eval(&self, x: Vec<[f64; D]>, t: &Times) -> Vec<[f64; D]> {
         let row = |(row, x): (usize, [f64; D])| {
-            let t = t.at(row);
-            let c = Linear.at(t);
+            let c = Linear.at(t.at(row));
+            let at = Affine::new(c.alpha, c.sigma, c.d_alpha, c.d_sigma);
             let mut data = [0.0; D];
-            self.mixture.data(c.alpha, c.sigma, &x, &mut data);
-            if self.prediction == Prediction::Velocity {
-                for (d, x) in data.iter_mut().zip(x) {
-                    *d = (*d - x) / (1.0 - t);
-                }
+            match self.prediction {
+                Prediction::Velocity => self.mixture.velocity(at, &x, &mut data),
+                _ => self.mixture.data(at, &x, &mut data),
             }
             data
         };
@@ -68,25 +67,16 @@ fn fine(steps: usize) -> TimeGrid {
     TimeGrid::new((0..=steps).map(|i| power(i) / (power(i) + power(steps - i))).collect()).unwrap()
 }
 
-/// A pilot batch with its true trajectories: RK4 on the velocity, and the data at the end.
+/// A pilot batch with its true trajectories: RK4 on the velocity.
 pub(crate) fn pilot<const D: usize>(mixture: &DiagonalMixture, seed: u64, rows: usize) -> Pilot<Vec<[f64; D]>> {
-    let field = TrueVelocity(model(mixture, Prediction::Velocity).field);
+    let field = model(mixture, Prediction::Velocity).field;
     Pilot::new(&field, RK4.stepper(), noise::<D>(seed, rows), &fine(160)).unwrap()
-}
-
-/// The velocity (D - x) / (1 - t) is 0/0 at t = 1; a hair before it is its limit.
-struct TrueVelocity(Exact);
-
-impl<const D: usize> Field<Vec<[f64; D]>> for TrueVelocity {
-    fn eval(&self, x: Vec<[f64; D]>, t: &Times) -> Vec<[f64; D]> {
-        self.0.eval(x, &t.map(|t| t.min(1.0 - 1e-7)))
-    }
 }
 
 #[test]
 fn the_pilot_is_converged() {
     let mixture = mixture::<2>(4, 1.5);
-    let field = TrueVelocity(model(&mixture, Prediction::Velocity).field);
+    let field = model(&mixture, Prediction::Velocity).field;
     let x = noise::<2>(3, 16);
     let coarse = Pilot::new(&field, RK4.stepper(), x.clone(), &fine(160)).unwrap();
     let finer = Pilot::new(&field, RK4.stepper(), x, &fine(640)).unwrap();
