@@ -21,8 +21,8 @@ pub enum DpmPair {
 /// a sample depends on its neighbours within the tolerance.
 ///
 /// A solve that starts at noise alone begins with a first-order step to `alpha / sigma = 0.1 sqrt(tolerance)`. One that ends
-/// at data alone ends at the predicted data, once what is left of its change, which falls like the square of
-/// `sigma / alpha`, is below the tolerance.
+/// at data alone ends at the predicted data, once `(sigma / alpha)^2` and what is left of the change of the
+/// prediction, which falls like it, are below the tolerance (for data of about unit size).
 /// Use it where the number of evaluations is free and the error is not.
 #[derive(Debug, Clone)]
 pub struct AdaptiveDpm<X> {
@@ -90,7 +90,10 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for AdaptiveDpm<X> {
         {
             let change = data.clone().combine(1.0, &[(-1.0, &before)]);
             let left = change.scaled_norm(&data, &data, self.tolerance) / (2.0 * (start.lambda - lambda)).exp_m1();
-            if left <= 1.0 {
+            // Far from the data the prediction changes as little: the noise must be small as well.
+            let level = start.level();
+            let noise = level * level * noise.scaled_norm(&data, &data, self.tolerance);
+            if left <= 1.0 && noise <= 1.0 {
                 return arrive(data.combine(end.alpha, &[]), from, to);
             }
         }

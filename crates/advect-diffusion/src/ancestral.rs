@@ -4,7 +4,7 @@ use crate::reverse::unit;
 use crate::{Denoiser, DiffusionError};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DDIM with noise, the ancestral sampler: `x' = alpha' D + sqrt(sigma'^2 - s^2) E + s z`.
 ///
@@ -57,3 +57,14 @@ impl<X: State, G: Denoiser<X> + ?Sized, B: Brownian<X>> Stepper<G, X> for Ancest
 
     fn restart(&mut self) {}
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "ancestral",
+    title: "Ancestral Euler (DDPM, DDIM with eta = 1)",
+    family: Family::DiffusionSde,
+    order: 1.0,
+    weak_order: Some(1.0),
+    evaluations: 1.0,
+    source: "Song et al. 2021, eq. 16",
+    use_when: "to forget errors, with 50 or more steps",
+};

@@ -1,7 +1,7 @@
 use crate::Denoiser;
 use crate::denoiser::{arrive, ends, first_order};
 use advect_core::{State, Times};
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DDIM without noise: `x' = alpha' D + sigma' E`, with data D and noise E as predicted at the start of the step.
 ///
@@ -38,3 +38,14 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for Ddim {
 
     fn restart(&mut self) {}
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "ddim",
+    title: "DDIM",
+    family: Family::Diffusion,
+    order: 1.0,
+    weak_order: None,
+    evaluations: 1.0,
+    source: "Song et al. 2021, eq. 12",
+    use_when: "as the baseline, and where the model changes under way",
+};

@@ -3,7 +3,7 @@ use crate::history::History;
 use crate::{Denoiser, Order};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DEIS in log-rho (lambda): multistep, on the noise prediction.
 ///
@@ -47,3 +47,26 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for Deis<X> {
         self.history.clear();
     }
 }
+
+pub(crate) const METHODS: [Method; 2] = [
+    Method {
+        name: "deis-2",
+        title: "DEIS (log-rho) of order 2",
+        family: Family::Diffusion,
+        order: 2.0,
+        weak_order: None,
+        evaluations: 1.0,
+        source: "Zhang & Chen 2023, eq. 14",
+        use_when: "without guidance, at 10 evaluations",
+    },
+    Method {
+        name: "deis-3",
+        title: "DEIS (log-rho) of order 3",
+        family: Family::Diffusion,
+        order: 3.0,
+        weak_order: None,
+        evaluations: 1.0,
+        source: "Zhang & Chen 2023, eq. 14",
+        use_when: "without guidance, at 10 to 20 evaluations",
+    },
+];

@@ -2,7 +2,7 @@ use crate::denoiser::{arrive, ends};
 use crate::singlestep::{Side, second};
 use crate::{Denoiser, DiffusionError, error::check};
 use advect_core::{State, Times};
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DPM-Solver-2: singlestep, on the noise prediction. (DPM-Solver-1 is [`Ddim`](crate::Ddim).)
 ///
@@ -40,3 +40,14 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for DpmSolver2 {
 
     fn restart(&mut self) {}
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "dpm-solver-2",
+    title: "DPM-Solver-2",
+    family: Family::Diffusion,
+    order: 2.0,
+    weak_order: None,
+    evaluations: 2.0,
+    source: "Lu et al. 2022a, alg. 1",
+    use_when: "without guidance, where there may be no memory",
+};

@@ -2,7 +2,7 @@ use crate::denoiser::{arrive, ends};
 use crate::singlestep::{Side, second};
 use crate::{Denoiser, DiffusionError, error::check};
 use advect_core::{State, Times};
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DPM-Solver++(2S): singlestep, on the data prediction.
 ///
@@ -40,3 +40,14 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for DpmSolverPp2S {
 
     fn restart(&mut self) {}
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "dpm-solver-pp-2s",
+    title: "DPM-Solver++(2S)",
+    family: Family::Diffusion,
+    order: 2.0,
+    weak_order: None,
+    evaluations: 2.0,
+    source: "Lu et al. 2022b, alg. 1",
+    use_when: "with guidance, where there may be no memory",
+};

@@ -2,7 +2,7 @@ use crate::Denoiser;
 use crate::denoiser::{arrive, ends};
 use crate::singlestep::{Side, third};
 use advect_core::{State, Times};
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DPM-Solver++(3S): singlestep, on the data prediction.
 ///
@@ -20,3 +20,14 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for DpmSolverPp3S {
 
     fn restart(&mut self) {}
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "dpm-solver-pp-3s",
+    title: "DPM-Solver++(3S)",
+    family: Family::Diffusion,
+    order: 3.0,
+    weak_order: None,
+    evaluations: 3.0,
+    source: "Lu et al. 2022b, app. B",
+    use_when: "with many evaluations, where there may be no memory",
+};

@@ -3,7 +3,7 @@ use crate::history::History;
 use crate::{Denoiser, Order};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DPM-Solver++(2M) and (3M): multistep, on the data prediction.
 ///
@@ -58,3 +58,26 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for DpmSolverPpMultistep<X
         self.history.clear();
     }
 }
+
+pub(crate) const METHODS: [Method; 2] = [
+    Method {
+        name: "dpm-solver-pp-2m",
+        title: "DPM-Solver++(2M)",
+        family: Family::Diffusion,
+        order: 2.0,
+        weak_order: None,
+        evaluations: 1.0,
+        source: "Lu et al. 2022b, alg. 2",
+        use_when: "as the workhorse with guidance, at 10 to 30 evaluations",
+    },
+    Method {
+        name: "dpm-solver-pp-3m",
+        title: "DPM-Solver++(3M)",
+        family: Family::Diffusion,
+        order: 3.0,
+        weak_order: None,
+        evaluations: 1.0,
+        source: "Lu et al. 2022b, sec. 4",
+        use_when: "with more than 20 evaluations",
+    },
+];

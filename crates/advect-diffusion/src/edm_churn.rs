@@ -5,12 +5,23 @@ use crate::renoise::amount;
 use crate::reverse::unit;
 use crate::{Coordinates, Denoiser, DiffusionError};
 use advect_core::{Brownian, State, Times};
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+
+/// By which share the noise level rises before a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Increase {
+    Step(f64),
+    /// For each unit of lambda that the step goes.
+    Lambda(f64),
+}
+
+/// The most of the paper, `sqrt 2 - 1`.
+const MOST: f64 = std::f64::consts::SQRT_2 - 1.0;
 
 /// How much noise the stochastic sampler of EDM adds before a step, and where.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Churn {
-    increase: f64,
+    increase: Increase,
     low: f64,
     high: f64,
     scale: f64,
@@ -24,8 +35,17 @@ impl Churn {
     pub fn new(churn: f64, steps: usize) -> Result<Self, DiffusionError> {
         check(churn.is_finite() && churn >= 0.0, "churn", churn, "it must be finite and >= 0")?;
         check(steps > 0, "steps", 0.0, "it must be the number of steps of the grid, at least 1")?;
-        let increase = (churn / steps as f64).min(std::f64::consts::SQRT_2 - 1.0);
-        Ok(Self { increase, low: 0.0, high: f64::INFINITY, scale: 1.0 })
+        Ok(Self { increase: Increase::Step(churn / steps as f64), ..Self::default() })
+    }
+
+    /// A rise of the level by `rate` for each unit of lambda (each factor e of the level) that a step takes it down:
+    /// the same process on every grid, in the limit an SDE.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Setting`] unless `rate` is finite and not negative.
+    pub fn rate(rate: f64) -> Result<Self, DiffusionError> {
+        check(rate.is_finite() && rate >= 0.0, "rate", rate, "it must be finite and >= 0")?;
+        Ok(Self { increase: Increase::Lambda(rate), ..Self::default() })
     }
 
     /// Only where the noise level lies between `S_tmin` and `S_tmax`.
@@ -44,6 +64,13 @@ impl Churn {
     pub fn scaled(self, scale: f64) -> Result<Self, DiffusionError> {
         check(scale.is_finite() && scale > 0.0, "scale", scale, "it must be finite and > 0")?;
         Ok(Self { scale, ..self })
+    }
+}
+
+/// [`Churn::rate`] 1.
+impl Default for Churn {
+    fn default() -> Self {
+        Self { increase: Increase::Lambda(1.0), low: 0.0, high: f64::INFINITY, scale: 1.0 }
     }
 }
 
@@ -73,6 +100,10 @@ impl<X: State, G: Denoiser<X> + ?Sized, B: Brownian<X>> Stepper<G, X> for EdmChu
         let (start, end) = stochastic_ends(model, from, to)?;
         let Churn { increase, low, high, scale } = self.churn;
         let level = start.level();
+        let increase = match increase {
+            Increase::Step(share) => share.min(MOST),
+            Increase::Lambda(rate) => (rate * (end.lambda - start.lambda)).min(MOST),
+        };
         if increase == 0.0 || !start.is_inside() || level < low || level > high {
             return arrive(heun(model, x, &start, &end)?, from, to);
         }
@@ -87,3 +118,14 @@ impl<X: State, G: Denoiser<X> + ?Sized, B: Brownian<X>> Stepper<G, X> for EdmChu
 
     fn restart(&mut self) {}
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "edm-churn",
+    title: "EDM with churn",
+    family: Family::DiffusionSde,
+    order: 1.0,
+    weak_order: Some(2.0),
+    evaluations: 2.0,
+    source: "Karras et al. 2022, alg. 2",
+    use_when: "with many steps, for models whose errors noise washes out",
+};

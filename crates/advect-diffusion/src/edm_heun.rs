@@ -2,7 +2,7 @@ use crate::denoiser::{arrive, ends, first_order, predict};
 use crate::{Coordinates, Denoiser};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// Heun's method in the noise level `sigma / alpha`: the deterministic sampler of EDM.
 ///
@@ -37,3 +37,14 @@ pub(crate) fn heun<X: State, G: Denoiser<X> + ?Sized>(
     let other = predict(model, Prediction::Noise, &euler, end)?;
     Ok(x.combine(on_x, &[(on_noise / 2.0, &slope), (on_noise / 2.0, &other)]))
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "edm-heun",
+    title: "EDM Heun",
+    family: Family::Diffusion,
+    order: 2.0,
+    weak_order: None,
+    evaluations: 2.0,
+    source: "Karras et al. 2022, alg. 1",
+    use_when: "for models of the EDM family",
+};

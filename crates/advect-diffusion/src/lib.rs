@@ -24,9 +24,18 @@
 //! assert!((x - 0.8).abs() < 0.01);
 //! # Ok::<(), advect_solvers::SolveError>(())
 //! ```
+//!
+//! Without noise ([`diffusion_methods`]):
+//!
+#![doc = include_str!("diffusion_methods.md")]
+//!
+//! With noise ([`diffusion_sde_methods`]); the strong order is that of the noise, the weak order that of the law:
+//!
+#![doc = include_str!("diffusion_sde_methods.md")]
 
 mod adaptive_dpm;
 mod ancestral;
+mod catalog;
 mod coordinates;
 mod ddim;
 mod deis;
@@ -59,6 +68,7 @@ mod weights;
 
 pub use adaptive_dpm::{AdaptiveDpm, DpmPair};
 pub use ancestral::Ancestral;
+pub use catalog::{diffusion_methods, diffusion_sde_methods};
 pub use coordinates::Coordinates;
 pub use ddim::Ddim;
 pub use deis::Deis;

@@ -3,7 +3,7 @@ use crate::history::History;
 use crate::{Denoiser, Order};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// LMS: the Adams-Bashforth method in the noise level `sigma / alpha`, on any grid.
 ///
@@ -41,3 +41,26 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for Lms<X> {
         self.history.clear();
     }
 }
+
+pub(crate) const METHODS: [Method; 2] = [
+    Method {
+        name: "lms-3",
+        title: "LMS of order 3",
+        family: Family::Diffusion,
+        order: 3.0,
+        weak_order: None,
+        evaluations: 1.0,
+        source: "Karras et al. 2022, eq. 1; k-diffusion",
+        use_when: "on fine grids of the noise level",
+    },
+    Method {
+        name: "lms-4",
+        title: "LMS of order 4",
+        family: Family::Diffusion,
+        order: 4.0,
+        weak_order: None,
+        evaluations: 1.0,
+        source: "Karras et al. 2022, eq. 1; k-diffusion",
+        use_when: "on fine grids of the noise level",
+    },
+];

@@ -3,7 +3,7 @@ use crate::history::History;
 use crate::{Coordinates, Denoiser, Order};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// PNDM: pseudo linear multistep, a DDIM step with an Adams-Bashforth mean of the noise predictions in t.
 ///
@@ -83,3 +83,14 @@ fn runge_kutta<X: State, G: Denoiser<X> + ?Sized>(
     let mean = first.combine(1.0 / 6.0, &[(1.0 / 3.0, &second), (1.0 / 3.0, &third), (1.0 / 6.0, &fourth)]);
     Ok(transfer(&mean, end))
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "pndm",
+    title: "PNDM",
+    family: Family::Diffusion,
+    order: 2.0,
+    weak_order: None,
+    evaluations: 1.0,
+    source: "Liu et al. 2022, eq. 11-13",
+    use_when: "to compare with papers",
+};

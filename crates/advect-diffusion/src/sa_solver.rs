@@ -5,7 +5,7 @@ use crate::reverse::{Reverse, unit};
 use crate::{Coordinates, Denoiser, DiffusionError, Order};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// SA-Solver: stochastic Adams, a multistep predictor and a corrector, with a share tau of fresh noise.
 ///
@@ -84,3 +84,14 @@ impl<X: State, G: Denoiser<X> + ?Sized, B: Brownian<X>> Stepper<G, X> for SaSolv
         self.last = None;
     }
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "sa-solver",
+    title: "SA-Solver, predictor of order 2, tau = 1",
+    family: Family::DiffusionSde,
+    order: 1.0,
+    weak_order: Some(2.0),
+    evaluations: 1.0,
+    source: "Xue et al. 2023, alg. 1",
+    use_when: "at 20 to 60 evaluations",
+};

@@ -5,7 +5,7 @@ use crate::reverse::{Reverse, unit};
 use crate::{Denoiser, DiffusionError, Order};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// SDE-DPM-Solver++ of order one, two (2M) or three (3M): multistep, on the data prediction, with fresh noise.
 ///
@@ -63,3 +63,36 @@ impl<X: State, G: Denoiser<X> + ?Sized, B: Brownian<X>> Stepper<G, X> for SdeDpm
         self.history.clear();
     }
 }
+
+pub(crate) const METHODS: [Method; 3] = [
+    Method {
+        name: "sde-dpm-solver-pp-1",
+        title: "SDE-DPM-Solver++ of order 1",
+        family: Family::DiffusionSde,
+        order: 1.0,
+        weak_order: Some(1.0),
+        evaluations: 1.0,
+        source: "Lu et al. 2022b, app. A",
+        use_when: "as the baseline of the reverse SDE",
+    },
+    Method {
+        name: "sde-dpm-solver-pp-2m",
+        title: "SDE-DPM-Solver++(2M)",
+        family: Family::DiffusionSde,
+        order: 1.0,
+        weak_order: Some(2.0),
+        evaluations: 1.0,
+        source: "Lu et al. 2022b, app. A",
+        use_when: "with 15 to 50 steps",
+    },
+    Method {
+        name: "sde-dpm-solver-pp-3m",
+        title: "SDE-DPM-Solver++(3M)",
+        family: Family::DiffusionSde,
+        order: 1.0,
+        weak_order: Some(2.0),
+        evaluations: 1.0,
+        source: "Lu et al. 2022b; k-diffusion",
+        use_when: "with more than 30 steps",
+    },
+];

@@ -3,7 +3,7 @@ use crate::reverse::{Reverse, unit};
 use crate::{Coordinates, Denoiser};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// SEEDS-2 on the data prediction: a singlestep exponential method for the reverse SDE, with a stage in the middle.
 ///
@@ -48,3 +48,14 @@ impl<X: State, G: Denoiser<X> + ?Sized, B: Brownian<X>> Stepper<G, X> for Seeds<
 
     fn restart(&mut self) {}
 }
+
+pub(crate) const METHOD: Method = Method {
+    name: "seeds-2",
+    title: "SEEDS-2",
+    family: Family::DiffusionSde,
+    order: 1.0,
+    weak_order: Some(2.0),
+    evaluations: 2.0,
+    source: "Gonzalez et al. 2023, alg. 2",
+    use_when: "with noise, where there may be no memory",
+};

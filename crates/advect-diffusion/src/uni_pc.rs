@@ -4,7 +4,7 @@ use crate::weights::MOST;
 use crate::{Coordinates, Denoiser, Order};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// The function B(h) of UniPC: it differs in the last term of the error alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -147,6 +147,39 @@ fn solve(places: &[f64], right: &[f64]) -> Vec<f64> {
     }
     a
 }
+
+pub(crate) const METHODS: [Method; 3] = [
+    Method {
+        name: "uni-pc-2",
+        title: "UniPC-2 (bh2)",
+        family: Family::Diffusion,
+        order: 3.0,
+        weak_order: None,
+        evaluations: 1.0,
+        source: "Zhao et al. 2023, alg. 5-8",
+        use_when: "with guidance, at 5 to 15 evaluations",
+    },
+    Method {
+        name: "uni-pc-2-bh1",
+        title: "UniPC-2 (bh1)",
+        family: Family::Diffusion,
+        order: 3.0,
+        weak_order: None,
+        evaluations: 1.0,
+        source: "Zhao et al. 2023, alg. 5-8",
+        use_when: "to compare with papers",
+    },
+    Method {
+        name: "uni-pc-3",
+        title: "UniPC-3",
+        family: Family::Diffusion,
+        order: 4.0,
+        weak_order: None,
+        evaluations: 1.0,
+        source: "Zhao et al. 2023, alg. 5-8",
+        use_when: "without guidance, at 8 to 20 evaluations",
+    },
+];
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 
+mod catalog;
 mod coordinates;
+mod ends;
 mod order;
 mod problems;
+mod stochastic;

@@ -2,7 +2,7 @@
 
 use advect_analytic::gaussian::{Affine, Gaussian};
 use advect_analytic::mixture::Mixture;
-use advect_core::{Field, TimeGrid, Times};
+use advect_core::{Brownian, Field, State, TimeGrid, Times, Tolerance};
 use advect_paths::{Coefficients, Prediction, Predictor, Schedule, SourceLaw};
 use advect_solvers::{RK4, solve};
 
@@ -60,6 +60,48 @@ impl<S: Schedule> Field<f64> for Exact<S> {
 impl<S: Schedule> Field<Vec<f64>> for Exact<S> {
     fn eval(&self, x: Vec<f64>, t: &Times) -> Vec<f64> {
         x.into_iter().enumerate().map(|(row, x)| self.value(x, t.at(row))).collect()
+    }
+}
+
+impl<S: Schedule> Field<Law> for Exact<S> {
+    fn eval(&self, x: Law, t: &Times) -> Law {
+        Law(x.0.into_iter().map(|x| self.value(x, t.at(0))).collect())
+    }
+}
+
+/// A centered Gaussian variable as its coefficients on independent standard normals: the first is the start, each draw
+/// of noise adds one. Its variance is the sum of squares. Missing coefficients are zero.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Law(pub(crate) Vec<f64>);
+
+impl State for Law {
+    fn combine(mut self, scale: f64, terms: &[(f64, &Self)]) -> Self {
+        let count = terms.iter().map(|(_, term)| term.0.len()).fold(self.0.len(), usize::max);
+        self.0.resize(count, 0.0);
+        self.0.iter_mut().for_each(|x| *x *= scale);
+        for (factor, term) in terms {
+            self.0.iter_mut().zip(&term.0).for_each(|(x, y)| *x += factor * y);
+        }
+        self
+    }
+
+    fn scaled_norm(&self, _before: &Self, _after: &Self, _tolerance: Tolerance) -> f64 {
+        self.0.iter().map(|x| x * x).sum::<f64>().sqrt()
+    }
+}
+
+/// Draws the next independent standard normal.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Basis {
+    drawn: usize,
+}
+
+impl Brownian<Law> for Basis {
+    fn increment(&mut self, _like: &Law, from: &Times, to: &Times) -> Law {
+        self.drawn += 1;
+        let mut coefficients = vec![0.0; self.drawn + 1];
+        coefficients[self.drawn] = (to.at(0) - from.at(0)).abs().sqrt();
+        Law(coefficients)
     }
 }
 
