@@ -4,12 +4,11 @@ use crate::field::{Model, Problem, Rows};
 use crate::row::Row;
 use advect_core::{Counted, TimeGrid};
 use advect_diffusion::{
-    Beta, CosineSpacing, Ddim, Deis, DpmSolver2, DpmSolver3, DpmSolverPp2S, DpmSolverPp3S, DpmSolverPpMultistep,
-    EdmHeun, Exponential, FittedMultistep, Karras, Lms, Order, Pndm, Quadratic, Shifted, SigmaRange, Spacing, UniPc,
-    UniPcVariant, Uniform, local_error_grid, optimize_grid,
+    Beta, CosineSpacing, Exponential, FittedMultistep, Karras, Quadratic, Shifted, SigmaRange, Spacing, Uniform,
+    diffusion_methods, local_error_grid, optimize_grid,
 };
 use advect_paths::Linear;
-use advect_solvers::{Stepper, ode_methods, solve};
+use advect_solvers::{Method, ode_methods, solve};
 use std::error::Error;
 
 /// Evaluations allowed.
@@ -18,29 +17,6 @@ const BUDGETS: [u64; 9] = [5, 6, 8, 10, 12, 15, 20, 30, 40];
 const SEARCHED: [u64; 7] = [5, 6, 8, 10, 12, 15, 20];
 /// Solves of the pilot batch that a search may take.
 const SOLVES: usize = 150;
-
-type Boxed<G, const D: usize> = Box<dyn Stepper<G, Rows<D>>>;
-type Maker<G, const D: usize> = (&'static str, u64, fn() -> Boxed<G, D>);
-
-/// The samplers of advect-diffusion without noise: name, evaluations a step, and how to make one.
-fn samplers<const D: usize>() -> Vec<Maker<Model, D>> {
-    vec![
-        ("ddim", 1, || Box::new(Ddim)),
-        ("dpm-solver++2m", 1, || Box::new(DpmSolverPpMultistep::new(Order::Two))),
-        ("dpm-solver++3m", 1, || Box::new(DpmSolverPpMultistep::new(Order::Three))),
-        ("unipc-2", 1, || Box::new(UniPc::new(Order::Two, UniPcVariant::Bh2))),
-        ("unipc-3", 1, || Box::new(UniPc::new(Order::Three, UniPcVariant::Bh2))),
-        ("deis-2", 1, || Box::new(Deis::new(Order::Two))),
-        ("deis-3", 1, || Box::new(Deis::new(Order::Three))),
-        ("lms", 1, || Box::new(Lms::new(Order::Four))),
-        ("pndm", 1, || Box::new(Pndm::new())),
-        ("edm-heun", 2, || Box::new(EdmHeun)),
-        ("dpm-solver-2", 2, || Box::new(DpmSolver2::default())),
-        ("dpm-solver-3", 3, || Box::new(DpmSolver3)),
-        ("dpm-solver++2s", 2, || Box::new(DpmSolverPp2S::default())),
-        ("dpm-solver++3s", 3, || Box::new(DpmSolverPp3S)),
-    ]
-}
 
 /// The published grids.
 fn grids() -> Result<Vec<(&'static str, Box<dyn Spacing>)>, Box<dyn Error>> {
@@ -70,11 +46,12 @@ pub(crate) fn measure<const D: usize>(problem: &Problem<D>) -> Result<Vec<Row>, 
     let published = grids()?;
     for budget in BUDGETS {
         for (grid, spacing) in &published {
-            for (method, cost, make) in samplers::<D>() {
-                if let Some(steps) = steps(budget, cost) {
+            for entry in diffusion_methods::<Model, Rows<D>>() {
+                if let Some(steps) = steps(budget, &entry.method) {
                     let model = problem.model();
-                    let end = solve(&model, make(), problem.test.start().clone(), &from_noise(spacing, steps)?)?;
-                    rows.push(row(problem, method, grid, model.field.calls(), &end));
+                    let end =
+                        solve(&model, entry.stepper(), problem.test.start().clone(), &from_noise(spacing, steps)?)?;
+                    rows.push(row(problem, entry.method.name, grid, model.field.calls(), &end));
                 }
             }
             rows.extend(runge_kutta(problem, grid, spacing, budget)?);
@@ -88,8 +65,10 @@ pub(crate) fn measure<const D: usize>(problem: &Problem<D>) -> Result<Vec<Row>, 
     Ok(rows)
 }
 
-fn steps(budget: u64, cost: u64) -> Option<usize> {
-    usize::try_from(budget / cost).ok().filter(|&steps| steps > 0)
+/// The steps that a budget of evaluations pays for.
+fn steps(budget: u64, method: &Method) -> Option<usize> {
+    let steps = (budget as f64 / method.evaluations) as usize;
+    (steps > 0).then_some(steps)
 }
 
 /// The methods of advect-solvers on the velocity.
@@ -101,7 +80,7 @@ fn runge_kutta<const D: usize>(
 ) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = Vec::new();
     for entry in ode_methods::<Counted<crate::field::Exact>, Rows<D>>() {
-        let Some(steps) = steps(budget, entry.method.evaluations.ceil() as u64) else { continue };
+        let Some(steps) = steps(budget, &entry.method) else { continue };
         let field = problem.velocity();
         let end = solve(&field, entry.stepper(), problem.test.start().clone(), &from_noise(spacing, steps)?)?;
         rows.push(row(problem, entry.method.name, grid, field.calls(), &end));
@@ -112,17 +91,17 @@ fn runge_kutta<const D: usize>(
 /// Grids and coefficients made for the model, on the pilot batch.
 fn searched<const D: usize>(problem: &Problem<D>, budget: u64, rows: &mut Vec<Row>) -> Result<(), Box<dyn Error>> {
     let model = problem.model();
-    for (method, cost, make) in samplers::<D>() {
-        let Some(steps) = steps(budget, cost).filter(|&steps| steps > 1) else { continue };
+    for entry in diffusion_methods::<Model, Rows<D>>() {
+        let Some(steps) = steps(budget, &entry.method).filter(|&steps| steps > 1) else { continue };
         let guesses = [
-            local_error_grid(&model, make(), &problem.pilot.thinned(6), steps)?,
+            local_error_grid(&model, entry.stepper(), &problem.pilot.thinned(6), steps)?,
             from_noise(&Exponential::new(SigmaRange::new(0.02, 20.0)?), steps)?,
         ];
-        let found = optimize_grid(&model, make(), &problem.pilot, &guesses, steps, SOLVES)?;
+        let found = optimize_grid(&model, entry.stepper(), &problem.pilot, &guesses, steps, SOLVES)?;
         for (name, grid) in [("local-errors", &guesses[0]), ("optimized", &found.grid)] {
             let counted = problem.model();
-            let end = solve(&counted, make(), problem.test.start().clone(), grid)?;
-            rows.push(row(problem, method, name, counted.field.calls(), &end));
+            let end = solve(&counted, entry.stepper(), problem.test.start().clone(), grid)?;
+            rows.push(row(problem, entry.method.name, name, counted.field.calls(), &end));
         }
     }
     let steps = usize::try_from(budget)?;
