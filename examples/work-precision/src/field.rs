@@ -25,7 +25,7 @@ fn normal(random: &mut impl Rng) -> f64 {
 }
 
 /// Five components around the origin of the plane, each with its own spread.
-pub(crate) fn plane() -> Result<Parameters, Box<dyn Error>> {
+pub(crate) fn plane() -> Parameters {
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let mean = |k: u32, random: &mut ChaCha8Rng| {
         let angle = 0.3 + f64::from(k) * std::f64::consts::TAU / 5.0;
@@ -33,11 +33,11 @@ pub(crate) fn plane() -> Result<Parameters, Box<dyn Error>> {
     };
     let means = (0..5).map(|k| mean(k, &mut random)).collect();
     let stds = (0..5).map(|_| (0..2).map(|_| random.random_range(0.2..0.5)).collect()).collect();
-    Ok(Parameters { weights: (0..5).map(|_| random.random_range(0.5..1.5)).collect(), means, stds })
+    Parameters { weights: (0..5).map(|_| random.random_range(0.5..1.5)).collect(), means, stds }
 }
 
 /// Eight components in 64 dimensions, with spreads from 0.8 down to 0.1 as in natural data, on other axes each.
-pub(crate) fn high() -> Result<Parameters, Box<dyn Error>> {
+pub(crate) fn high() -> Parameters {
     let mut random = ChaCha8Rng::seed_from_u64(8);
     let means = (0..8).map(|_| (0..64).map(|_| 0.3 * normal(&mut random)).collect()).collect();
     let spread = |random: &mut ChaCha8Rng| -> Vec<f64> {
@@ -48,7 +48,7 @@ pub(crate) fn high() -> Result<Parameters, Box<dyn Error>> {
         row
     };
     let stds = (0..8).map(|_| spread(&mut random)).collect();
-    Ok(Parameters { weights: (0..8).map(|_| random.random_range(0.5..1.5)).collect(), means, stds })
+    Parameters { weights: (0..8).map(|_| random.random_range(0.5..1.5)).collect(), means, stds }
 }
 
 /// The exact model, as one prediction.
@@ -62,13 +62,15 @@ pub(crate) type Rows<const D: usize> = Vec<[f64; D]>;
 
 impl<const D: usize> Field<Rows<D>> for Exact {
     fn eval(&self, mut x: Rows<D>, t: &Times) -> Rows<D> {
-        for (row, x) in x.iter_mut().enumerate() {
-            let c = Linear.at(t.at(row));
-            let at = Affine::new(c.alpha, c.sigma, c.d_alpha, c.d_sigma);
+        let (now, _) = t.range();
+        let c = Linear.at(now);
+        // All samplers here move the batch at one time.
+        let marginal = self.mixture.at(Affine::new(c.alpha, c.sigma, c.d_alpha, c.d_sigma));
+        for x in &mut x {
             let mut out = [0.0; D];
             match self.prediction {
-                Prediction::Velocity => self.mixture.velocity(at, x, &mut out),
-                _ => self.mixture.data(at, x, &mut out),
+                Prediction::Velocity => marginal.velocity(x, &mut out),
+                _ => marginal.data(x, &mut out),
             }
             *x = out;
         }

@@ -1,7 +1,7 @@
 //! Error against evaluations of all deterministic samplers, on models that are known exactly.
 //!
 //! ```sh
-//! cargo run --release -p work-precision -- OUT          # writes OUT/field-*.json, ours.csv, work-precision.{csv,svg}
+//! cargo run --release -p work-precision -- OUT          # writes OUT/field-*.json, ours-*.csv, work-precision.{csv,svg}
 //! python benches/peers/work_precision.py OUT            # diffusers on the same fields: writes OUT/peers.csv
 //! cargo run --release -p work-precision -- OUT --merge  # tables and figure of both
 //! ```
@@ -17,9 +17,9 @@ mod plot;
 mod row;
 mod table;
 
-use crate::field::{Exchange, Problem};
+use crate::field::{Exchange, Parameters, Problem};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,15 +27,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = arguments.iter().find(|a| !a.starts_with("--")).map_or_else(|| "work-precision".into(), PathBuf::from);
     std::fs::create_dir_all(&folder)?;
     if !merge {
-        let plane = Problem::<2>::new(field::plane()?, 1024, 2048)?;
-        let high = Problem::<64>::new(field::high()?, 512, 512)?;
-        std::fs::write(folder.join("field-2.json"), serde_json::to_string(&Exchange::of(&plane))?)?;
-        std::fs::write(folder.join("field-64.json"), serde_json::to_string(&Exchange::of(&high))?)?;
-        let mut rows = ours::measure(&plane)?;
-        rows.extend(ours::measure(&high)?);
-        row::write(&folder.join("ours.csv"), &rows)?;
+        // Two dimensions, two threads.
+        let (high, plane) = std::thread::scope(|scope| {
+            let plane = scope.spawn(|| run::<2>(&folder, field::plane(), 1024, 1024));
+            (run::<64>(&folder, field::high(), 512, 256), plane.join())
+        });
+        high?;
+        plane.map_err(|_| "the thread of the plane panicked")??;
     }
-    let mut rows = row::read(&folder.join("ours.csv"))?;
+    let mut rows = row::read(&folder.join("ours-2.csv"))?;
+    rows.extend(row::read(&folder.join("ours-64.csv"))?);
     let peers = folder.join("peers.csv");
     if peers.exists() {
         rows.extend(row::read(&peers)?);
@@ -44,4 +45,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     plot::draw(&folder.join("work-precision.svg"), &rows)?;
     print!("{}", table::best(&rows));
     Ok(())
+}
+
+/// All measurements of one dimension, into its files.
+fn run<const D: usize>(folder: &Path, parameters: Parameters, test: usize, pilot: usize) -> Result<(), String> {
+    let all = || -> Result<(), Box<dyn Error>> {
+        let problem = Problem::<D>::new(parameters, test, pilot)?;
+        std::fs::write(folder.join(format!("field-{D}.json")), serde_json::to_string(&Exchange::of(&problem))?)?;
+        row::write(&folder.join(format!("ours-{D}.csv")), &ours::measure(&problem)?)
+    };
+    all().map_err(|error| format!("{D} dimensions: {error}"))
 }

@@ -14,9 +14,9 @@ use std::error::Error;
 /// Evaluations allowed.
 const BUDGETS: [u64; 9] = [5, 6, 8, 10, 12, 15, 20, 30, 40];
 /// Those for which grids and coefficients are searched.
-const SEARCHED: [u64; 7] = [5, 6, 8, 10, 12, 15, 20];
+const SEARCHED: [u64; 5] = [5, 10, 20, 8, 15];
 /// Solves of the pilot batch that a search may take.
-const SOLVES: usize = 150;
+const SOLVES: usize = 120;
 
 /// The published grids.
 fn grids() -> Result<Vec<(&'static str, Box<dyn Spacing>)>, Box<dyn Error>> {

@@ -22,8 +22,8 @@ impl<const D: usize> Field<Vec<[f64; D]>> for Exact {
             let at = Affine::new(c.alpha, c.sigma, c.d_alpha, c.d_sigma);
             let mut data = [0.0; D];
             match self.prediction {
-                Prediction::Velocity => self.mixture.velocity(at, &x, &mut data),
-                _ => self.mixture.data(at, &x, &mut data),
+                Prediction::Velocity => self.mixture.at(at).velocity(&x, &mut data),
+                _ => self.mixture.at(at).data(&x, &mut data),
             }
             data
         };
