@@ -109,9 +109,9 @@ impl Marginal<'_> {
             }
             let (means, variances, precisions) =
                 (&self.mixture.means[k], &self.mixture.variances[k], &self.precisions[k]);
-            for i in 0..out.len() {
+            for (i, out) in out.iter_mut().enumerate() {
                 let pull = (x[i] - alpha * means[i]) * precisions[i];
-                out[i] += share * (a * (means[i] + alpha * variances[i] * pull) + b * sigma * pull);
+                *out += share * (a * (means[i] + alpha * variances[i] * pull) + b * sigma * pull);
             }
         }
     }

@@ -26,12 +26,12 @@ pub fn cheapest_path<E: From<DiffusionError>>(
     let rule = "there must be at least one step and no more steps than gaps between candidates";
     check(steps >= 1 && steps <= last, "steps", steps as f64, rule)?;
     let mut costs = vec![vec![f64::INFINITY; last + 1]; last + 1];
-    for i in 0..last {
-        for j in i + 1..=last {
+    for (i, row) in costs.iter_mut().enumerate() {
+        for (j, entry) in row.iter_mut().enumerate().skip(i + 1) {
             // The fewest and the most steps of a path that contains this one.
             let (fewest, most) = (usize::from(i > 0) + 1 + usize::from(j < last), i + 1 + last - j);
             if (fewest..=most).contains(&steps) {
-                costs[i][j] = cost(i, j)?;
+                *entry = cost(i, j)?;
             }
         }
     }

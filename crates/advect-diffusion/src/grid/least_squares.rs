@@ -52,27 +52,31 @@ impl<X: State> Directions<X> {
 /// round-off has made too small are directions already spoken for, which get nothing.
 fn solve_symmetric(matrix: &mut [Vec<f64>], mut right: Vec<f64>) -> Vec<f64> {
     let n = right.len();
-    let mut used = vec![true; n];
     for i in 0..n {
-        if matrix[i][i] < 1e-13 {
-            used[i] = false;
+        let (above, below) = matrix.split_at_mut(i + 1);
+        let (known, open) = right.split_at_mut(i + 1);
+        let pivot = &above[i];
+        if pivot[i] < LEAST_PIVOT {
             continue;
         }
-        for j in i + 1..n {
-            let factor = matrix[j][i] / matrix[i][i];
-            for k in i..n {
-                matrix[j][k] -= factor * matrix[i][k];
+        for (row, right) in below.iter_mut().zip(open) {
+            let factor = row[i] / pivot[i];
+            for (entry, above) in row[i..].iter_mut().zip(&pivot[i..]) {
+                *entry -= factor * above;
             }
-            right[j] -= factor * right[i];
+            *right -= factor * known[i];
         }
     }
     let mut x = vec![0.0; n];
-    for i in (0..n).rev().filter(|&i| used[i]) {
-        let rest: f64 = (i + 1..n).map(|k| matrix[i][k] * x[k]).sum();
-        x[i] = (right[i] - rest) / matrix[i][i];
+    for (i, row) in matrix.iter().enumerate().rev().filter(|(i, row)| row[*i] >= LEAST_PIVOT) {
+        let rest: f64 = (i + 1..n).map(|k| row[k] * x[k]).sum();
+        x[i] = (right[i] - rest) / row[i];
     }
     x
 }
+
+/// Of a matrix with ones on the diagonal: far above round-off, far below any direction worth having.
+const LEAST_PIVOT: f64 = 1e-13;
 
 #[cfg(test)]
 mod tests {
