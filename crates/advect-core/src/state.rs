@@ -62,14 +62,17 @@ fn rms(sum: f64, count: usize) -> f64 {
 }
 
 impl State for f64 {
+    #[inline]
     fn combine(self, scale: f64, terms: &[(f64, &Self)]) -> Self {
         terms.iter().fold(scale * self, |sum, (c, d)| sum + c * **d)
     }
 
+    #[inline]
     fn scaled_norm(&self, before: &Self, after: &Self, tolerance: Tolerance) -> f64 {
         (self / tolerance.scale(*before, *after)).abs()
     }
 
+    #[inline]
     fn all_finite(&self) -> bool {
         self.is_finite()
     }
@@ -89,18 +92,27 @@ impl Batched for f64 {
 
 /// A system of `N` numbers: one row.
 impl<const N: usize> State for [f64; N] {
+    #[inline]
     fn combine(mut self, scale: f64, terms: &[(f64, &Self)]) -> Self {
-        for (i, x) in self.iter_mut().enumerate() {
-            *x = terms.iter().fold(scale * *x, |sum, (c, d)| sum + c * d[i]);
+        // Term by term: the loops over elements have a known length and are unrolled.
+        for x in &mut self {
+            *x *= scale;
+        }
+        for (c, d) in terms {
+            for (x, d) in self.iter_mut().zip(*d) {
+                *x += c * d;
+            }
         }
         self
     }
 
+    #[inline]
     fn scaled_norm(&self, before: &Self, after: &Self, tolerance: Tolerance) -> f64 {
         let squares = (0..N).map(|i| (self[i] / tolerance.scale(before[i], after[i])).powi(2));
         rms(squares.sum(), N)
     }
 
+    #[inline]
     fn all_finite(&self) -> bool {
         self.iter().all(|x| x.is_finite())
     }

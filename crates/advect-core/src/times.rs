@@ -18,6 +18,7 @@ impl Times {
     /// # Panics
     /// Panics if `row` is out of range of an [`Times::Each`].
     #[must_use]
+    #[inline]
     pub fn at(&self, row: usize) -> f64 {
         match self {
             Self::Shared(t) => *t,
@@ -30,6 +31,7 @@ impl Times {
     /// Steppers *assign* the end instead of adding up to it, so exact equality is the right question. `Each` may
     /// reach a `Shared` end: this is why a driver asks `at.reached(to)` and never `at == to`.
     #[must_use]
+    #[inline]
     pub fn reached(&self, to: &Self) -> bool {
         match (self, to) {
             (Self::Shared(a), Self::Shared(b)) => a == b,
@@ -41,6 +43,7 @@ impl Times {
 
     /// Applies `f` to the times of both, row by row; shared stays shared.
     #[must_use]
+    #[inline]
     pub fn zip(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
         match (self, other) {
             (Self::Shared(a), Self::Shared(b)) => Self::Shared(f(*a, *b)),
@@ -52,6 +55,7 @@ impl Times {
 
     /// Applies `f` to every time; shared stays shared.
     #[must_use]
+    #[inline]
     pub fn map(&self, f: impl Fn(f64) -> f64) -> Self {
         match self {
             Self::Shared(t) => Self::Shared(f(*t)),
@@ -94,6 +98,7 @@ impl Times {
 
     /// The earliest and the latest time (equal if shared; infinite and empty for no rows).
     #[must_use]
+    #[inline]
     pub fn range(&self) -> (f64, f64) {
         match self {
             Self::Shared(t) => (*t, *t),

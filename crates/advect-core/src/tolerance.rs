@@ -38,6 +38,7 @@ impl Tolerance {
 
     /// The scale of one element whose values before and after a step are given.
     #[must_use]
+    #[inline]
     pub fn scale(self, before: f64, after: f64) -> f64 {
         self.atol + self.rtol * before.abs().max(after.abs())
     }

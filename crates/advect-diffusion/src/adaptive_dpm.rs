@@ -20,10 +20,10 @@ pub enum DpmPair {
 /// controller takes the steps between. The solution is that of the higher order. One error norm for the batch, so
 /// a sample depends on its neighbours within the tolerance.
 ///
-/// A solve that starts at noise alone begins with a first-order step to `alpha / sigma = 0.1 sqrt(tolerance)`. One that ends
-/// at data alone ends at the predicted data, once `(sigma / alpha)^2` and what is left of the change of the
-/// prediction, which falls like it, are below the tolerance (for data of about unit size).
-/// Use it where the number of evaluations is free and the error is not.
+/// A solve that starts at noise alone begins with a first-order step to `alpha / sigma = 0.1 sqrt(tolerance)`. One
+/// that ends at data alone ends at the predicted data, once `(sigma / alpha)^2` and what is left of the change of the
+/// prediction, which falls like it, are below the tolerance (for data of about unit size). Use it where the number of
+/// evaluations is free and the error is not.
 #[derive(Debug, Clone)]
 pub struct AdaptiveDpm<X> {
     pair: DpmPair,
@@ -39,6 +39,8 @@ pub struct AdaptiveDpm<X> {
 
 /// The first step in lambda, as in the paper.
 const FIRST: f64 = 0.05;
+/// The longest step in lambda toward data alone.
+const FARTHEST: f64 = 2.0;
 /// Steps below are not taken: in lambda they are round-off.
 const SMALLEST: f64 = 1e-9;
 
@@ -101,7 +103,9 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for AdaptiveDpm<X> {
         let mut shrunk = false;
         loop {
             let (step, previous) = self.pace;
-            let target = start.lambda + direction * step;
+            // Data alone are infinitely far: the next check of that end is not to be stepped over.
+            let reach = if end.lambda.is_finite() { step } else { step.min(FARTHEST) };
+            let target = start.lambda + direction * reach;
             let last = (end.lambda - start.lambda).abs() <= 1.01 * step;
             let at = if last { end } else { Coordinates::at_lambda(model.schedule(), target) };
             let used = (at.lambda - start.lambda).abs();

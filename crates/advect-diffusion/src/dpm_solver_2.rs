@@ -6,7 +6,7 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DPM-Solver-2: singlestep, on the noise prediction. (DPM-Solver-1 is [`Ddim`](crate::Ddim).)
 ///
-/// Lu et al., 2022, "DPM-Solver", algorithm 1 (r1 = 1/2) and 4. Order 2, two evaluations a step, no memory. A step from
+/// Lu et al., 2022, "DPM-Solver", algorithm 1 (r1 = 1/2). Order 2, two evaluations a step, no memory. A step from
 /// noise alone or to data alone is of first order, with one evaluation.
 /// Use it without guidance, or where a method must have no memory; at equal evaluations multistep methods are better.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,9 +18,9 @@ impl DpmSolver2 {
     /// The method with its stage at `lambda + ratio (lambda' - lambda)`.
     ///
     /// # Errors
-    /// [`DiffusionError::Setting`] unless `0 < ratio < 1`.
+    /// [`DiffusionError::Setting`] unless `0 < ratio <= 1`.
     pub fn new(ratio: f64) -> Result<Self, DiffusionError> {
-        check(ratio > 0.0 && ratio < 1.0, "ratio", ratio, "the stage must lie inside the step, in (0, 1)")?;
+        check(ratio > 0.0 && ratio <= 1.0, "ratio", ratio, "the stage must lie within the step, in (0, 1]")?;
         Ok(Self { ratio })
     }
 }

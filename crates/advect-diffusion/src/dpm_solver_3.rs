@@ -6,9 +6,9 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DPM-Solver-3: singlestep, on the noise prediction.
 ///
-/// Lu et al., 2022, "DPM-Solver", algorithm 2 (r1 = 1/3, r2 = 2/3). Order 3, three evaluations a step, no memory. A step
-/// from noise alone or to data alone is of first order, with one evaluation.
-/// Use it without guidance where many evaluations are spent.
+/// Lu et al., 2022, "DPM-Solver", algorithm 2 (r1 = 1/3, r2 = 2/3). Order 3, three evaluations a step, no memory. A
+/// step from noise alone or to data alone is of first order, with one evaluation. Use it without guidance where many
+/// evaluations are spent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DpmSolver3;
 

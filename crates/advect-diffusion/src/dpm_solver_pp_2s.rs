@@ -18,9 +18,9 @@ impl DpmSolverPp2S {
     /// The method with its stage at `lambda + ratio (lambda' - lambda)`.
     ///
     /// # Errors
-    /// [`DiffusionError::Setting`] unless `0 < ratio < 1`.
+    /// [`DiffusionError::Setting`] unless `0 < ratio <= 1`.
     pub fn new(ratio: f64) -> Result<Self, DiffusionError> {
-        check(ratio > 0.0 && ratio < 1.0, "ratio", ratio, "the stage must lie inside the step, in (0, 1)")?;
+        check(ratio > 0.0 && ratio <= 1.0, "ratio", ratio, "the stage must lie within the step, in (0, 1]")?;
         Ok(Self { ratio })
     }
 }

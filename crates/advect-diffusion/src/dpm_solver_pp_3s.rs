@@ -6,9 +6,9 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// DPM-Solver++(3S): singlestep, on the data prediction.
 ///
-/// Lu et al., 2022, "DPM-Solver++", section 4 and appendix B (r1 = 1/3, r2 = 2/3). Order 3, three evaluations a step, no
-/// memory. A step from noise alone or to data alone is of first order, with one evaluation.
-/// Use it where many evaluations are spent and a method must have no memory.
+/// Lu et al., 2022, "DPM-Solver++", section 4 (r1 = 1/3, r2 = 2/3). Order 3, three evaluations a step,
+/// no memory. A step from noise alone or to data alone is of first order, with one evaluation. Use it where many
+/// evaluations are spent and a method must have no memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DpmSolverPp3S;
 
@@ -28,6 +28,6 @@ pub(crate) const METHOD: Method = Method {
     order: 3.0,
     weak_order: None,
     evaluations: 3.0,
-    source: "Lu et al. 2022b, app. B",
+    source: "Lu et al. 2022b, sec. 4",
     use_when: "with many evaluations, where there may be no memory",
 };

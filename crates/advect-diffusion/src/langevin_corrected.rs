@@ -7,12 +7,12 @@ use advect_solvers::{SolveError, Step, Stepper};
 
 /// A predictor-corrector sampler: after each step of a sampler, Langevin steps at the new time.
 ///
-/// Song et al., 2021, "Score-Based Generative Modeling through SDEs", algorithms 2 to 5: `x + e s(x) + sqrt(2 e) z` with
-/// the score s. Their step `2 (r |z| / |s|)^2` is here `2 (r sigma)^2`, its value for the mean lengths of noise and
-/// score, so that a sample depends neither on its own noise nor on the batch. `corrections` evaluations a step more; none
-/// where sigma is zero. The law of a corrected state is off by a share of order r^2, as that of any unadjusted Langevin step.
-/// The corrections make a predictor forget its history, so give it one without.
-/// Use it with many steps, where the predictor's errors must be forgotten.
+/// Song et al., 2021, "Score-Based Generative Modeling through SDEs", algorithms 2 to 5: `x + e s(x) + sqrt(2 e) z`
+/// with the score s. Their step `2 (r |z| / |s|)^2` is here `2 (r sigma)^2`, its value for the mean lengths of noise
+/// and score, so that a sample depends neither on its own noise nor on the batch. `corrections` evaluations a step
+/// more; none where sigma is zero. The law of a corrected state is off by a share of order r^2, as that of any
+/// unadjusted Langevin step. The corrections make a predictor forget its history, so give it one without. Use it with
+/// many steps, where the predictor's errors must be forgotten.
 #[derive(Debug, Clone)]
 pub struct LangevinCorrected<M, B> {
     predictor: M,

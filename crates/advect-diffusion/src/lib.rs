@@ -21,7 +21,7 @@
 //!     source: SourceLaw::GaussianIndependent,
 //! };
 //! let x = solve(&model, Ddim, 0.8, &TimeGrid::uniform(0.0, 1.0, 100)?)?;
-//! assert!((x - 0.8).abs() < 0.01);
+//! assert!((x - 0.8).abs() < 0.02);
 //! # Ok::<(), advect_solvers::SolveError>(())
 //! ```
 //!
@@ -29,9 +29,12 @@
 //!
 #![doc = include_str!("diffusion_methods.md")]
 //!
-//! With noise ([`diffusion_sde_methods`]); the strong order is that of the noise, the weak order that of the law:
+//! With noise ([`diffusion_sde_methods`]); the weak order is that of the variance of Gaussian data:
 //!
 #![doc = include_str!("diffusion_sde_methods.md")]
+//!
+//! Lu et al. 2022a is "DPM-Solver", 2022b "DPM-Solver++"; the others are named at the samplers. Around any sampler:
+//! [`Restarted`], [`LangevinCorrected`], [`Ended`]; with step control: [`AdaptiveDpm`]. All move a batch at one time.
 
 mod adaptive_dpm;
 mod ancestral;
@@ -40,6 +43,7 @@ mod coordinates;
 mod ddim;
 mod deis;
 mod denoiser;
+mod discrete_schedule;
 mod dpm_solver_2;
 mod dpm_solver_3;
 mod dpm_solver_pp_2s;
@@ -73,6 +77,7 @@ pub use coordinates::Coordinates;
 pub use ddim::Ddim;
 pub use deis::Deis;
 pub use denoiser::Denoiser;
+pub use discrete_schedule::DiscreteSchedule;
 pub use dpm_solver_2::DpmSolver2;
 pub use dpm_solver_3::DpmSolver3;
 pub use dpm_solver_pp_2s::DpmSolverPp2S;
@@ -96,7 +101,7 @@ pub use restarted::Restarted;
 pub use sa_solver::SaSolver;
 pub use sde_dpm_solver_pp::SdeDpmSolverPp;
 pub use seeds::Seeds;
-pub use terminal::{Ended, Terminal};
+pub use terminal::{Ended, Terminal, denoised};
 pub use thresholding::{Clip, Thresholded, Thresholding};
 pub use uni_pc::{UniPc, UniPcVariant};
 

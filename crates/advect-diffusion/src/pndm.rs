@@ -7,7 +7,7 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// PNDM: pseudo linear multistep, a DDIM step with an Adams-Bashforth mean of the noise predictions in t.
 ///
-/// Liu et al., 2022, "Pseudo Numerical Methods for Diffusion Models on Manifolds", eq. 11 to 13 (F-PNDM): a pseudo
+/// Liu et al., 2022, "Pseudo Numerical Methods for Diffusion Models on Manifolds", eq. 9, 12, 13 (F-PNDM): a pseudo
 /// Runge-Kutta step (four evaluations) for each of the first three, then one evaluation a step. The weights
 /// (55, -59, 37, -9) / 24 are those of a uniform grid; on others they are the Adams-Bashforth weights of that grid.
 /// Order 2: only the mean is of fourth order, the transfer is not. A step from noise alone is of first order.
@@ -64,7 +64,7 @@ impl<X> Pndm<X> {
     }
 }
 
-/// The pseudo Runge-Kutta step of order four, eq. 11: every move is a DDIM step.
+/// The pseudo Runge-Kutta step of order four: every move is a DDIM step.
 fn runge_kutta<X: State, G: Denoiser<X> + ?Sized>(
     model: &G,
     x: X,
@@ -91,6 +91,6 @@ pub(crate) const METHOD: Method = Method {
     order: 2.0,
     weak_order: None,
     evaluations: 1.0,
-    source: "Liu et al. 2022, eq. 11-13",
+    source: "Liu et al. 2022, eq. 9, 12, 13",
     use_when: "to compare with papers",
 };

@@ -70,8 +70,8 @@ fn iddpm_step(level: f64) -> f64 {
 
 /// A raw network as the data prediction D that it was trained to be: a field for a [`Predictor`].
 ///
-/// The network is asked with `c_noise` in place of the time. Where sigma is zero D is `x / alpha` and the network is not
-/// asked. It has no finite `c_noise` at noise alone (alpha = 0): start inside, as these models do.
+/// The network is asked with `c_noise` in place of the time. Where sigma is zero D is `x / alpha` and the network is
+/// not asked. It has no finite `c_noise` at noise alone (alpha = 0): start inside, as these models do.
 ///
 /// # Shapes
 /// - the network keeps the shape of its input

@@ -5,8 +5,9 @@ use advect_paths::Schedule;
 /// Adds the noise that lies between two times of a path: the forward process, from `from` down to `to`.
 ///
 /// `x' = (alpha'/alpha) x + sqrt(sigma'^2 - (alpha'/alpha)^2 sigma^2) z`, which takes samples of p_from to samples of
-/// p_to (Song et al., 2021, "Score-Based Generative Modeling through SDEs", section 3.1). From t = 1 it noises data: the
-/// start of image-to-image sampling (Meng et al., 2022, "SDEdit"), which then runs the part of a grid from `to` on.
+/// p_to (Song et al., 2021, "Score-Based Generative Modeling through SDEs", section 3.1). From t = 1 it noises data:
+/// the start of image-to-image sampling (Meng et al., 2022, "SDEdit"), which then runs the part of a grid from `to`
+/// on.
 ///
 /// # Shapes
 /// - `x`, `noise` (standard normal): equal

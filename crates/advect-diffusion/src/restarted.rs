@@ -8,8 +8,8 @@ use advect_solvers::{SolveError, Step, Stepper};
 
 /// Restart sampling: on arrival at a time, noise takes the samples back, and the way is gone again, K times.
 ///
-/// Xu et al., 2023, "Restart Sampling for Improving Generative Processes", algorithm 1, around any deterministic sampler:
-/// the noise forgets errors, the sampler makes few. One interval; wrap again for more. It adds
+/// Xu et al., 2023, "Restart Sampling for Improving Generative Processes", algorithm 1, around any deterministic
+/// sampler: the noise forgets errors, the sampler makes few. One interval; wrap again for more. It adds
 /// `repeats * steps` steps of the sampler to a solve, equal in lambda.
 /// Use it with models whose samples are better with noise, at fewer evaluations than an SDE needs.
 #[derive(Debug, Clone)]

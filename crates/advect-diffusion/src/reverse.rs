@@ -5,7 +5,7 @@ use advect_core::{Brownian, State, Times};
 ///
 /// Of all the SDEs with the right marginals, the one that adds the share tau of fresh noise:
 /// `x' = (sigma'/sigma) e^(-tau^2 h) x + (1 + tau^2) alpha' int e^((1 + tau^2)(l - lambda')) D(l) dl
-/// + sigma' sqrt(1 - e^(-2 tau^2 h)) z` (Xue et al., 2023, "SA-Solver", proposition 4.2).
+/// + sigma' sqrt(1 - e^(-2 tau^2 h)) z` (Xue et al., 2023, "SA-Solver", section 4).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reverse {
     pub(crate) on_x: f64,

@@ -9,8 +9,8 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// SA-Solver: stochastic Adams, a multistep predictor and a corrector, with a share tau of fresh noise.
 ///
-/// Xue et al., 2023, "SA-Solver: Stochastic Adams Solver for Fast Sampling of Diffusion Models", eq. 14 to 17 and
-/// algorithm 1, with tau constant and the integrals exact. The predictor goes through p predictions; the corrector
+/// Xue et al., 2023, "SA-Solver: Stochastic Adams Solver for Fast Sampling of Diffusion Models", algorithm 1,
+/// with tau constant and the integrals exact. The predictor goes through p predictions; the corrector
 /// through the new one and p earlier ones, at the start of the next step, with the same noise, so that a step costs
 /// one evaluation. Without noise order p + 1 (p without the corrector); with noise strong order 1 where tau does
 /// not vanish. A step to data alone ends at the predicted mean; the last state is not corrected.

@@ -9,7 +9,7 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 
 /// SDE-DPM-Solver++ of order one, two (2M) or three (3M): multistep, on the data prediction, with fresh noise.
 ///
-/// Lu et al., 2022, "DPM-Solver++", section 4.3 and appendix A (orders 1 and 2, tau = 1); 3M and the share of noise as
+/// Lu et al., 2022, "DPM-Solver++", SDE-DPM-Solver++ (orders 1 and 2, tau = 1); 3M and the share of noise as
 /// in k-diffusion (its `eta` is `tau^2`). 2M takes the authors' form `D + (D - D_1) / 2r`, 3M integrates the polynomial
 /// exactly. With tau = 0 it is [`DpmSolverPpMultistep`](crate::DpmSolverPpMultistep). The order is that of the drift;
 /// strong and weak order are 1. One evaluation a step. A step to data alone ends at the predicted mean.
@@ -72,7 +72,7 @@ pub(crate) const METHODS: [Method; 3] = [
         order: 1.0,
         weak_order: Some(1.0),
         evaluations: 1.0,
-        source: "Lu et al. 2022b, app. A",
+        source: "Lu et al. 2022b",
         use_when: "as the baseline of the reverse SDE",
     },
     Method {
@@ -82,7 +82,7 @@ pub(crate) const METHODS: [Method; 3] = [
         order: 1.0,
         weak_order: Some(2.0),
         evaluations: 1.0,
-        source: "Lu et al. 2022b, app. A",
+        source: "Lu et al. 2022b",
         use_when: "with 15 to 50 steps",
     },
     Method {

@@ -8,9 +8,9 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 /// SEEDS-2 on the data prediction: a singlestep exponential method for the reverse SDE, with a stage in the middle.
 ///
 /// Gonzalez et al., 2023, "SEEDS: Exponential SDE Solvers for Fast High-Quality Sampling from Diffusion Models",
-/// algorithm 2, in the form of the data prediction. Stage and step share one Brownian path: the noise of the stage
-/// decays into that of the step, and the second half adds its own. The drift has order 2; strong order 1. Two evaluations a
-/// step, no memory; one where a step starts at noise alone or ends at data alone, which is its mean.
+/// in the form of the data prediction. Stage and step share one Brownian path: the noise of the stage
+/// decays into that of the step, and the second half adds its own. The drift has order 2; strong order 1. Two
+/// evaluations a step, no memory; one where a step starts at noise alone or ends at data alone, which is its mean.
 /// Use it where samples are to vary and a method must have no memory.
 #[derive(Debug, Clone)]
 pub struct Seeds<B> {
@@ -56,6 +56,6 @@ pub(crate) const METHOD: Method = Method {
     order: 1.0,
     weak_order: Some(2.0),
     evaluations: 2.0,
-    source: "Gonzalez et al. 2023, alg. 2",
+    source: "Gonzalez et al. 2023",
     use_when: "with noise, where there may be no memory",
 };

@@ -1,5 +1,5 @@
-use crate::Denoiser;
-use crate::denoiser::{arrive, ends, first_order};
+use crate::denoiser::{arrive, ends, first_order, predict};
+use crate::{Coordinates, Denoiser};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
 use advect_solvers::{SolveError, Step, Stepper};
@@ -17,6 +17,17 @@ pub enum Terminal {
     /// An Euler step of the velocity in t: the mean on the linear path, elsewhere it leaves noise or takes too much.
     /// It needs a finite velocity at the start of the step only.
     Euler,
+}
+
+/// What is left of a sample once the noise of its time is taken off: the predicted data, `E[x_1 | x]`. One evaluation.
+///
+/// Tweedie's formula (Robbins, 1956; Efron, 2011). Samplers that arrive at `sigma = 0` need it not; those of schedules
+/// that end with some noise (variance exploding, EDM with `sigma_min > 0`), or that stop before t = 1, do.
+///
+/// # Errors
+/// [`DiffusionError::Path`](crate::DiffusionError::Path) where the data cannot be read off the model, wrapped.
+pub fn denoised<X: State, G: Denoiser<X> + ?Sized>(model: &G, x: &X, t: f64) -> Result<X, SolveError> {
+    predict(model, Prediction::Data, x, &Coordinates::at(model.schedule(), t))
 }
 
 /// A sampler with another last step: where a step ends at `sigma = 0` the policy makes it, elsewhere the sampler.

@@ -103,8 +103,8 @@ impl Thresholding {
 
     /// Cut each row to `[-s, s]` and divide by s, with s the quantile (0.995) of its magnitudes, but in `[1, most]`.
     ///
-    /// Saharia et al., 2022, "Photorealistic Text-to-Image Diffusion Models" (Imagen), section 2.3. For models of pixels,
-    /// not of latents.
+    /// Saharia et al., 2022, "Photorealistic Text-to-Image Diffusion Models" (Imagen), section 2.3. For models of
+    /// pixels, not of latents.
     ///
     /// # Errors
     /// [`DiffusionError::Setting`] unless `0 <= quantile <= 1` and `most >= 1`.

@@ -18,7 +18,7 @@ pub enum UniPcVariant {
 
 /// UniPC: a multistep predictor, and a corrector that uses the evaluation made at the predicted point anyway.
 ///
-/// Zhao et al., 2023, "UniPC: A Unified Predictor-Corrector Framework", algorithms 5 to 8, on the data prediction.
+/// Zhao et al., 2023, "UniPC: A Unified Predictor-Corrector Framework", algorithms 1 and 2, on the data prediction.
 /// UniPC-p has order p + 1 (its predictor alone p) after a start of lower order, at one evaluation a step: the state
 /// at the end of a step is corrected at the start of the next, when the model has seen it. The last state is not
 /// corrected. A step from noise alone or to data alone is of first order.
@@ -90,8 +90,7 @@ impl<X: State> UniPc<X> {
             UniPcVariant::Bh2 => (-h).exp_m1(),
         };
         let past = &self.history.finite()[..order];
-        let Some(((now, newest), older)) = past.split_first().map(|((now, newest), older)| ((now, newest), older))
-        else {
+        let Some(((now, newest), older)) = past.split_first() else {
             return x;
         };
         let mut places: Vec<f64> = older.iter().map(|(place, _)| (place - now) / h).collect();
@@ -156,7 +155,7 @@ pub(crate) const METHODS: [Method; 3] = [
         order: 3.0,
         weak_order: None,
         evaluations: 1.0,
-        source: "Zhao et al. 2023, alg. 5-8",
+        source: "Zhao et al. 2023, alg. 1, 2",
         use_when: "with guidance, at 5 to 15 evaluations",
     },
     Method {
@@ -166,7 +165,7 @@ pub(crate) const METHODS: [Method; 3] = [
         order: 3.0,
         weak_order: None,
         evaluations: 1.0,
-        source: "Zhao et al. 2023, alg. 5-8",
+        source: "Zhao et al. 2023, alg. 1, 2",
         use_when: "to compare with papers",
     },
     Method {
@@ -176,7 +175,7 @@ pub(crate) const METHODS: [Method; 3] = [
         order: 4.0,
         weak_order: None,
         evaluations: 1.0,
-        source: "Zhao et al. 2023, alg. 5-8",
+        source: "Zhao et al. 2023, alg. 1, 2",
         use_when: "without guidance, at 8 to 20 evaluations",
     },
 ];

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedding::{ClassEmbedding, TimeEmbedding, add_class, refuse_class};
 use crate::error::{NnError, at_least_one, counted, divides, even, multiple, positive, sized};
-use crate::layers::nothing;
+use crate::layers::{linear, nothing};
 use crate::patch::{embed_patches, new_patches, unpatchify};
 use crate::position::{Positions, Rotation, sin_cos_2d, stored_sin_cos_2d};
 use crate::transformer::{Activation, CrossAttention, FeedForward, Norm, QkNorm, TokenAttention, TokenNorm};
@@ -487,7 +487,7 @@ fn branch(
 
 /// The `N` parts of what a modulation layer says, each `[batch, width]`, from a signal `[batch or 1, width]`.
 fn modulate<const N: usize>(layer: &Linear, signal: &Tensor<2>, batch: usize) -> [Tensor<2>; N] {
-    let parts = layer.forward(signal.clone()); // [batch or 1, N * width]
+    let parts = linear(layer, signal.clone()); // [batch or 1, N * width]
     let [_, size] = parts.dims();
     let parts = parts.expand([batch, size]); // [batch, N * width]
     std::array::from_fn(|i| parts.clone().narrow(1, i * (size / N), size / N)) // each [batch, width]
@@ -659,7 +659,7 @@ impl DiT {
             }
             None => self.norm.forward(x.narrow(1, 0, tokens)), // [batch, tokens, width]
         };
-        let x = self.out.forward(x); // [batch, tokens, patch^2 * out_channels]
+        let x = linear(&self.out, x); // [batch, tokens, patch^2 * out_channels]
         (unpatchify(x, grid, patch), features) // [batch, out_channels, height, width]
     }
 

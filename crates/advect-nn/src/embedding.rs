@@ -6,7 +6,7 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::error::{NnError, even, positive, sized};
-use crate::layers::{cast, widen};
+use crate::layers::{cast, linear, widen};
 
 /// Sinusoidal features of a time.
 ///
@@ -32,7 +32,7 @@ pub fn sinusoidal(t: Tensor<1>, features: usize, max_period: f64) -> Tensor<2> {
 
 /// Applies a layer to features, whose type may not be that of its weights: `[batch, features]` to `[batch, size]`.
 pub(crate) fn apply(layer: &Linear, features: Tensor<2>) -> Tensor<2> {
-    layer.forward(cast(features, layer.weight.val().dtype()))
+    linear(layer, cast(features, layer.weight.val().dtype()))
 }
 
 /// One for each pair of features.
@@ -102,7 +102,7 @@ impl TimeEmbedding {
     pub fn forward(&self, t: Tensor<1>) -> Tensor<2> {
         let x = sinusoidal(widen(t) * self.scale, self.features, MAX_PERIOD); // [batch, features]
         let x = silu(apply(&self.linear_1, x)); // [batch, size]
-        self.linear_2.forward(x) // [batch, size]
+        linear(&self.linear_2, x) // [batch, size]
     }
 }
 
@@ -172,7 +172,7 @@ impl NumberEmbedding {
         let angles = widen(x).reshape([batch * numbers]) * self.scale; // [batch * numbers]
         let y = sinusoidal(angles, self.features, MAX_PERIOD); // [batch * numbers, features]
         let y = y.reshape([batch, numbers * self.features]); // [batch, numbers * features]
-        self.linear_2.forward(silu(apply(&self.linear_1, y))) // [batch, size]
+        linear(&self.linear_2, silu(apply(&self.linear_1, y))) // [batch, size]
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedding::{ClassEmbedding, add_class, apply, sinusoidal};
 use crate::error::{NnError, counted, even, positive, sized};
-use crate::layers::{nothing, widen};
+use crate::layers::{linear, nothing, widen};
 
 /// The longest period of the time features in units of the scaled time: toy flows are smooth in t.
 const MAX_PERIOD: f64 = 100.0;
@@ -167,10 +167,17 @@ impl Mlp {
             features => sinusoidal(t, features, MAX_PERIOD), // [batch or 1, time_features]
         };
         let condition = add_class(apply(&self.time, t), self.class.as_ref(), class); // [batch or 1, hidden]
-        let mut x = self.input.forward(x) + condition; // [batch, hidden]
+        let mut x = match (condition.dims(), &self.input.bias) {
+            // A condition that all rows share is a bias.
+            ([1, hidden], Some(bias)) => {
+                let bias = bias.val() + condition.reshape([hidden]); // [hidden]
+                advect_kernels::linear(x, self.input.weight.val(), Some(bias)) // [batch, hidden]
+            }
+            _ => linear(&self.input, x) + condition, // [batch, hidden]
+        };
         for layer in &self.layers {
-            x = layer.forward(silu(x)); // [batch, hidden]
+            x = linear(layer, silu(x)); // [batch, hidden]
         }
-        self.output.forward(silu(x)) // [batch, input]
+        linear(&self.output, silu(x)) // [batch, input]
     }
 }

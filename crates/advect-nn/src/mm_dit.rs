@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedding::TimeEmbedding;
 use crate::error::{NnError, counted, multiple, positive, sized};
-use crate::layers::nothing;
+use crate::layers::{linear, nothing};
 use crate::patch::{embed_patches, new_patches, unpatchify};
 use crate::position::sin_cos_at;
 use crate::transformer::{Activation, FeedForward, QkNorm, QkNorms, TokenAttention, TokenNorm, merge_heads, project};
@@ -377,8 +377,8 @@ impl PooledEmbedding {
     /// - `x`: `[batch, pooled_features]`
     /// - output: `[batch, width]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let x = silu(self.linear_1.forward(x)); // [batch, width]
-        self.linear_2.forward(x) // [batch, width]
+        let x = silu(linear(&self.linear_1, x)); // [batch, width]
+        linear(&self.linear_2, x) // [batch, width]
     }
 }
 
@@ -414,7 +414,7 @@ impl JointStream {
         let gate = |index| part(modulation, index, width); // [batch, width]
         // Both attentions see the tokens as they came.
         let second = self.second.as_ref().map(|attention| attention.forward(modulated(&x, modulation, 6), None));
-        let mut x = gated_residual(x, gate(2), self.attention.out.forward(y)); // [batch, tokens, width]
+        let mut x = gated_residual(x, gate(2), linear(&self.attention.out, y)); // [batch, tokens, width]
         if let Some(y) = second {
             x = gated_residual(x, gate(8), y); // [batch, tokens, width]
         }
@@ -472,8 +472,8 @@ impl JointBlock {
             TextStream::Full(text) => (&text.modulation, &text.attention.qkv, &text.attention.norm),
             TextStream::Last(text) => (&text.modulation, &text.qkv, &text.norm),
         };
-        let image_modulation = self.image.modulation.forward(condition.clone()); // [batch, 6 or 9 * width]
-        let text_modulation = text_modulation.forward(condition); // [batch, 6 or 2 * width]
+        let image_modulation = linear(&self.image.modulation, condition.clone()); // [batch, 6 or 9 * width]
+        let text_modulation = linear(text_modulation, condition); // [batch, 6 or 2 * width]
 
         // Each [batch, heads, tokens, size]: of the image's tokens, of the text's, of both.
         let TokenAttention { qkv, norm, heads, .. } = &self.image.attention;
@@ -570,13 +570,13 @@ impl MmDiT {
         let grid = [height / patch, width / patch];
         let x = embed_patches(&self.patches, x); // [batch, tokens, width]
         let mut x = x + self.crop(grid); // [batch, tokens, width]
-        let mut text = self.text.forward(text); // [batch, text_tokens, width]
+        let mut text = linear(&self.text, text); // [batch, text_tokens, width]
         let condition = silu(self.time.forward(t) + self.pooled.forward(pooled)); // [batch, width]
         for block in &self.blocks {
             (x, text) = block.forward(x, text, condition.clone()); // [batch, tokens or text_tokens, width]
         }
-        let modulation = self.modulation.forward(condition); // [batch, 2 * width]
-        let x = self.out.forward(modulated(&x, &modulation, 0)); // [batch, tokens, patch^2 * out_channels]
+        let modulation = linear(&self.modulation, condition); // [batch, 2 * width]
+        let x = linear(&self.out, modulated(&x, &modulation, 0)); // [batch, tokens, patch^2 * out_channels]
         unpatchify(x, grid, patch) // [batch, out_channels, height, width]
     }
 

@@ -8,7 +8,7 @@ use burn::tensor::ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{conv, modulated_norm_silu, new_conv, new_norm, norm_silu};
+use crate::layers::{conv, linear, modulated_norm_silu, new_conv, new_norm, norm_silu};
 
 /// How time and class enter a residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ impl ResidualBlock {
         let x = self.resize(x); // [batch, from, height', width']
         let h = conv(&self.conv1, h); // [batch, to, height', width']
 
-        let e = self.embedding.forward(embedding); // [batch or 1, to or 2 * to]
+        let e = linear(&self.embedding, embedding); // [batch or 1, to or 2 * to]
         let [rows, size] = e.dims();
         let h = match self.conditioning {
             Conditioning::Add => norm_silu(&self.norm2, h + e.reshape([rows, size, 1, 1])), // [batch, to, height', width']

@@ -141,8 +141,8 @@ pub enum PathError {
     },
     /// An interpolant has no finite value at an end, where its latent vanishes.
     #[error(
-        "{what} has no finite value at t = {t}, where gamma is 0: stay a little inside (such as 1e-3 from that end), or \
-         let the heads say the mean velocity and the score"
+        "{what} has no finite value at t = {t}, where gamma is 0: stay a little inside (such as 1e-3 from that end), \
+         or let the heads say the mean velocity and the score"
     )]
     InterpolantEnd {
         /// What was asked for.

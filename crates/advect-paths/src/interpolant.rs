@@ -7,12 +7,13 @@ use burn::tensor::Tensor;
 ///
 /// Albergo, Boffi & Vanden-Eijnden, 2023, "Stochastic Interpolants", definition 2.1. Source and target are arbitrary,
 /// and so is their coupling: the score comes from z, which is independent of both. So what an
-/// [`AffinePath`](crate::AffinePath) must refuse after an optimal-transport coupling, a score and its SDEs, is right here
-/// at every 0 < t < 1.
+/// [`AffinePath`](crate::AffinePath) must refuse after an optimal-transport coupling, a score and its SDEs, is right
+/// here at every 0 < t < 1.
 ///
-/// **[SF]2M and the Schroedinger bridge** (Tong et al., 2023): `Interpolant::new(Linear, BrownianBridge::new(sigma)?)` on
-/// pairs from entropic optimal transport with the regularization `2 sigma^2` of the squared distance. The SDE with
-/// diffusion `g = sigma` is then the Schroedinger bridge between the two laws, that with g = 0 its flow.
+/// **\[SF\]2M and the Schroedinger bridge** (Tong et al., 2023): [`Linear`](crate::Linear) with a
+/// [`BrownianBridge`](crate::BrownianBridge) of size sigma, on pairs from entropic optimal transport with the
+/// regularization `2 sigma^2` of the squared distance. The SDE with diffusion `g = sigma` is then the Schroedinger
+/// bridge between the two laws, that with g = 0 its flow.
 ///
 /// Two networks (or one with two heads) learn it: a [`VelocityHead`] and a [`ScoreHead`]; see
 /// [`InterpolantPredictor`].
@@ -72,8 +73,8 @@ impl<S: Schedule, L: Latent> Interpolant<S, L> {
 pub enum VelocityHead {
     /// `b = E[d_alpha x_1 + d_sigma x_0 + d_gamma z | x]`, the velocity of the flow. Infinite targets where d_gamma is.
     Velocity,
-    /// `v = E[d_alpha x_1 + d_sigma x_0 | x]`, the part without the latent: `b = v - gamma d_gamma score`. Finite targets
-    /// at both ends with every latent.
+    /// `v = E[d_alpha x_1 + d_sigma x_0 | x]`, the part without the latent: `b = v - gamma d_gamma score`. Finite
+    /// targets at both ends with every latent.
     MeanVelocity,
 }
 
@@ -121,7 +122,8 @@ impl<const D: usize> InterpolantSample<D> {
     /// - output: `[batch, ...]`
     ///
     /// # Errors
-    /// [`PathError::InterpolantEnd`] where it is infinite: [`VelocityHead::Velocity`] of a Brownian bridge at t = 0 and 1.
+    /// [`PathError::InterpolantEnd`] where it is infinite: [`VelocityHead::Velocity`] of a Brownian bridge at t = 0 and
+    /// 1.
     pub fn velocity(&self, head: VelocityHead) -> Result<Tensor<D>, PathError> {
         let row = |m: &Moment| match head {
             VelocityHead::Velocity => [m.c.d_alpha, m.c.d_sigma, m.d_gamma],
@@ -227,7 +229,7 @@ impl<F, H, L: Latent + Clone> InterpolantPredictor<F, H, L> {
 
     /// The SDE with drift `b + g^2/2 score` and diffusion `g`, whose marginals are those of the flow for every `g`.
     ///
-    /// Albergo et al., 2023, corollary 2.18. Runs from `from` to `to`; running down (`from > to`) the sign of the score
+    /// Albergo et al., 2023, section 2. Runs from `from` to `to`; running down (`from > to`) the sign of the score
     /// term turns. One evaluation of each head.
     ///
     /// # Errors

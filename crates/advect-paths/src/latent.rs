@@ -1,5 +1,6 @@
 use crate::PathError;
 use std::f64::consts::PI;
+use std::sync::Arc;
 
 /// How much latent noise an [`Interpolant`](crate::Interpolant) holds at each time: gamma(t), zero at both ends.
 ///
@@ -19,10 +20,39 @@ pub trait Latent {
     }
 }
 
+impl<L: Latent + ?Sized> Latent for &L {
+    fn gamma(&self, t: f64) -> f64 {
+        (**self).gamma(t)
+    }
+
+    fn d_gamma(&self, t: f64) -> f64 {
+        (**self).d_gamma(t)
+    }
+
+    fn gamma_d_gamma(&self, t: f64) -> f64 {
+        (**self).gamma_d_gamma(t)
+    }
+}
+
+/// A latent chosen at run time: `Arc<dyn Latent>`.
+impl<L: Latent + ?Sized> Latent for Arc<L> {
+    fn gamma(&self, t: f64) -> f64 {
+        (**self).gamma(t)
+    }
+
+    fn d_gamma(&self, t: f64) -> f64 {
+        (**self).d_gamma(t)
+    }
+
+    fn gamma_d_gamma(&self, t: f64) -> f64 {
+        (**self).gamma_d_gamma(t)
+    }
+}
+
 /// The Brownian bridge: `gamma = sigma sqrt(t (1 - t))`.
 ///
 /// Pinned at both ends, a Brownian motion of diffusion sigma has this spread. Tong et al., 2023, "Simulation-free
-/// Schroedinger bridges via score and flow matching" ([SF]2M), equation 7; `sqrt(a t (1 - t))` of Albergo et al., 2023.
+/// Schroedinger bridges via score and flow matching" (\[SF\]2M); `sqrt(a t (1 - t))` of Albergo et al., 2023.
 /// Its `d_gamma` is infinite at both ends, and so is the velocity target there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BrownianBridge {
@@ -61,7 +91,7 @@ impl Latent for BrownianBridge {
 
 /// A smooth latent: `gamma = size sin^2(pi t)`, whose velocity is finite at both ends.
 ///
-/// Albergo et al., 2023, table 8.
+/// One of the choices of Albergo et al., 2023.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SineSquared {
     size: f64,

@@ -1,8 +1,9 @@
 //! Probability paths: which x_t lie between noise and data, what a network should say there, and what its answer means.
 //!
 //! `x_t = alpha x_1 + sigma x_0`, with noise x_0 at t = 0 and data x_1 at t = 1. A [`Schedule`] gives alpha and sigma,
-//! a [`Path`] makes training pairs, the losses compare, [`convert`] turns any [`Prediction`] into any other, and a
-//! [`Predictor`] hands a trained network to a solver as the field or the SDE it needs.
+//! a [`Path`] makes training pairs, the losses compare (a [`Weighting`] says how much each time counts, a
+//! [`TimeSampler`] how often it is seen), [`convert`] turns any [`Prediction`] into any other, and a [`Predictor`]
+//! hands a trained network to a solver as the field or the SDE it needs.
 //!
 //! ```
 //! use advect_core::{Field, NoiseKey, Purpose, Times};

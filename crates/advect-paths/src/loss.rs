@@ -8,6 +8,11 @@ use burn::tensor::Tensor;
 /// Lipman et al., 2023, "Flow Matching for Generative Modeling", equation 9 (conditional flow matching). The output
 /// may be any prediction; reading it as a velocity only changes the weight of each row, see [`row_losses`].
 ///
+/// Its mean over t exists where sigma ends smoothly. With `sigma = sqrt(1 - t)`, as in the course of MIT (6.S184), it
+/// grows like `ln(1 / eps) / 4` with the distance eps that times keep from t = 1 (and the score's like `ln(1 / eps)`):
+/// its level then says more about the clip than about the network. Draw times from
+/// [`UniformTime::clipped`](crate::UniformTime::clipped), and compare levels at the same clip only.
+///
 /// # Shapes
 /// - `output`: `[batch, ...]`, like `sample.x`
 /// - result: `[1]`
@@ -144,8 +149,8 @@ fn mean_squares<const D: usize>(error: Tensor<D>) -> Tensor<1> {
 
 /// The mean over all elements of a [`Weighting`] times the squared error, for an output that is a `have`.
 ///
-/// The same as [`prediction_loss`] with the weighting's own space and factor, but finite wherever the product is, such as
-/// min-SNR of a noise prediction at t = 0, where the data error alone would be infinite.
+/// The same as [`prediction_loss`] with the weighting's own space and factor, but finite wherever the product is, such
+/// as min-SNR of a noise prediction at t = 0, where the data error alone would be infinite.
 ///
 /// # Shapes
 /// - `output`: `[batch, ...]`, like `sample.x`
@@ -211,10 +216,10 @@ pub fn weighted_row_losses<const D: usize>(
 
 /// The mean of `e^-u loss + u` for a learned log-variance u of each row: the loss weighted by its own uncertainty.
 ///
-/// Karras et al., 2024, "Analyzing and Improving the Training Dynamics of Diffusion Models" (EDM2), equation 14 (Kendall
-/// et al., 2018). The network, or a small one beside it (Fourier features of the time and one linear layer; zero at
-/// the start, dropped after training), says u as a function of the time. At its minimum `u = ln E[loss | t]`, so
-/// that every time contributes a loss of 1; whatever weighting the rows had, its scale in t no longer matters.
+/// Karras et al., 2024, "Analyzing and Improving the Training Dynamics of Diffusion Models" (EDM2), after Kendall et
+/// al., 2018. The network, or a small one beside it (Fourier features of the time and one linear layer; zero at the
+/// start, dropped after training), says u as a function of the time. At its minimum `u = ln E[loss | t]`, so that every
+/// time contributes a loss of 1; whatever weighting the rows had, its scale in t no longer matters.
 ///
 /// # Shapes
 /// - `rows`, `log_variance`: `[batch]`
@@ -232,9 +237,9 @@ pub fn uncertainty_loss(rows: Tensor<1>, log_variance: Tensor<1>) -> Result<Tens
 
 /// The mean of `loss / (loss + c)^p` with the denominator taken as a constant: each row weighted by its own size.
 ///
-/// Geng et al., 2025, "Mean Flows for One-step Generative Modeling", equation 22 (a power of the pseudo-Huber loss; p = 1
-/// and c = 1e-3 are theirs, p = 0 is the plain mean). They sum over the elements of a row, where our rows are means:
-/// divide their c by the number of elements.
+/// Geng et al., 2025, "Mean Flows for One-step Generative Modeling", their adaptive weighting (p = 1 and c = 1e-3 are
+/// usual, p = 0 is the plain mean). They sum over the elements of a row, where our rows are means: divide their c by
+/// the number of elements.
 ///
 /// # Shapes
 /// - `rows`: `[batch]`, not negative

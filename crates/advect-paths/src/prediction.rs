@@ -123,7 +123,8 @@ impl Rates {
             (_, Data) if sigma == 0.0 => (1.0 / alpha, 0.0),
             (_, Noise) if alpha == 0.0 => (1.0 / sigma, 0.0),
             (_, Score) if alpha == 0.0 => (-1.0 / (sigma * sigma), 0.0),
-            // Where sigma falls like a root, the velocity outgrows the noise: x_0 = u / d_sigma vanishes, and so does v.
+            // Where sigma falls like a root, the velocity outgrows the noise: x_0 = u / d_sigma vanishes, and so does
+            // v.
             (Velocity, Noise | V) if self.c.d_sigma.is_infinite() => (0.0, 0.0),
             // The sigma carried by the score cancels one of the determinant: sigma * d_sigma is all that is needed.
             (Velocity, Score) => {

@@ -5,12 +5,12 @@ use advect_core::{Field, RowField, State, Times};
 impl<F, S: Schedule> Predictor<F, S> {
     /// The same model on another schedule, without training: a change of schedule after the fact.
     ///
-    /// Lipman et al., 2024, "Flow Matching Guide and Code", section 4.8.3 ("post-training velocity scheduler change"). At
-    /// the times t of the trained schedule and r of the new one that have the same signal-to-noise ratio, the two
-    /// paths are the same up to the scale `s = sigma_r / sigma_t = alpha_r / alpha_t`. So the field is asked at
-    /// `(x / s, t)`, and its answer read on the new schedule; for a velocity this is `(s' / s) x + s t' u(x / s, t)`, here
-    /// from the two schedules' own derivatives, with no quotient that is 0 / 0 at an end. The prediction stays what it
-    /// was. True for every source law: nothing but the pairs' linear mixture is used.
+    /// Lipman et al., 2024, "Flow Matching Guide and Code", "post-training velocity scheduler change". At the times t
+    /// of the trained schedule and r of the new one that have the same signal-to-noise ratio, the two paths are the
+    /// same up to the scale `s = sigma_r / sigma_t = alpha_r / alpha_t`. So the field is asked at `(x / s, t)`, and its
+    /// answer read on the new schedule; for a velocity this is `(s' / s) x + s t' u(x / s, t)`, here from the two
+    /// schedules' own derivatives, with no quotient that is 0 / 0 at an end. The prediction stays what it was. True for
+    /// every source law: nothing but the pairs' linear mixture is used.
     ///
     /// Checked at the times `from` and `to`, between which the result is meant to be used. Where the signal-to-noise
     /// ratio of the new schedule lies outside that of the trained one, the model was never taught; start a solve at

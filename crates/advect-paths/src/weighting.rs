@@ -164,9 +164,9 @@ impl Weighting for VelocityWeighting {
 
 /// The likelihood weight `g^2` on the squared error of the score: half of it, integrated over t, bounds -ln p.
 ///
-/// Song et al., 2021, "Maximum Likelihood Training of Score-Based Diffusion Models", equation 7, with the diffusion of
+/// Song et al., 2021, "Maximum Likelihood Training of Score-Based Diffusion Models", theorem 1, with the diffusion of
 /// the path's own noising process, `g^2 = 2 sigma (sigma d_alpha / alpha - d_sigma)` in our time (beta for VP). On the
-/// data prediction it is `d SNR / dt`, the weight of Kingma et al., 2021, "Variational Diffusion Models", equation 13.
+/// data prediction it is `d SNR / dt`, the weight of Kingma et al., 2021, "Variational Diffusion Models".
 /// It grows like `1 / (t (1 - t))` on the noise prediction of the linear path, so its integral diverges at both ends:
 /// draw clipped times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -192,7 +192,7 @@ fn positive(what: &'static str, value: f64) -> Result<f64, PathError> {
 
 /// Min-SNR: `min(SNR, gamma)` on the data prediction.
 ///
-/// Hang et al., 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy", section 3.4; 5 is their gamma. On
+/// Hang et al., 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"; 5 is their gamma. On
 /// the noise prediction `min(1, gamma / SNR)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MinSnrWeighting {
@@ -222,7 +222,7 @@ impl Weighting for MinSnrWeighting {
 /// Soft min-SNR: `SNR gamma / (SNR + gamma)` on the data prediction, min-SNR without its corner.
 ///
 /// Crowson et al., 2024, "Scalable High-Resolution Pixel-Space Image Synthesis with Hourglass Diffusion Transformers",
-/// section 4.4; gamma = 4, the inverse of the data's variance, is theirs.
+/// with gamma = 4, the inverse of the data's variance, is theirs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SoftMinSnrWeighting {
     gamma: f64,

@@ -1,10 +1,11 @@
 use crate::step_control::{Pace, StepControl, first_guess, second_guess};
-use crate::{Attempt, Embedded, PiController, SolveError, Step, Stepper};
+use crate::stiffness::diagnose;
+use crate::{Attempt, Embedded, PidController, SolveError, Step, Stepper};
 use advect_core::{Field, State, Times, Tolerance};
 
 /// Step control for the whole batch: one step size, one error norm over all rows.
 ///
-/// Hairer, Norsett & Wanner I, II.4, with a [`PiController`]. The first step is found by their algorithm (p. 169,
+/// Hairer, Norsett & Wanner I, II.4, with a [`PidController`]. The first step is found by their algorithm (p. 169,
 /// one more evaluation) unless it is given. A call of `step` makes one accepted step. Rows at different times move
 /// by the same step, and those that reached their end wait; take [`AdaptiveRows`](crate::AdaptiveRows) where that
 /// matters, or where a row must not depend on its neighbours.
@@ -44,7 +45,7 @@ pub struct Adaptive<S: Embedded> {
 impl<S: Embedded> Adaptive<S> {
     /// Controls the steps of `inner` so that its error estimate stays within `tolerance`, step by step.
     #[must_use]
-    pub fn new(inner: S, tolerance: Tolerance, controller: PiController) -> Self {
+    pub fn new(inner: S, tolerance: Tolerance, controller: PidController) -> Self {
         let control = StepControl::new(tolerance, controller);
         Self { inner, control, pace: None, slope: None, accepted: 0, rejected: 0 }
     }
@@ -68,7 +69,8 @@ impl<S: Embedded> Adaptive<S> {
         Ok(self)
     }
 
-    /// Fails with [`SolveError::TooManySteps`] after so many attempts since the last restart; 100,000 if not set.
+    /// Fails with [`SolveError::TooManySteps`], or [`SolveError::Stiff`] where explicit steps are held by stability,
+    /// after so many attempts since the last restart; 100,000 if not set.
     #[must_use]
     pub fn max_steps(mut self, attempts: u64) -> Self {
         self.control.max_steps = attempts;
@@ -117,30 +119,55 @@ impl<S: Embedded> Adaptive<S> {
     }
 }
 
-impl<S: Embedded, G: Field<S::State> + ?Sized> Stepper<G, S::State> for Adaptive<S> {
-    fn step(&mut self, field: &G, x: S::State, from: &Times, to: &Times) -> Result<Step<S::State>, SolveError> {
+impl<S: Embedded> Adaptive<S> {
+    /// One accepted step, the slope where it began and what else `attempt` says of it.
+    pub(crate) fn accepted_step<G: Field<S::State> + ?Sized, W>(
+        &mut self,
+        field: &G,
+        x: &S::State,
+        from: &Times,
+        to: &Times,
+        attempt: impl Fn(&S, &G, &S::State, S::State, &Times, &Times) -> (Attempt<S::State>, W),
+    ) -> Result<(Step<S::State>, S::State, W), SolveError> {
         let (clock, end) = farthest(from, to);
         let mut slope = self.slope.take().unwrap_or_else(|| field.eval(x.clone(), from));
         let mut pace = match self.pace.take() {
             Some(pace) => pace,
-            None => self.first_pace(field, &x, &slope, from, to)?,
+            None => self.first_pace(field, x, &slope, from, to)?,
         };
         loop {
-            pace.start(clock, end, &self.control)?;
+            if let Err(error) = pace.start(clock, end, &self.control) {
+                let parts = (&self.inner, &self.control, &pace);
+                return Err(diagnose(error, parts, field, &x, slope, (from, to)));
+            }
             let target = pace.target(clock, end, &self.control);
             let at = if target == end { to.clone() } else { toward(from, to, (target - clock).abs()) };
-            let attempt = self.inner.attempt(field, &x, slope, from, &at);
+            let (attempt, with) = attempt(&self.inner, field, x, slope, from, &at);
             let Attempt { x: next, error, slope: start_slope, end_slope } = attempt;
-            let norm = error.scaled_norm(&x, &next, self.control.tolerance);
+            let norm = error.scaled_norm(x, &next, self.control.tolerance);
             if pace.judge(norm, (clock, target, end), &self.control, self.inner.error_order())? {
                 self.accepted += 1;
                 self.slope = end_slope;
                 self.pace = Some(pace);
-                return Ok(Step { x: next, at });
+                return Ok((Step { x: next, at }, start_slope, with));
             }
             self.rejected += 1;
             slope = start_slope;
         }
+    }
+
+    /// The field where the last step ended, if the method has it.
+    pub(crate) fn end_slope(&self) -> Option<&S::State> {
+        self.slope.as_ref()
+    }
+}
+
+impl<S: Embedded, G: Field<S::State> + ?Sized> Stepper<G, S::State> for Adaptive<S> {
+    fn step(&mut self, field: &G, x: S::State, from: &Times, to: &Times) -> Result<Step<S::State>, SolveError> {
+        let attempt = |inner: &S, field: &G, x: &S::State, slope, from: &Times, to: &Times| {
+            (inner.attempt(field, x, slope, from, to), ())
+        };
+        self.accepted_step(field, &x, from, to, attempt).map(|(step, _, ())| step)
     }
 
     fn restart(&mut self) {

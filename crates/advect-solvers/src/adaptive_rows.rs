@@ -1,5 +1,6 @@
 use crate::step_control::{Pace, StepControl, first_guess, second_guess};
-use crate::{Attempt, Embedded, PiController, SolveError, Step, Stepper};
+use crate::stiffness::diagnose;
+use crate::{Attempt, Embedded, PidController, SolveError, Step, Stepper};
 use advect_core::{Batched, RowField, State, Times, Tolerance};
 
 /// Step control row by row: every row has its own time and step size, and leaves the batch at its end.
@@ -40,7 +41,7 @@ struct Row {
 impl<S: Embedded> AdaptiveRows<S> {
     /// Controls the steps of every row so that its error estimate stays within `tolerance`, step by step.
     #[must_use]
-    pub fn new(inner: S, tolerance: Tolerance, controller: PiController) -> Self {
+    pub fn new(inner: S, tolerance: Tolerance, controller: PidController) -> Self {
         let control = StepControl::new(tolerance, controller);
         Self { inner, control, rows: Vec::new(), slopes: None, accepted: 0, rejected: 0 }
     }
@@ -64,8 +65,8 @@ impl<S: Embedded> AdaptiveRows<S> {
         Ok(self)
     }
 
-    /// Fails with [`SolveError::TooManySteps`] after so many attempts of one row since the last restart; 100,000 if
-    /// not set.
+    /// Fails with [`SolveError::TooManySteps`], or [`SolveError::Stiff`] where explicit steps are held by stability,
+    /// after so many attempts of one row since the last restart; 100,000 if not set.
     #[must_use]
     pub fn max_steps(mut self, attempts: u64) -> Self {
         self.control.max_steps = attempts;
@@ -161,7 +162,13 @@ where
         loop {
             let mut targets = Vec::with_capacity(active.len());
             for (i, pace) in paces.iter_mut().enumerate() {
-                pace.start(begins[i], ends[i], &self.control).map_err(|error| of_row(active[i], error))?;
+                if let Err(error) = pace.start(begins[i], ends[i], &self.control) {
+                    let parts = (&self.inner, &self.control, &*pace);
+                    let row = (&start.gather(&[i]), slope.gather(&[i]));
+                    let (from, to) = (Times::Each(vec![begins[i]]), Times::Each(vec![ends[i]]));
+                    let error = diagnose(error, parts, &field.select(&[i]), row.0, row.1, (&from, &to));
+                    return Err(of_row(active[i], error));
+                }
                 targets.push(pace.target(begins[i], ends[i], &self.control));
             }
             let aim = Times::Each(targets);

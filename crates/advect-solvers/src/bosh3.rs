@@ -20,6 +20,8 @@ pub const BOSH3: EmbeddedTableau<4> = EmbeddedTableau {
     // b minus (7/24, 1/4, 1/3, 1/8).
     error: [-5.0 / 72.0, 1.0 / 12.0, 1.0 / 9.0, -1.0 / 8.0],
     error_order: 2,
+    // The cubic is of the order of the method.
+    quartic: None,
 };
 
 pub(crate) const METHOD: Method = Method {

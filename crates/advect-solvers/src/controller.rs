@@ -1,65 +1,113 @@
 use crate::SolveError;
 
-/// A proportional-integral controller of the step size.
+/// A proportional-integral-derivative controller of the step size: I, PI and PID are its special cases.
 ///
-/// With `e_n` the error of an accepted step in units of its tolerance and k the order of the error estimate plus one,
-/// the next step is `h * clamp(safety * e_n^(-alpha/k) * e_(n-1)^(beta/k), min_factor, max_factor)`.
-/// Gustafsson, Lundh & Soderlind, *A PI stepsize control for the numerical solution of ordinary differential
-/// equations*, BIT 28 (1988); Hairer, Norsett & Wanner I, II.4 and II (with Wanner), IV.2, eq. 2.43c. After a
-/// rejection the step is `h * clamp(safety * e^(-1/k), min_factor, 1)`, and the step after it does not grow
-/// (II.4, p. 168).
+/// Soderlind, *Digital filters in adaptive time-stepping*, ACM Trans. Math. Software 29 (2003), in the notation of
+/// diffrax. With e_n the error of an accepted step in units of its tolerance, k the order of the error estimate plus
+/// one, and coefficients i (integral), p (proportional), d (derivative), the next step is h times
+///
+/// `clamp(safety * e_n^(-(i + p + d)/k) * e_(n-1)^((p + 2 d)/k) * e_(n-2)^(-d/k), min_factor, max_factor)`.
+///
+/// After a rejection it is `h * clamp(safety * e^(-1/k), min_factor, 1)`, and the step after it does not grow (Hairer,
+/// Norsett & Wanner I, II.4, p. 168).
+///
+/// | controller | i | p | d | use it |
+/// | --- | --- | --- | --- | --- |
+/// | [`elementary`](Self::elementary) (I) | 1 | 0 | 0 | to compare with SciPy, torchdiffeq, diffrax's default |
+/// | [`standard`](Self::standard) (PI) | 0.3 | 0.4 | 0 | as a rule: few rejections near the limit of stability |
+/// | [`filter`](Self::filter) (PID, H312) | 2/9 | -2/9 | 1/18 | for steps that change smoothly, as in work with noise |
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PiController {
+pub struct PidController {
+    integral: f64,
+    proportional: f64,
+    derivative: f64,
     safety: f64,
     min_factor: f64,
     max_factor: f64,
-    alpha: f64,
-    beta: f64,
 }
 
-/// Errors below this are forgotten by the integral part, so that one lucky step does not throttle the next
+/// The usual case of a [`PidController`], by its usual name.
+pub type PiController = PidController;
+
+/// Errors below this are forgotten by the memory, so that one lucky step does not throttle the next
 /// (the value of Hairer's DOPRI5 code).
 const LEAST_MEMORY: f64 = 1e-4;
 
-impl PiController {
-    /// A controller of given coefficients.
+impl PidController {
+    /// A controller of given coefficients, with safety 0.9 and factors in [0.2, 10].
     ///
     /// # Errors
-    /// [`SolveError::Setting`] unless `0 < safety <= 1`, `0 < min_factor < 1 <= max_factor`, `alpha > 0` and
-    /// `beta >= 0`, all finite.
-    pub fn new(safety: f64, min_factor: f64, max_factor: f64, alpha: f64, beta: f64) -> Result<Self, SolveError> {
-        let check = |valid: bool, name, value, rule| {
-            if valid { Ok(()) } else { Err(SolveError::Setting { name, value, rule }) }
-        };
+    /// [`SolveError::Setting`] unless all are finite, `integral > 0` (without it the step would not return to what the
+    /// tolerance allows) and their sum is positive (or a large error would make the next step longer).
+    pub fn new(integral: f64, proportional: f64, derivative: f64) -> Result<Self, SolveError> {
+        check(integral > 0.0 && integral.is_finite(), "integral", integral, "it must be finite and > 0")?;
+        check(proportional.is_finite(), "proportional", proportional, "it must be finite")?;
+        check(derivative.is_finite(), "derivative", derivative, "it must be finite")?;
+        let sum = integral + proportional + derivative;
+        check(sum > 0.0, "integral + proportional + derivative", sum, "the sum must be > 0")?;
+        Ok(Self { integral, proportional, derivative, ..Self::standard() })
+    }
+
+    /// The same with another safety factor; 0.9 if not set.
+    ///
+    /// # Errors
+    /// [`SolveError::Setting`] unless `0 < safety <= 1`.
+    pub fn safety(self, safety: f64) -> Result<Self, SolveError> {
         check(safety > 0.0 && safety <= 1.0, "safety", safety, "it must be in (0, 1]")?;
+        Ok(Self { safety, ..self })
+    }
+
+    /// The same with other limits for the factor from step to step; [0.2, 10] if not set.
+    ///
+    /// # Errors
+    /// [`SolveError::Setting`] unless `0 < min_factor < 1 <= max_factor`, both finite.
+    pub fn limits(self, min_factor: f64, max_factor: f64) -> Result<Self, SolveError> {
         check(min_factor > 0.0 && min_factor < 1.0, "min_factor", min_factor, "it must be in (0, 1)")?;
         check(max_factor >= 1.0 && max_factor.is_finite(), "max_factor", max_factor, "it must be finite and >= 1")?;
-        check(alpha > 0.0 && alpha.is_finite(), "alpha", alpha, "it must be finite and > 0")?;
-        check(beta >= 0.0 && beta.is_finite(), "beta", beta, "it must be finite and >= 0")?;
-        Ok(Self { safety, min_factor, max_factor, alpha, beta })
+        Ok(Self { min_factor, max_factor, ..self })
     }
 
-    /// Gustafsson's PI coefficients alpha = 0.7, beta = 0.4, with safety 0.9 and factors in [0.2, 10].
+    /// Gustafsson's PI controller, i = 0.3 and p = 0.4, with safety 0.9 and factors in [0.2, 10].
     ///
-    /// Hairer & Wanner II, IV.2, p. 31; safety and factors as in Hairer's DOPRI5.
+    /// Gustafsson, Lundh & Soderlind, *A PI stepsize control for the numerical solution of ordinary differential
+    /// equations*, BIT 28 (1988); Hairer & Wanner II, IV.2, p. 31 (alpha = i + p = 0.7, beta = p = 0.4). Safety and
+    /// factors as in Hairer's DOPRI5.
     #[must_use]
     pub fn standard() -> Self {
-        Self { safety: 0.9, min_factor: 0.2, max_factor: 10.0, alpha: 0.7, beta: 0.4 }
+        Self { integral: 0.3, proportional: 0.4, derivative: 0.0, safety: 0.9, min_factor: 0.2, max_factor: 10.0 }
     }
 
-    /// The elementary controller, alpha = 1 and beta = 0, with safety 0.9 and factors in [0.2, 10].
+    /// The elementary (I) controller, i = 1, with safety 0.9 and factors in [0.2, 10].
     ///
     /// Hairer, Norsett & Wanner I, II.4, eq. 4.13; the rule of SciPy's `RK45`.
     #[must_use]
     pub fn elementary() -> Self {
-        Self { alpha: 1.0, beta: 0.0, ..Self::standard() }
+        Self { integral: 1.0, proportional: 0.0, ..Self::standard() }
     }
 
-    /// The factor to the next step after an accepted one.
+    /// Soderlind's PID controller H312, i = 2/9, p = -2/9, d = 1/18, with safety 0.9 and factors in [0.2, 10].
+    ///
+    /// Soderlind (2003), table III: the three errors have the exponents 1/18, 1/9, 1/18 over k, so that noise of the
+    /// errors is filtered out of the steps.
     #[must_use]
-    pub fn grow(&self, error: f64, previous: f64, error_order: u32) -> f64 {
+    pub fn filter() -> Self {
+        Self { integral: 2.0 / 9.0, proportional: -2.0 / 9.0, derivative: 1.0 / 18.0, ..Self::standard() }
+    }
+
+    /// The factor to the next step after an accepted one, from the errors of the last three, newest first.
+    #[must_use]
+    pub fn grow(&self, errors: [f64; 3], error_order: u32) -> f64 {
+        let Self { integral: i, proportional: p, derivative: d, .. } = self;
         let k = f64::from(error_order + 1);
-        let factor = self.safety * error.powf(-self.alpha / k) * previous.max(LEAST_MEMORY).powf(self.beta / k);
+        let [newest, before, first] = errors;
+        let mut factor = self.safety * newest.powf(-(i + p + d) / k);
+        // A power costs as much as an evaluation of a small field.
+        if p + 2.0 * d != 0.0 {
+            factor *= before.max(LEAST_MEMORY).powf((p + 2.0 * d) / k);
+        }
+        if *d != 0.0 {
+            factor *= first.max(LEAST_MEMORY).powf(-d / k);
+        }
         factor.clamp(self.min_factor, self.max_factor)
     }
 
@@ -70,4 +118,8 @@ impl PiController {
         // `max` drops a NaN, which `clamp` would keep.
         (self.safety * error.powf(-1.0 / k)).max(self.min_factor).min(1.0)
     }
+}
+
+fn check(valid: bool, name: &'static str, value: f64, rule: &'static str) -> Result<(), SolveError> {
+    if valid { Ok(()) } else { Err(SolveError::Setting { name, value, rule }) }
 }

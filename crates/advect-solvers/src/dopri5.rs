@@ -23,6 +23,16 @@ pub const DOPRI5: EmbeddedTableau<7> = EmbeddedTableau {
     // b minus (5179/57600, 0, 7571/16695, 393/640, -92097/339200, 187/2100, 1/40).
     error: [71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0],
     error_order: 4,
+    // The continuous extension of order 4: Hairer, Norsett & Wanner I, II.6, and their code DOPRI5.
+    quartic: Some([
+        -12715105075.0 / 11282082432.0,
+        0.0,
+        87487479700.0 / 32700410799.0,
+        -10690763975.0 / 1880347072.0,
+        701980252875.0 / 199316789632.0,
+        -1453857185.0 / 822651844.0,
+        69997945.0 / 29380423.0,
+    ]),
 };
 
 pub(crate) const METHOD: Method = Method {

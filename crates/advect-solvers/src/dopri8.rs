@@ -3,8 +3,8 @@ use crate::{EmbeddedTableau, Family, Method, Tableau};
 /// Prince-Dormand 8(7)13M, order 8 with an embedded solution of order 7: thirteen evaluations a step.
 ///
 /// Prince & Dormand, *High order embedded Runge-Kutta formulae*, J. Comp. Appl. Math. 7 (1981), table 2 (their rational
-/// approximations, exact to about 1e-17); Hairer, Norsett & Wanner I, II.5, table 6.4 of the first edition. For
-/// tolerances below 1e-9. Not the pair of Hairer's DOP853, whose estimate combines two.
+/// approximations, exact to about 1e-17). For tolerances below 1e-9. Not the pair of Hairer's DOP853, whose estimate
+/// combines two.
 pub const DOPRI8: EmbeddedTableau<13> = EmbeddedTableau {
     tableau: Tableau { name: "Dopri8", a: A, b: B, c: C, order: 8 },
     error: {
@@ -17,6 +17,8 @@ pub const DOPRI8: EmbeddedTableau<13> = EmbeddedTableau {
         error
     },
     error_order: 7,
+    // An interpolant of its order needs more stages.
+    quartic: None,
 };
 
 const C: [f64; 13] = [

@@ -21,6 +21,19 @@ pub trait Embedded {
         from: &Times,
         to: &Times,
     ) -> Attempt<Self::State>;
+
+    /// [`Embedded::attempt`], and the quartic term of the method's own [`Interpolant`](crate::Interpolant) if it has
+    /// one. By default it has none: the interpolant is the cubic.
+    fn attempt_dense<G: Field<Self::State> + ?Sized>(
+        &self,
+        field: &G,
+        x: &Self::State,
+        slope: Self::State,
+        from: &Times,
+        to: &Times,
+    ) -> (Attempt<Self::State>, Option<Self::State>) {
+        (self.attempt(field, x, slope, from, to), None)
+    }
 }
 
 /// What an attempted step gives.

@@ -12,6 +12,9 @@ pub struct EmbeddedTableau<const S: usize> {
     pub error: [f64; S],
     /// The order of the embedded solution.
     pub error_order: u32,
+    /// Weights `d_i` of the term `s^2 (1-s)^2 h sum d_i k_i` that turns the cubic Hermite interpolant into the method's
+    /// own: the coefficients of `s^4` in its `b_i(s)`. None where the cubic is as good.
+    pub quartic: Option<[f64; S]>,
 }
 
 impl<const S: usize> EmbeddedTableau<S> {

@@ -39,7 +39,7 @@ pub enum SolveError {
     /// The budget of attempts is spent.
     #[error(
         "{limit} steps were tried and t = {time} is reached of {end} (next step {step:.3e}): raise `max_steps`, loosen \
-         the tolerance, or treat the problem as stiff"
+         the tolerance, or end earlier"
     )]
     TooManySteps {
         /// Time reached.
@@ -48,6 +48,25 @@ pub enum SolveError {
         end: f64,
         /// The step that would come next, without sign.
         step: f64,
+        /// The number of attempts allowed.
+        limit: u64,
+    },
+    /// The budget of attempts is spent, on steps that are held by stability and not by accuracy.
+    #[error(
+        "the field is stiff at t = {time}: {limit} steps were tried on the way to {end}. Its fastest rate is about \
+         {rate:.3e}, which holds explicit steps at {step:.3e} whatever the tolerance: raise `max_steps` by \
+         {remaining:.3e}, end earlier, or treat the fast part exactly (a semi-linear or exponential method)",
+        remaining = (end - time).abs() / step
+    )]
+    Stiff {
+        /// Time reached.
+        time: f64,
+        /// Time that should have been reached.
+        end: f64,
+        /// The step that would come next, without sign.
+        step: f64,
+        /// About how fast neighboring solutions come together, per unit of time.
+        rate: f64,
         /// The number of attempts allowed.
         limit: u64,
     },
@@ -60,6 +79,51 @@ pub enum SolveError {
         value: f64,
         /// What it must fulfil.
         rule: &'static str,
+    },
+    /// Rows stand at times of their own where one time is needed.
+    #[error(
+        "{rows} rows stand at times of their own, but dense output and events need one time for the batch: take \
+         `Adaptive` in place of `AdaptiveRows`"
+    )]
+    RowTimes {
+        /// The number of rows.
+        rows: usize,
+    },
+    /// A time outside of the solution.
+    #[error("t = {time} is outside of the solution, which goes from {start} to {end}")]
+    OutsideSpan {
+        /// The time asked for.
+        time: f64,
+        /// Where the solution starts.
+        start: f64,
+        /// Where it ends.
+        end: f64,
+    },
+    /// Times at which states are wanted do not follow the direction of the solve.
+    #[error("time {index} to save at is {after}, after {before}: save times run the way of the grid")]
+    SaveOrder {
+        /// The index of the time.
+        index: usize,
+        /// The time before it.
+        before: f64,
+        /// The time.
+        after: f64,
+    },
+    /// The function of an event is not a number.
+    #[error("the function of event {event} is NaN at t = {time}: it must be a number wherever the solution goes")]
+    EventFunction {
+        /// The index of the event.
+        event: usize,
+        /// The time.
+        time: f64,
+    },
+    /// A gradient is not of the shape of the state.
+    #[error("the gradient has shape {gradient:?}, the state where the flow ends {state:?}: they must be equal")]
+    GradientShape {
+        /// The shape of the state.
+        state: Vec<usize>,
+        /// The shape of the gradient.
+        gradient: Vec<usize>,
     },
     /// One row of a batch failed.
     #[error("row {row}: {source}")]

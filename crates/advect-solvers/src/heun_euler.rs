@@ -9,6 +9,8 @@ pub const HEUN_EULER: EmbeddedTableau<2> = EmbeddedTableau {
     tableau: Tableau { name: "Heun-Euler", ..HEUN },
     error: [-0.5, 0.5],
     error_order: 1,
+    // The cubic is of a higher order than the method.
+    quartic: None,
 };
 
 pub(crate) const METHOD: Method = Method {

@@ -38,6 +38,12 @@
 //!
 //! In the order of [`symplectic_methods`].
 //!
+//! ## When a solve fails
+//!
+//! Every failure is a [`SolveError`] that names its time and says what to do. Each step asks once whether its state is
+//! finite (a device read a step, small beside a network), so that NaN has a time; [`solve_partial`] also returns
+//! the state reached before it.
+//!
 //! The types of `advect-core` that a user of solvers needs are re-exported here.
 
 mod adams;
@@ -45,9 +51,13 @@ mod adams_bashforth;
 mod adams_bashforth_moulton;
 mod adaptive;
 mod adaptive_rows;
+mod adjoint;
+mod adjoint_state;
 mod bosh3;
 mod catalog;
 mod controller;
+mod dense;
+mod dense_stepper;
 mod dopri5;
 mod dopri8;
 mod embedded;
@@ -56,30 +66,39 @@ mod embedded_tableau;
 mod error;
 mod euler;
 mod euler_maruyama;
+mod event;
 mod heun;
 mod heun_euler;
+mod interpolant;
 mod leapfrog;
 mod midpoint;
 mod ralston;
 mod rk3;
 mod rk38;
 mod rk4;
+mod root;
 mod runge_kutta;
+mod save_at;
 mod separable;
 mod solve;
+mod solve_partial;
 mod splitting;
 mod ssp_rk3;
 mod step_control;
 mod stepper;
+mod stiffness;
 mod tableau;
 mod trajectory;
 mod tsit5;
+mod with_events;
 mod yoshida4;
 
 pub use adams_bashforth::AdamsBashforth;
 pub use adams_bashforth_moulton::AdamsBashforthMoulton;
 pub use adaptive::Adaptive;
 pub use adaptive_rows::AdaptiveRows;
+pub use adjoint::{Adjoint, AdjointField, adjoint};
+pub use adjoint_state::AdjointState;
 pub use advect_core::{
     Batched, Brownian, BrownianPath, CoreError, Counted, DeviceNoise, Field, Gaussian, NoiseKey, Purpose, RowField,
     Sde, Shared, State, TimeGrid, Times, Tolerance, Unconditional, Weighted, WhiteNoise, jvp, normal, shared,
@@ -87,7 +106,9 @@ pub use advect_core::{
 };
 pub use bosh3::BOSH3;
 pub use catalog::{Entry, Family, Method, method_table, ode_methods, symplectic_methods};
-pub use controller::PiController;
+pub use controller::{PiController, PidController};
+pub use dense::{Dense, solve_dense};
+pub use dense_stepper::{DenseStep, DenseStepper, Hermite};
 pub use dopri5::DOPRI5;
 pub use dopri8::DOPRI8;
 pub use embedded::{Attempt, Embedded};
@@ -96,8 +117,10 @@ pub use embedded_tableau::EmbeddedTableau;
 pub use error::SolveError;
 pub use euler::EULER;
 pub use euler_maruyama::EulerMaruyama;
+pub use event::{Crossing, Event};
 pub use heun::HEUN;
 pub use heun_euler::HEUN_EULER;
+pub use interpolant::{Interpolant, Way};
 pub use leapfrog::LEAPFROG;
 pub use midpoint::MIDPOINT;
 pub use ralston::RALSTON;
@@ -105,14 +128,17 @@ pub use rk3::RK3;
 pub use rk4::RK4;
 pub use rk38::RK38;
 pub use runge_kutta::RungeKutta;
+pub use save_at::{SaveAt, save_at};
 pub use separable::Separable;
 pub use solve::solve;
+pub use solve_partial::{Reached, solve_partial};
 pub use splitting::{Composition, Splitting};
 pub use ssp_rk3::SSP_RK3;
 pub use stepper::{Step, Stepper};
 pub use tableau::Tableau;
 pub use trajectory::{Skeleton, Trajectory, skeleton, trajectory};
 pub use tsit5::TSIT5;
+pub use with_events::{Occurrence, WithEvents};
 pub use yoshida4::YOSHIDA4;
 
 /// Runs the example of the README.

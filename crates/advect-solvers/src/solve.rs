@@ -35,6 +35,7 @@ pub fn solve<G: ?Sized, X, S: Stepper<G, X>>(
 }
 
 /// One step, which must make progress.
+#[inline]
 pub(crate) fn advance<G: ?Sized, X, S: Stepper<G, X>>(
     generator: &G,
     stepper: &mut S,

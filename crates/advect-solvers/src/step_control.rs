@@ -1,11 +1,11 @@
-use crate::{PiController, SolveError};
+use crate::{PidController, SolveError};
 use advect_core::Tolerance;
 
 /// The settings of step control, shared by the batch-wide and the row-wise adapter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StepControl {
     pub(crate) tolerance: Tolerance,
-    pub(crate) controller: PiController,
+    pub(crate) controller: PidController,
     pub(crate) first_step: Option<f64>,
     pub(crate) min_step: f64,
     pub(crate) max_steps: u64,
@@ -15,7 +15,7 @@ pub(crate) struct StepControl {
 pub(crate) const MAX_STEPS: u64 = 100_000;
 
 impl StepControl {
-    pub(crate) fn new(tolerance: Tolerance, controller: PiController) -> Self {
+    pub(crate) fn new(tolerance: Tolerance, controller: PidController) -> Self {
         Self { tolerance, controller, first_step: None, min_step: 0.0, max_steps: MAX_STEPS }
     }
 
@@ -69,15 +69,20 @@ pub(crate) fn second_guess(guess: f64, slope: f64, slope_change: f64, error_orde
 pub(crate) struct Pace {
     /// The next step, without sign.
     step: f64,
-    /// The error of the last accepted step.
-    previous: f64,
+    /// The errors of the last two accepted steps, newest first.
+    previous: [f64; 2],
     after_rejection: bool,
     attempts: u64,
 }
 
 impl Pace {
     pub(crate) fn new(step: f64) -> Self {
-        Self { step, previous: 1.0, after_rejection: false, attempts: 0 }
+        Self { step, previous: [1.0; 2], after_rejection: false, attempts: 0 }
+    }
+
+    /// The next step, without sign.
+    pub(crate) fn step(&self) -> f64 {
+        self.step
     }
 
     /// Where the next attempt ends.
@@ -107,13 +112,14 @@ impl Pace {
     ) -> Result<bool, SolveError> {
         let used = (target - from).abs();
         if norm <= 1.0 {
-            let factor = control.controller.grow(norm, self.previous, error_order);
+            let [before, first] = self.previous;
+            let factor = control.controller.grow([norm, before, first], error_order);
             let next = used * if self.after_rejection { factor.min(1.0) } else { factor };
             // A step cut short by a grid point says nothing against the step that was planned. (Asked of `to`: by
             // round-off alone `used` is as often below the plan as above.)
             let cut = target == to && used < self.step;
             self.step = if cut { next.max(self.step) } else { next };
-            self.previous = norm;
+            self.previous = [norm, before];
             self.after_rejection = false;
             return Ok(true);
         }

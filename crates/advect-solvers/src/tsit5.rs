@@ -46,7 +46,7 @@ pub const TSIT5: EmbeddedTableau<7> = EmbeddedTableau {
         order: 5,
     },
     error: [
-        0.00178001105222577714,
+        0.001780011052225777,
         0.0008164344596567469,
         -0.007880878010261995,
         0.1447110071732629,
@@ -55,6 +55,16 @@ pub const TSIT5: EmbeddedTableau<7> = EmbeddedTableau {
         -1.0 / 66.0,
     ],
     error_order: 4,
+    // The leading coefficients of the interpolant published with the method.
+    quartic: Some([
+        -1.0530884977290216,
+        0.1017,
+        2.490627285651253,
+        -16.548102889244902,
+        47.37952196281928,
+        -34.87065786149661,
+        2.5,
+    ]),
 };
 
 pub(crate) const METHOD: Method = Method {

@@ -166,6 +166,20 @@ impl ModuleMapper for Update<'_> {
     }
 }
 
+/// The model, with one of empty weights left in its place: so each weight is alone in its memory, and the update writes it there.
+pub(crate) fn take<M: Module>(model: &mut M) -> M {
+    struct Hollow;
+    impl ModuleMapper for Hollow {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, tensor, mapper) = param.consume();
+            let nothing = Tensor::empty([0; D], (&tensor.device(), tensor.dtype()));
+            Param::from_mapped_value(id, nothing, mapper)
+        }
+    }
+    let hollow = model.clone().map(&mut Hollow);
+    std::mem::replace(model, hollow)
+}
+
 /// A tensor of nothing, where another one was.
 fn empty(like: &Tensor<1>) -> Tensor<1> {
     Tensor::empty([0], (&like.device(), like.dtype()))

@@ -1,4 +1,4 @@
-use crate::optimizer::{Memory, Update, gradient_norm};
+use crate::optimizer::{Memory, Update, gradient_norm, take};
 use crate::{AdamW, Ema, LearningRate, TrainError};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -117,8 +117,7 @@ impl<M: Module> Trainer<M> {
             memory: &mut self.memory,
             index: 0,
         };
-        // A clone shares its tensors: it costs nothing.
-        self.model = self.model.clone().map(&mut update);
+        self.model = take(&mut self.model).map(&mut update);
         self.step += 1;
         Ok(Report { step, loss: value, gradient_norm: norm, rate })
     }

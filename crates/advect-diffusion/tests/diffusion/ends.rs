@@ -3,10 +3,10 @@
 use crate::problems::{Exploding, flow, gaussian};
 use advect_core::{State, TimeGrid, Times, Tolerance, WhiteNoise, shared};
 use advect_diffusion::{
-    AdaptiveDpm, Ddim, Denoiser, DpmPair, Ended, LangevinCorrected, Restarted, Terminal, diffusion_methods,
+    AdaptiveDpm, Ddim, Denoiser, DpmPair, Ended, LangevinCorrected, Restarted, Terminal, denoised, diffusion_methods,
     diffusion_sde_methods,
 };
-use advect_paths::{Cosine, Linear, LinearVp, Prediction, Predictor, Schedule, SourceLaw, Vp};
+use advect_paths::{Cosine, Edm, Linear, LinearVp, Prediction, Predictor, Schedule, SourceLaw, Vp};
 use advect_solvers::{PiController, Stepper, solve};
 use std::sync::Arc;
 
@@ -33,12 +33,13 @@ fn samplers() -> Vec<(String, Box<dyn Stepper<Model<'static>, f64>>)> {
 #[test]
 fn from_noise_alone_to_data_alone_nothing_is_left_over_on_any_schedule() {
     // Data at one point, 3: whatever noise is added, every sampler must end there, to round-off.
-    let schedules: [(&str, Arc<dyn Schedule>); 5] = [
+    let schedules: [(&str, Arc<dyn Schedule>); 6] = [
         ("linear", Arc::new(Linear)),
         ("cosine", Arc::new(Cosine)),
         ("linear-vp", Arc::new(LinearVp)),
         ("vp", Arc::new(Vp::default())),
         ("exploding", Arc::new(Exploding { max: 80.0 })),
+        ("edm", Arc::new(Edm::new(0.0, 80.0, 7.0).unwrap())),
     ];
     for (name, schedule) in schedules {
         let noisiest = schedule.at(0.0);
@@ -75,6 +76,18 @@ fn from_noise_alone_to_data_alone_nothing_is_left_over_on_any_schedule() {
 }
 
 #[test]
+fn what_a_schedule_leaves_over_is_taken_off() {
+    // Data N(0.7, 0.5^2) at a noise of 0.3: Tweedie's mean by hand.
+    let edm = Edm::new(0.3, 10.0, 7.0).unwrap();
+    let model = gaussian(edm, Prediction::Noise);
+    let model: &dyn Denoiser<f64> = &model;
+    let end = solve(model, Ddim, 7.0, &TimeGrid::uniform(0.0, 1.0, 50).unwrap()).unwrap();
+    let mean = (0.25 * end + 0.09 * 0.7) / (0.25 + 0.09);
+    assert!((denoised(model, &end, 1.0).unwrap() - mean).abs() < 1e-12);
+    assert!(denoised(model, &end, 1.1).is_err());
+}
+
+#[test]
 fn the_euler_policy_is_an_euler_step_of_the_velocity() {
     let model = gaussian(Cosine, Prediction::Data);
     let model: &dyn Denoiser<f64> = &model;
@@ -103,7 +116,6 @@ fn inversion_goes_from_data_to_noise_and_back() {
         let data = solve(model, entry.stepper(), noise, &up).unwrap();
         let bound = if entry.method.order == 1.0 { 2e-2 } else { 1e-3 };
         let name = entry.method.name;
-        println!("{name}: {:e} {:e}", noise - 0.4, data - exact);
         assert!((noise - 0.4).abs() < bound, "{name} inverts {exact} to {noise} instead of 0.4");
         assert!((data - exact).abs() < bound, "{name} comes back to {data} instead of {exact}");
     }
@@ -151,9 +163,8 @@ fn the_adaptive_sampler_keeps_its_tolerance() {
             let bound = Tolerance::new(tolerance, tolerance).unwrap();
             let mut sampler = AdaptiveDpm::new(pair, bound, PiController::standard());
             let error = (solve(&model, &mut sampler, -1.3, &grid).unwrap() - exact).abs();
-            println!("{pair:?} {tolerance:e}: {error:e}, {} + {}", sampler.accepted(), sampler.rejected());
-            assert!(error < 30.0 * tolerance && error < last, "{pair:?} {tolerance}: {error}");
-            assert!(sampler.accepted() > 3);
+            assert!(error < 3.0 * tolerance && error < last, "{pair:?} {tolerance}: {error}");
+            assert!(sampler.accepted() > 3 && sampler.rejected() > 0, "{pair:?}");
             last = error;
         }
     }
@@ -163,4 +174,20 @@ fn the_adaptive_sampler_keeps_its_tolerance() {
     let grid = TimeGrid::new(vec![0.9, 0.5, 0.2]).unwrap();
     let end = solve(&model, &mut sampler, 0.4, &grid).unwrap();
     assert!((end - flow(&Linear, 0.9, 0.2, 0.4)).abs() < 1e-5);
+}
+
+#[test]
+fn the_examples_hold() {
+    // Those of the crate and of its README.
+    let model = Predictor {
+        field: shared(|x: f64, t: f64| (2.0 * t - 1.0) / (t * t + (1.0 - t) * (1.0 - t)) * x),
+        prediction: Prediction::Velocity,
+        schedule: Linear,
+        source: SourceLaw::GaussianIndependent,
+    };
+    let x = solve(&model, Ddim, 0.8, &TimeGrid::uniform(0.0, 1.0, 100).unwrap()).unwrap();
+    assert!((x - 0.8).abs() < 0.02, "{x}");
+    let sampler = advect_diffusion::DpmSolverPpMultistep::new(advect_diffusion::Order::Two);
+    let x = solve(&model, sampler, 0.8, &TimeGrid::uniform(0.0, 1.0, 40).unwrap()).unwrap();
+    assert!((x - 0.8).abs() < 0.01, "{x}");
 }

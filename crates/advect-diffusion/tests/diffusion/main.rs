@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 
+mod adapters;
 mod catalog;
 mod coordinates;
 mod ends;
 mod order;
 mod problems;
 mod stochastic;
+mod table;

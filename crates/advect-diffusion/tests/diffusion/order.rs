@@ -1,9 +1,9 @@
 use crate::problems::{Exploding, both_ends, flow, gaussian, inside, mixture_flow, mixture_model, to_data};
 use advect_analytic::order::observed;
-use advect_core::State;
+use advect_core::{Brownian, State, Times};
 use advect_diffusion::{
     Ddim, Deis, Denoiser, DpmSolver2, DpmSolver3, DpmSolverPp2S, DpmSolverPp3S, DpmSolverPpMultistep, EdmHeun, Lms,
-    Order, Pndm, UniPc, UniPcVariant,
+    Order, Pndm, SaSolver, UniPc, UniPcVariant, diffusion_methods,
 };
 use advect_paths::{Linear, Prediction, Vp};
 use advect_solvers::{Stepper, solve};
@@ -71,6 +71,16 @@ macro_rules! order {
     };
 }
 
+/// The noise of a sampler that is told to take none.
+#[derive(Debug, Clone)]
+struct Silent;
+
+impl<X: State> Brownian<X> for Silent {
+    fn increment(&mut self, like: &X, _from: &Times, _to: &Times) -> X {
+        like.clone().combine(0.0, &[])
+    }
+}
+
 order!(ddim, [1.0; 4], Ddim);
 order!(dpm_solver_2, [2.0; 4], DpmSolver2::default());
 order!(dpm_solver_2_off_the_middle, [2.0; 4], DpmSolver2::new(0.3).unwrap());
@@ -96,3 +106,18 @@ order!(uni_pc_2_bh1, [3.0; 4], UniPc::new(Order::Two, UniPcVariant::Bh1));
 order!(uni_pc_2_bh2, [3.0; 4], UniPc::new(Order::Two, UniPcVariant::Bh2));
 order!(uni_pc_3_bh1, [4.0; 4], UniPc::new(Order::Three, UniPcVariant::Bh1));
 order!(uni_pc_3_bh2, [4.0; 4], UniPc::new(Order::Three, UniPcVariant::Bh2));
+order!(sa_solver_1, [2.0; 4], SaSolver::new(Order::One, 0.0, Silent).unwrap());
+order!(sa_solver_2, [3.0; 4], SaSolver::new(Order::Two, 0.0, Silent).unwrap());
+order!(sa_solver_3, [4.0; 4], SaSolver::new(Order::Three, 0.0, Silent).unwrap());
+
+#[test]
+fn every_listed_sampler_has_the_order_of_its_line() {
+    let model = gaussian(Linear, Prediction::Velocity);
+    let model: &dyn Denoiser<f64> = &model;
+    for entry in diffusion_methods::<dyn Denoiser<f64>, f64>() {
+        let fit = observed(128, 3, |n| {
+            (solve(model, entry.stepper(), -1.3, &both_ends(n)).unwrap() - flow(&Linear, 0.0, 1.0, -1.3)).abs()
+        });
+        assert!((fit.slope - entry.method.order).abs() < 0.15, "{}: {}", entry.method.name, fit.slope);
+    }
+}

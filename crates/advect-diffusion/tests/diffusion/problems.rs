@@ -165,8 +165,8 @@ pub(crate) fn both_ends(steps: usize) -> TimeGrid {
     TimeGrid::new((0..=steps).map(|i| cube(i) / (cube(i) + cube(steps - i))).collect()).unwrap()
 }
 
-/// From t = 0 (where alpha is not zero) to data alone, finer toward both: `sigma / alpha` falls like the cube of what is
-/// left of a clock that starts slowly.
+/// From t = 0 (where alpha is not zero) to data alone, finer toward both: `sigma / alpha` falls like the cube of what
+/// is left of a clock that starts slowly.
 pub(crate) fn to_data<S: Schedule>(schedule: &S, steps: usize) -> TimeGrid {
     let start = schedule.log_snr(0.0);
     let point = |i: usize| match i {

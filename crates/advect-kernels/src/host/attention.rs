@@ -4,7 +4,7 @@ use super::buffer::{Lines, Shared, filled_by};
 use super::lanes::{SQUARE, load, transpose_square};
 use super::matrix::{Left, Right, Target, VECTORS, lanes, multiply};
 use super::softmax::{Softmax, SoftmaxBackward};
-use rayon::prelude::*;
+use super::threads;
 use rten_simd::ops::BitOps;
 use rten_simd::{Isa, SimdOp};
 use std::ops::Range;
@@ -192,7 +192,10 @@ impl Attention {
             (0..count).for_each(|i| index(&mut scratch, i));
         } else {
             let least = PARALLEL / 4 / (work / tasks.len()).max(1);
-            (0..count).into_par_iter().with_min_len(least.max(1)).for_each_init(Scratch::default, index);
+            let least = least.max(1);
+            threads::for_each_init(count.div_ceil(least), Scratch::default, |scratch, group| {
+                (group * least..count.min((group + 1) * least)).for_each(|i| index(scratch, i));
+            });
         }
     }
 }

@@ -2,7 +2,7 @@
 use super::activation::Function;
 use super::buffer::filled_by;
 use super::lanes::{load, store};
-use rayon::prelude::*;
+use super::threads::for_each_chunk;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 use std::mem::MaybeUninit;
@@ -10,20 +10,20 @@ use std::mem::MaybeUninit;
 /// Elements a task takes: 128 KiB in and out stay in the second-level cache.
 const PIECE: usize = 1 << 14;
 /// Below this many elements starting the other threads costs more than the work.
-const PARALLEL: usize = 1 << 16;
+const PARALLEL: usize = 1 << 15;
 
 /// `f(x)`.
 pub(crate) fn map<F: Function>(f: F, x: &[f32]) -> Vec<f32> {
-    let piece = |(x, out): (&[f32], &mut [MaybeUninit<f32>])| {
+    let piece = |x: &[f32], out: &mut [MaybeUninit<f32>]| {
         Map { f, x: x.as_ptr(), out: out.as_mut_ptr().cast(), len: x.len().min(out.len()) }.dispatch();
     };
     // SAFETY: the pieces of `out` and `x` pair up, and `Map` writes as many elements as it reads.
     unsafe {
         filled_by(x.len(), |out| {
             if x.len() < PARALLEL {
-                piece((x, out));
+                piece(x, out);
             } else {
-                x.par_chunks(PIECE).zip(out.par_chunks_mut(PIECE)).for_each(piece);
+                for_each_chunk(out, PIECE, |index, out| piece(&x[index * PIECE..], out));
             }
         })
     }
@@ -36,15 +36,13 @@ pub(crate) fn map_in_place<F: Function>(f: F, x: &mut [f32]) {
         let (len, out) = (x.len(), x.as_mut_ptr());
         Map { f, x: out.cast_const(), out, len }.dispatch();
     };
-    if x.len() < PARALLEL { piece(x) } else { x.par_chunks_mut(PIECE).for_each(piece) }
+    if x.len() < PARALLEL { piece(x) } else { for_each_chunk(x, PIECE, |_, x| piece(x)) }
 }
 
 /// `gradient * f'(x)`.
 pub(crate) fn backward<F: Function>(f: F, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     assert!(x.len() == gradient.len(), "{} inputs have no {} gradients", x.len(), gradient.len());
-    let piece = |(inputs, out): ((&[f32], &[f32]), &mut [_])| {
-        let (x, gradient): (&[f32], &[f32]) = inputs;
-        let out: &mut [MaybeUninit<f32>] = out;
+    let piece = |x: &[f32], gradient: &[f32], out: &mut [MaybeUninit<f32>]| {
         let len = out.len().min(x.len()).min(gradient.len());
         Backward { f, x: x.as_ptr(), gradient: gradient.as_ptr(), out: out.as_mut_ptr().cast(), len }.dispatch();
     };
@@ -52,9 +50,9 @@ pub(crate) fn backward<F: Function>(f: F, x: &[f32], gradient: &[f32]) -> Vec<f3
     unsafe {
         filled_by(x.len(), |out| {
             if x.len() < PARALLEL {
-                piece(((x, gradient), out));
+                piece(x, gradient, out);
             } else {
-                x.par_chunks(PIECE).zip(gradient.par_chunks(PIECE)).zip(out.par_chunks_mut(PIECE)).for_each(piece);
+                for_each_chunk(out, PIECE, |index, out| piece(&x[index * PIECE..], &gradient[index * PIECE..], out));
             }
         })
     }
@@ -63,14 +61,14 @@ pub(crate) fn backward<F: Function>(f: F, x: &[f32], gradient: &[f32]) -> Vec<f3
 /// `gradient * f'(x)` over `gradient` itself.
 pub(crate) fn backward_in_place<F: Function>(f: F, x: &[f32], gradient: &mut [f32]) {
     assert!(x.len() == gradient.len(), "{} inputs have no {} gradients", x.len(), gradient.len());
-    let piece = |(x, gradient): (&[f32], &mut [f32])| {
+    let piece = |x: &[f32], gradient: &mut [f32]| {
         let (len, out) = (x.len().min(gradient.len()), gradient.as_mut_ptr());
         Backward { f, x: x.as_ptr(), gradient: out.cast_const(), out, len }.dispatch();
     };
     if x.len() < PARALLEL {
-        piece((x, gradient));
+        piece(x, gradient);
     } else {
-        x.par_chunks(PIECE).zip(gradient.par_chunks_mut(PIECE)).for_each(piece);
+        for_each_chunk(gradient, PIECE, |index, gradient| piece(&x[index * PIECE..], gradient));
     }
 }
 

@@ -2,7 +2,7 @@
 use super::activation::{Function, Silu};
 use super::buffer::filled_by;
 use super::lanes::{load, store, sum};
-use rayon::prelude::*;
+use super::threads;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 use std::mem::MaybeUninit;
@@ -68,16 +68,17 @@ impl GroupNorm<'_> {
         }
         let piece = self.piece();
         let chunk = piece * self.unit().1;
-        let task = |(index, (out, x)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| {
+        let task = |index: usize, out: &mut [MaybeUninit<f32>]| {
+            let x = &x[index * chunk..][..out.len()];
             Forward { norm: *self, first: index * piece, x, out }.dispatch()
         };
         // SAFETY: `Forward` writes every element of its piece of the output, and the pieces cover it.
         unsafe {
             filled_by(x.len(), |out| {
                 if x.len() < PARALLEL {
-                    task((0, (out, x)));
+                    task(0, out);
                 } else {
-                    out.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).enumerate().for_each(task);
+                    threads::for_each_chunk(out, chunk, task);
                 }
             })
         }
@@ -93,22 +94,17 @@ impl GroupNorm<'_> {
         // A pair of sums (of the gradients of gamma and beta) for each channel of each image: added up below in one
         // order.
         let mut sums = vec![[0.0f32; 2]; x.len() / self.pixels];
-        type Task<'a> = (usize, (((&'a mut [MaybeUninit<f32>], &'a mut [[f32; 2]]), &'a [f32]), &'a [f32]));
-        let task = |(index, (((out, sums), x), gradient)): Task<'_>| {
+        let task = |index: usize, out: &mut [MaybeUninit<f32>], sums: &mut [[f32; 2]]| {
+            let [x, gradient] = [x, gradient].map(|all| &all[index * chunk..][..out.len()]);
             Backward { norm: *self, first: index * piece, x, gradient, out, sums }.dispatch();
         };
         // SAFETY: `Backward` writes every element of its piece of the output, and the pieces cover it.
         let dx = unsafe {
             filled_by(x.len(), |out| {
                 if x.len() < PARALLEL {
-                    task((0, (((out, &mut sums), x), gradient)));
+                    task(0, out, &mut sums);
                 } else {
-                    out.par_chunks_mut(chunk)
-                        .zip(sums.par_chunks_mut(piece * channels))
-                        .zip(x.par_chunks(chunk))
-                        .zip(gradient.par_chunks(chunk))
-                        .enumerate()
-                        .for_each(task);
+                    threads::for_each_chunk_pair((out, chunk), (&mut sums, piece * channels), task);
                 }
             })
         };

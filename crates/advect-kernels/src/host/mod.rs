@@ -14,3 +14,6 @@ mod matrix;
 pub(crate) mod optimizer;
 pub(crate) mod rows;
 pub(crate) mod softmax;
+pub(crate) mod threads;
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+mod tiles;

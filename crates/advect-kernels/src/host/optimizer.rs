@@ -1,8 +1,8 @@
 //! A step of an optimizer, and the norm that clips it.
 use super::buffer::Shared;
 use super::lanes::sum;
+use super::threads;
 use crate::optimizer::AdamW;
-use rayon::prelude::*;
 use rten_simd::ops::NumOps;
 use rten_simd::{Isa, SimdOp};
 
@@ -57,7 +57,7 @@ pub(crate) fn adamw(held: [Held<'_>; 4], gradient: &[f32], step: &AdamW) -> [Opt
     if len < PARALLEL {
         (0..len.div_ceil(PIECE)).for_each(piece);
     } else {
-        (0..len.div_ceil(PIECE)).into_par_iter().for_each(piece);
+        threads::for_each(len.div_ceil(PIECE), piece);
     }
     copies.map(|copy| {
         copy.map(|mut values| {
@@ -74,7 +74,7 @@ pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
     if x.len() < PARALLEL {
         x.chunks(PIECE).map(piece).sum()
     } else {
-        x.par_chunks(PIECE).map(piece).collect::<Vec<_>>().iter().sum()
+        threads::map(x.len().div_ceil(PIECE), |i| piece(&x[i * PIECE..x.len().min((i + 1) * PIECE)])).iter().sum()
     }
 }
 

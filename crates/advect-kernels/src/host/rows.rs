@@ -2,7 +2,7 @@
 //! normalisation, modulation, gated residuals.
 use super::buffer::{Shared, filled_by};
 use super::lanes::{load, store, sum};
-use rayon::prelude::*;
+use super::threads;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
@@ -51,7 +51,10 @@ impl Rows {
             (0..count).for_each(unit);
         } else {
             let least = PIECE / (rows * self.features).max(1);
-            (0..count).into_par_iter().with_min_len(least.max(1)).for_each(unit);
+            let least = least.max(1);
+            threads::for_each(count.div_ceil(least), |group| {
+                (group * least..count.min((group + 1) * least)).for_each(unit);
+            });
         }
     }
 

@@ -2,7 +2,7 @@
 use super::activation::exp_of_negative;
 use super::buffer::{Shared, filled_by};
 use super::lanes::{load, store};
-use rayon::prelude::*;
+use super::threads;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, Simd, SimdOp};
 
@@ -51,7 +51,7 @@ fn each(total: usize, len: usize, task: impl Fn(usize, usize) + Sync) {
     if total < PARALLEL {
         (0..count).for_each(piece);
     } else {
-        (0..count).into_par_iter().for_each(piece);
+        threads::for_each(count, piece);
     }
 }
 

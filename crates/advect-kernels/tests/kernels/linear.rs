@@ -59,6 +59,78 @@ fn agrees_with_the_formula_and_its_gradients_with_differences_for_every_layout()
     }
 }
 
+/// Large enough for the matrix units of processors that have them, with edges in each direction, and a depth that takes several passes in each of the three
+/// products.
+#[test]
+fn large_products_are_as_good_as_sums_of_f32_products() {
+    let device = Device::flex().autodiff();
+    for [rows, from, to] in [[300, 400, 210], [1700, 210, 250], [260, 1601, 190], [200, 230, 900]] {
+        let (x, weight, bias) = (noise(rows * from, 1), noise(from * to, 2), noise(to, 3));
+        let weights = noise(rows * to, 4);
+        let single = |values: &[f64]| values.iter().map(|v| f64::from(*v as f32)).collect::<Vec<_>>();
+        let (x, weight, bias, weights) = (single(&x), single(&weight), single(&bias), single(&weights));
+        let track = |values: &[f64], shape: [usize; 2]| tensor(values, shape, DType::F32, &device).require_grad();
+        let (tx, tw) = (track(&x, [rows, from]), track(&weight, [from, to]));
+        let tb = tensor(&bias, [to], DType::F32, &device).require_grad();
+        let y = linear(tx.clone(), tw.clone(), Some(tb.clone()));
+        let found = values(y.clone());
+        let gradients = (y * tensor(&weights, [rows, to], DType::F32, &device)).sum().backward();
+        let (dx, dw, db) = (gradient(&tx, &gradients), gradient(&tw, &gradients), gradient(&tb, &gradients));
+
+        // A sum of n products of f32 is off by some 6e-8 sqrt(n) of the root of the sum of their squares.
+        let check = |what: &str, found: f64, terms: &mut dyn Iterator<Item = f64>| {
+            let (sum, squares, count) = terms.fold((0.0, 0.0, 0.0), |(s, q, n), v| (s + v, q + v * v, n + 1.0));
+            let error = (found - sum).abs() / f64::sqrt(squares);
+            assert!(error < 2e-7 * f64::sqrt(count), "{what} of {rows} x {from} x {to}: {error:e}");
+        };
+        for i in (0..rows).step_by(7).chain([rows - 1]) {
+            for j in (0..to).step_by(11).chain([to - 1]) {
+                let mut terms = (0..from).map(|d| x[i * from + d] * weight[d * to + j]).chain([bias[j]]);
+                check("y", found[i * to + j], &mut terms);
+            }
+            for d in (0..from).step_by(23).chain([from - 1]) {
+                let mut terms = (0..to).map(|j| weights[i * to + j] * weight[d * to + j]);
+                check("dx", dx[i * from + d], &mut terms);
+            }
+        }
+        for d in (0..from).step_by(29).chain([from - 1]) {
+            for j in (0..to).step_by(13).chain([to - 1]) {
+                check("dw", dw[d * to + j], &mut (0..rows).map(|i| x[i * from + d] * weights[i * to + j]));
+            }
+        }
+        check("db", db[to - 1], &mut (0..rows).map(|i| weights[i * to + to - 1]));
+    }
+}
+
+#[test]
+fn large_products_with_infinities_are_those_of_floats() {
+    let device = Device::flex();
+    let (rows, from, to) = (256, 256, 256);
+    let weight = tensor(&noise(from * to, 2), [from, to], DType::F32, &device);
+    let bias = tensor(&noise(to, 3), [to], DType::F32, &device);
+    for odd in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 3e38, 1e-42] {
+        let mut x = noise(rows * from, 1);
+        let plain = values(linear(tensor(&x, [rows, from], DType::F32, &device), weight.clone(), Some(bias.clone())));
+        x[77 * from + 5] = odd;
+        let y = values(linear(tensor(&x, [rows, from], DType::F32, &device), weight.clone(), Some(bias.clone())));
+        let w = values(weight.clone());
+        for (i, (y, plain)) in y.iter().zip(&plain).enumerate() {
+            let expected = f64::from((odd * w[5 * to + i % to]) as f32);
+            if i / to != 77 {
+                // The other rows are finite, whichever way they went.
+                assert!((y - plain).abs() < 1e-4, "{odd} at {i}: {y} and {plain}");
+            } else if odd.is_nan() {
+                assert!(y.is_nan());
+            } else if odd.abs() > 1e38 {
+                assert!(
+                    *y == expected || (y - expected).abs() < 1e-5 * expected.abs(),
+                    "{odd} at {i}: {y} and {expected}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn without_bias_it_is_the_product() {
     let device = Device::flex();

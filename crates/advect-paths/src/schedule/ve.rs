@@ -3,7 +3,7 @@ use crate::PathError;
 
 /// The variance-exploding path: `alpha = 1`, and sigma falls geometrically from `sigma_max` to `sigma_min`.
 ///
-/// Song et al., 2021, "Score-Based Generative Modeling through SDEs", equation 30, in our time:
+/// Song et al., 2021, "Score-Based Generative Modeling through SDEs", appendix C, in our time:
 /// `sigma = sigma_max^(1 - t) sigma_min^t`. Nothing is ever scaled down: at t = 0, `x = x_1 + sigma_max x_0`, which is
 /// close to `sigma_max x_0` only where sigma_max is far above the size of the data. Sampling starts there, not at x_0.
 /// At t = 1 noise of size sigma_min is left; sigma never reaches 0, so every conversion is finite at both ends.

@@ -84,7 +84,6 @@ impl ImportanceTime {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "t is in [0, 1]")]
     fn bin(&self, t: f64) -> usize {
         ((t * self.shares.len() as f64) as usize).min(self.shares.len() - 1)
     }

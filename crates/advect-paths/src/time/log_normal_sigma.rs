@@ -40,6 +40,9 @@ impl<S: Schedule> TimeLaw for LogNormalSigmaTime<S> {
 
     /// The density inside (0, 1); what lies at the ends is not part of it.
     fn density(&self, t: f64) -> f64 {
+        if !(0.0..=1.0).contains(&t) {
+            return 0.0;
+        }
         let c = self.schedule.at(t);
         let z = (self.schedule.log_snr(t) / 2.0 + self.mean) / self.std;
         let density = normal_density(z) / self.std * (c.d_alpha / c.alpha - c.d_sigma / c.sigma);

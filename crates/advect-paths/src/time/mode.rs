@@ -4,8 +4,8 @@ use std::f64::consts::{FRAC_PI_2, PI};
 
 /// Mode sampling: times crowded in the middle (scale > 0) or at both ends (scale < 0).
 ///
-/// Esser et al., 2024, section 3.1: with their time `1 - t`, `1 - u - s (cos^2(pi u / 2) - 1 + u)` of a uniform u. Unlike
-/// the logit-normal law it has a positive density at both ends, `1 / (1 + s)`. Their best runs use s = 1.29.
+/// Esser et al., 2024, section 3.1: with their time `1 - t`, `1 - u - s (cos^2(pi u / 2) - 1 + u)` of a uniform u.
+/// Unlike the logit-normal law it has a positive density at both ends, `1 / (1 + s)`. Their best runs use s = 1.29.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ModeTime {
     scale: f64,

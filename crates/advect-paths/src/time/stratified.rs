@@ -4,7 +4,7 @@ use rand::RngExt;
 
 /// One time from each of as many equal shares of a law as the batch has rows: less variance of the batch's loss.
 ///
-/// Kingma et al., 2021, "Variational Diffusion Models", appendix I.1 (low-discrepancy times); stratified as in MDLM. Row i
+/// Kingma et al., 2021, "Variational Diffusion Models" (low-discrepancy times); stratified as in MDLM. Row i
 /// of n takes the quantile of `(i + u) / n`, with u keyed by its id: so a time depends on the row's position and on the
 /// number of rows, and the examples must come in random order, or some would always be seen at the same
 /// noise. Across devices or accumulated batches, sample the joint batch and cut it.

@@ -1,29 +1,13 @@
-use crate::{affine, close, column, each, has_data_at_0, keeps_noise, numbers, root, schedules};
+use crate::{affine, close, column, each, has_data_at_0, keeps_noise, number_line, numbers, root, schedules};
 use advect_analytic::gaussian::{Affine, Gaussian};
-use advect_analytic::mixture::Mixture;
 use advect_core::Times;
 use advect_paths::{
     Cosine, Edm, Linear, LinearVp, PathError, Polynomial, Prediction, Schedule, SourceLaw, Vp, convert, convert_output,
 };
 
-/// Two unequal components: nothing is linear or symmetric.
-fn mixture() -> Mixture {
-    Mixture::isotropic(&[0.3, 0.7], &[vec![-2.0], vec![1.5]], &[0.6, 0.9]).unwrap()
-}
-
-fn exact(mixture: &Mixture, at: Affine, x: f64, prediction: Prediction) -> f64 {
-    match prediction {
-        Prediction::Velocity => mixture.velocity(at, &[x])[0],
-        Prediction::Score => mixture.score(at, &[x])[0],
-        Prediction::Noise => mixture.noise(at, &[x])[0],
-        Prediction::Data => mixture.data(at, &[x])[0],
-        Prediction::V => at.alpha * mixture.noise(at, &[x])[0] - at.sigma * mixture.data(at, &[x])[0],
-    }
-}
-
 #[test]
 fn all_pairs_are_those_of_the_mixture_inside() {
-    let mixture = mixture();
+    let mixture = number_line();
     for (name, schedule) in schedules() {
         for t in [0.02, 0.2, 0.5, 0.8, 0.98] {
             let at = affine(&schedule, t);
@@ -31,8 +15,8 @@ fn all_pairs_are_those_of_the_mixture_inside() {
                 for have in Prediction::ALL {
                     for want in Prediction::ALL {
                         let (on_x, on_output) = convert(&schedule, t, have, want).unwrap();
-                        let got = on_x * x + on_output * exact(&mixture, at, x, have);
-                        let wanted = exact(&mixture, at, x, want);
+                        let got = on_x * x + on_output * mixture.value(at, x, have);
+                        let wanted = mixture.value(at, x, want);
                         assert!(close(got, wanted, 1e-8), "{name}, t = {t}, {have} -> {want}: {got} vs {wanted}");
                     }
                 }
@@ -78,7 +62,7 @@ fn finite_at_end(name: &str, t: f64, have: Prediction, want: Prediction) -> bool
 
 #[test]
 fn all_pairs_at_both_ends_are_finite_limits_or_errors() {
-    let mixture = mixture();
+    let mixture = number_line();
     for (name, schedule) in schedules() {
         for t in [0.0, 1.0] {
             let at = affine(&schedule, t);
@@ -93,9 +77,11 @@ fn all_pairs_at_both_ends_are_finite_limits_or_errors() {
                     for x in [-1.9, 0.4, 1.1] {
                         // sigma * d_sigma at t = 1, by hand: -1 for LinearVP, -beta_min / 2 for VP.
                         let value = |prediction| match (prediction, name, t) {
-                            (Prediction::Velocity, "linear vp", 1.0) => x + mixture.score(at, &[x])[0],
-                            (Prediction::Velocity, "vp", 1.0) => 0.05 * (x + mixture.score(at, &[x])[0]),
-                            _ => exact(&mixture, at, x, prediction),
+                            (Prediction::Velocity, "linear vp", 1.0) => x + mixture.value(at, x, Prediction::Score),
+                            // sigma^2 = 1 - t: sigma d_sigma = -1/2, and d_alpha = 1.
+                            (Prediction::Velocity, "course", 1.0) => x + 0.5 * mixture.value(at, x, Prediction::Score),
+                            (Prediction::Velocity, "vp", 1.0) => 0.05 * (x + mixture.value(at, x, Prediction::Score)),
+                            _ => mixture.value(at, x, prediction),
                         };
                         let (got, wanted) = (on_x * x + on_output * value(have), value(want));
                         assert!(close(got, wanted, 1e-8), "{name}, t = {t}, {have} -> {want}: {got} vs {wanted}");

@@ -1,4 +1,4 @@
-use crate::{affine, close, each, root, schedules};
+use crate::{affine, close, each, normal_integral, root, schedules};
 use advect_analytic::gaussian::{Affine, Gaussian};
 use advect_analytic::mixture::Mixture;
 use advect_analytic::statistics::Estimate;
@@ -53,15 +53,6 @@ fn tail(component: &Mixture, at: Affine, c: f64) -> f64 {
     let (m, s) = (component.mean(at), component.covariance(at));
     let z = (c - m[0] - m[1]) / (s[0][0] + s[1][1] + 2.0 * s[0][1]).sqrt();
     0.5 - normal_integral(z)
-}
-
-/// The integral of the normal density from 0 to z, by Simpson's rule: accurate to 1e-10 for |z| < 8.
-fn normal_integral(z: f64) -> f64 {
-    let n = 400;
-    let h = z / n as f64;
-    let f = |i: usize| (-(h * i as f64).powi(2) / 2.0).exp();
-    let inner: f64 = (1..n).map(|i| f(i) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum();
-    h / 3.0 * (f(0) + inner + f(n)) / std::f64::consts::TAU.sqrt()
 }
 
 /// Points of the exact marginal, one generator a point.
@@ -204,8 +195,8 @@ fn simulate<F: Field<Vec<f64>>, G: Fn(f64) -> f64>(
 
 #[test]
 fn the_sde_family_has_the_marginals_of_the_flow() {
-    // n = 4,000, seeds 31 and 32, four standard errors; 250 Euler-Maruyama steps, whose weak error is below one.
-    let (mixture, n) = (line(), 4000);
+    // n = 2,000, seeds 31 and 32, four standard errors; 250 Euler-Maruyama steps, whose weak error is below one.
+    let (mixture, n) = (line(), 2000);
     // g proportional to sigma, up to t = 1 itself, from the velocity.
     for c in [0.0, 1.0, 2.0] {
         let predictor = predictor(&mixture, Linear, Prediction::Velocity);
@@ -222,6 +213,21 @@ fn the_sde_family_has_the_marginals_of_the_flow() {
         let start = marginal(&mixture, Affine::linear(from), 31, n);
         let end = simulate(&sde, start, from, to, 32);
         same_marginal(&format!("g = 1 from {prediction}"), &end, &mixture, Affine::linear(to));
+    }
+}
+
+#[test]
+fn the_sde_keeps_the_marginals_on_every_schedule() {
+    // n = 1,000, seeds 35 and 36, four standard errors; 250 Euler-Maruyama steps. g proportional to sigma, from end to
+    // end, or just short of an infinite slope.
+    let (mixture, n) = (line(), 1000);
+    for (name, schedule) in schedules() {
+        let (from, to) = (0.0, if root(name) { 0.999 } else { 1.0 });
+        let predictor = predictor(&mixture, schedule.clone(), Prediction::Velocity);
+        let sde = predictor.sde(|t| schedule.at(t).sigma, from, to).unwrap();
+        let start = marginal(&mixture, affine(&schedule, from), 35, n);
+        let end = simulate(&sde, start, from, to, 36);
+        same_marginal(name, &end, &mixture, affine(&schedule, to));
     }
 }
 

@@ -1,6 +1,8 @@
 use crate::{close, has_data_at_0, keeps_noise, root, schedules};
 use advect_core::{NoiseKey, Purpose};
-use advect_paths::{Coefficients, Cosine, Edm, Linear, LinearVp, PathError, Polynomial, Schedule, SigmaMin, Ve, Vp};
+use advect_paths::{
+    Coefficients, Cosine, Custom, Edm, Linear, LinearVp, PathError, Polynomial, Schedule, SigmaMin, Ve, Vp,
+};
 use rand::RngExt;
 
 fn values(c: Coefficients) -> [f64; 4] {
@@ -176,6 +178,45 @@ fn log_snr_at_the_ends_and_out_of_range() {
         let back = Cosine.time_at_log_snr(Cosine.log_snr(t));
         assert!(((1.0 - back) / (1.0 - t) - 1.0).abs() < 1e-5, "{back}");
     }
+}
+
+#[test]
+fn a_custom_schedule_is_checked() {
+    let at = |alpha: f64, sigma: f64, d_alpha: f64, d_sigma: f64| Coefficients { alpha, sigma, d_alpha, d_sigma };
+    // A polynomial of one's own is the polynomial of the crate.
+    let (own, ours) =
+        (Custom::new(|t: f64| at(t * t, 1.0 - t * t, 2.0 * t, -2.0 * t)).unwrap(), Polynomial::new(2.0).unwrap());
+    for t in [0.0, 0.3, 0.99, 1.0] {
+        assert!(values(own.at(t)).iter().zip(values(ours.at(t))).all(|(a, b)| close(*a, b, 1e-14)), "{t}");
+        assert!(close(own.time_at_log_snr(ours.log_snr(t)), t, 1e-13), "{t}");
+    }
+    // Half the rate of the noise variance at an end where sigma is a root: the limit of -1/2.
+    let course = Custom::new(crate::course).unwrap();
+    assert!(close(course.sigma_d_sigma(1.0), -0.5, 1e-9), "{}", course.sigma_d_sigma(1.0));
+    // A derivative forgotten, a factor of one in a hundred thousand, an endless one.
+    let wrong = |d_alpha: f64, d_sigma: f64| Custom::new(move |t: f64| at(t, 1.0 - t, d_alpha, d_sigma)).err();
+    let first = 0.5 / 64.0;
+    assert!(wrong(1.0, -1.0).is_none());
+    let is = |error: Option<PathError>, wanted: &str| {
+        assert!(matches!(error, Some(PathError::Derivative { of, t, .. }) if of == wanted && t == first), "{error:?}");
+    };
+    is(wrong(0.0, -1.0), "alpha");
+    is(wrong(1.000_01, -1.0), "alpha");
+    is(wrong(1.0, 1.0), "sigma");
+    assert!(wrong(f64::NAN, -1.0).is_some() && wrong(1.0, f64::INFINITY).is_some());
+    // And what else a schedule promises, with the time where it breaks.
+    let broken = |f: fn(f64) -> Coefficients| match Custom::new(f) {
+        Err(PathError::Schedule { t, .. }) => t,
+        other => panic!("{:?}", other.map(|_| ())),
+    };
+    let flat = |t: f64| Coefficients { alpha: 0.5, sigma: 0.5, d_alpha: 0.0 * t, d_sigma: 0.0 };
+    assert!(close(broken(flat), first, 1e-15));
+    let short = |t: f64| Coefficients { alpha: 0.9 * t, sigma: 1.0 - t, d_alpha: 0.9, d_sigma: -1.0 };
+    assert_eq!(broken(short), 1.0);
+    let negative = |t: f64| Coefficients { alpha: t, sigma: 0.5 - t, d_alpha: 1.0, d_sigma: -1.0 };
+    assert!(broken(negative) > 0.5);
+    let infinite = |t: f64| Coefficients { alpha: t, sigma: 1.0 / t, d_alpha: 1.0, d_sigma: -1.0 / (t * t) };
+    assert_eq!(broken(infinite), 0.0);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use crate::problems::{scalar, scalar_rows, system};
 use advect_analytic::order::Fit;
 use advect_solvers::{
-    Adaptive, BOSH3, Counted, DOPRI5, Embedded, HEUN_EULER, PiController, SolveError, Stepper, TimeGrid, Times,
-    Tolerance, shared, skeleton, solve,
+    Adaptive, BOSH3, Counted, DOPRI5, Embedded, HEUN_EULER, PiController, PidController, SolveError, Stepper, TimeGrid,
+    Times, Tolerance, shared, skeleton, solve,
 };
 
 fn tolerance(tol: f64) -> Tolerance {
@@ -177,7 +177,8 @@ fn the_budget_of_steps_is_kept() {
         "{error}"
     );
     assert_eq!(stepper.accepted() + stepper.rejected(), 10);
-    assert_eq!(field.calls(), 2 + 60);
+    // An attempt and two evaluations more to see that the field is not stiff.
+    assert_eq!(field.calls(), 2 + 60 + 8);
 }
 
 #[test]
@@ -211,32 +212,107 @@ fn settings_are_checked() {
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(stepper().min_step(bad), Err(SolveError::Setting { name: "min_step", .. })));
     }
-    assert!(PiController::new(0.9, 0.2, 10.0, 0.7, 0.4).is_ok_and(|c| c == PiController::standard()));
-    for (safety, min, max, alpha, beta, name) in [
-        (0.0, 0.2, 10.0, 0.7, 0.4, "safety"),
-        (1.1, 0.2, 10.0, 0.7, 0.4, "safety"),
-        (0.9, 1.0, 10.0, 0.7, 0.4, "min_factor"),
-        (0.9, 0.2, 0.9, 0.7, 0.4, "max_factor"),
-        (0.9, 0.2, 10.0, f64::NAN, 0.4, "alpha"),
-        (0.9, 0.2, 10.0, 0.7, -0.1, "beta"),
+    assert!(PidController::new(0.3, 0.4, 0.0).is_ok_and(|c| c == PiController::standard()));
+    for (i, p, d, name) in [
+        (0.0, 0.4, 0.0, "integral"),
+        (f64::INFINITY, 0.4, 0.0, "integral"),
+        (0.3, f64::NAN, 0.0, "proportional"),
+        (0.3, 0.4, f64::NAN, "derivative"),
+        (0.3, -0.4, 0.05, "integral + proportional + derivative"),
     ] {
-        let error = PiController::new(safety, min, max, alpha, beta).unwrap_err();
+        let error = PidController::new(i, p, d).unwrap_err();
+        assert!(matches!(error, SolveError::Setting { name: n, .. } if n == name), "{error}");
+    }
+    for (safety, min, max, name) in [
+        (0.0, 0.2, 10.0, "safety"),
+        (1.1, 0.2, 10.0, "safety"),
+        (f64::NAN, 0.2, 10.0, "safety"),
+        (0.9, 1.0, 10.0, "min_factor"),
+        (0.9, 0.2, 0.9, "max_factor"),
+        (0.9, 0.2, f64::INFINITY, "max_factor"),
+    ] {
+        let error = PidController::standard().safety(safety).and_then(|c| c.limits(min, max)).unwrap_err();
         assert!(matches!(error, SolveError::Setting { name: n, .. } if n == name), "{error}");
     }
 }
 
 #[test]
 fn the_controller_is_the_published_rule() {
-    let pi = PiController::standard();
-    // By hand, k = 5: 0.9 * 0.5^(-0.14) * 0.25^(0.08).
-    assert!((pi.grow(0.5, 0.25, 4) - 0.9 * (0.14 * 2.0_f64.ln()).exp() * (-0.16 * 2.0_f64.ln()).exp()).abs() < 1e-15);
-    assert_eq!(pi.grow(0.0, 1.0, 4), 10.0);
-    assert_eq!(pi.grow(1.0, 0.0, 4), 0.9 * 1e-4_f64.powf(0.08));
+    let pi = PidController::standard();
+    // By hand, k = 5: 0.9 * 0.5^(-0.14) * 0.25^(0.08), whatever came before.
+    let by_hand = 0.9 * (0.14 * 2.0_f64.ln()).exp() * (-0.16 * 2.0_f64.ln()).exp();
+    assert!((pi.grow([0.5, 0.25, 7.0], 4) - by_hand).abs() < 1e-15);
+    assert_eq!(pi.grow([0.0, 1.0, 1.0], 4), 10.0);
+    assert_eq!(pi.grow([1.0, 0.0, 1.0], 4), 0.9 * 1e-4_f64.powf(0.08));
+    // Soderlind's H312, k = 4: the product of e_n e_(n-1)^2 e_(n-2) to the power -1/72; 2^(-1 - 4 - 3) gives 2^(1/9).
+    let pid = PidController::filter();
+    assert!((pid.grow([0.5, 0.25, 0.125], 3) - 0.9 * 2.0_f64.powf(8.0 / 72.0)).abs() < 1e-15);
+    // Coefficients and limits of one's own; I = 1, P = 1, D = 1/2, k = 1: e_n^(-5/2) e_(n-1)^2 e_(n-2)^(-1/2).
+    let own = PidController::new(1.0, 1.0, 0.5).unwrap().safety(1.0).unwrap().limits(0.1, 100.0).unwrap();
+    assert!((own.grow([0.25, 0.5, 0.0625], 0) - 32.0 / 4.0 * 4.0).abs() < 1e-13);
+    assert_eq!(own.grow([1e-9, 1.0, 1.0], 0), 100.0);
+    assert_eq!((own.shrink(1e9, 0), own.shrink(1.0, 0)), (0.1, 1.0));
     // 0.9 / 32^(1/5) = 0.45.
     assert!((pi.shrink(32.0, 4) - 0.45).abs() < 1e-15);
     assert_eq!(pi.shrink(1e30, 4), 0.2);
     assert_eq!(pi.shrink(f64::NAN, 4), 0.2);
     assert_eq!(pi.shrink(f64::INFINITY, 4), 0.2);
+}
+
+#[test]
+fn every_controller_keeps_the_tolerance_and_smooth_ones_reject_less() {
+    let run = |controller: PidController| {
+        let field = shared(system::slope);
+        let mut stepper = Adaptive::new(DOPRI5.stepper(), tolerance(1e-8), controller);
+        let end = solve(&field, &mut stepper, system::solution(0.0), &once(0.0, 2.0)).unwrap();
+        let exact = system::solution(2.0);
+        let error = (end[0] - exact[0]).hypot(end[1] - exact[1]);
+        println!("{controller:?}: {} {} {error:e}", stepper.accepted(), stepper.rejected());
+        assert!((0.05..5.0).contains(&(error / 1e-8)), "{error:e}");
+        (stepper.accepted(), stepper.rejected())
+    };
+    let counts = [PidController::elementary(), PidController::standard(), PidController::filter()].map(run);
+    assert!(counts.iter().all(|(accepted, rejected)| (20..200).contains(accepted) && *rejected < 10), "{counts:?}");
+}
+
+#[test]
+fn the_third_error_reaches_the_controller() {
+    // With D alone the factor of step n + 1 depends on the error of step n - 2: steps change from those of I.
+    let steps = |derivative: f64| {
+        let controller = PidController::new(0.5, 0.0, derivative).unwrap();
+        let stepper = Adaptive::new(DOPRI5.stepper(), tolerance(1e-6), controller).first_step(0.01).unwrap();
+        let field = shared(system::slope);
+        let grid = once(0.0, 1.0);
+        let times = skeleton(&field, stepper, system::solution(0.0), &grid).map(|state| state.unwrap().0.at(0));
+        times.take(6).collect::<Vec<f64>>()
+    };
+    let norms = |times: &[f64]| -> Vec<f64> {
+        let inner = DOPRI5.stepper::<[f64; 2]>();
+        let field = shared(system::slope);
+        let mut x = system::solution(0.0);
+        let norm = |pair: &[f64]| {
+            let (from, to) = (Times::Shared(pair[0]), Times::Shared(pair[1]));
+            let slope = advect_solvers::Field::eval(&field, x, &from);
+            let attempt = inner.attempt(&field, &x, slope, &from, &to);
+            let norm = advect_solvers::State::scaled_norm(&attempt.error, &x, &attempt.x, tolerance(1e-6));
+            x = attempt.x;
+            norm
+        };
+        times.windows(2).map(norm).collect()
+    };
+    // Recomputed from the errors, the steps are those that the rule says (from the third on all three errors count).
+    let times = steps(0.3);
+    let errors = norms(&times);
+    let controller = PidController::new(0.5, 0.0, 0.3).unwrap();
+    let mut compared = 0;
+    for n in 2..4 {
+        let (before, after) = (times[n + 1] - times[n], times[n + 2] - times[n + 1]);
+        let factor = controller.grow([errors[n], errors[n - 1], errors[n - 2]], 4);
+        assert!((after / before / factor - 1.0).abs() < 1e-9, "step {n}: {} {factor}", after / before);
+        compared += 1;
+    }
+    assert_eq!(compared, 2);
+    assert_ne!(times, steps(0.0));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::problems::lotka_volterra;
 use advect_solvers::{
-    Adaptive, AdaptiveRows, BOSH3, Batched, Counted, DOPRI5, Field, HEUN_EULER, PiController, RowField, SolveError,
-    State, TimeGrid, Times, Tolerance, skeleton, solve, trajectory, unconditional,
+    Adaptive, AdaptiveRows, BOSH3, Batched, Counted, DOPRI5, Field, HEUN_EULER, PiController, PidController, RowField,
+    SolveError, State, TimeGrid, Times, Tolerance, skeleton, solve, trajectory, unconditional,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -123,6 +123,51 @@ fn easy_rows_do_not_pay_for_hard_ones() {
     assert!(rows.rows() * 10 < together.rows() * 8, "{} against {}", rows.rows(), together.rows());
     // First slope and first step, then six a row and attempt.
     assert_eq!(rows.rows(), 140 + 6 * (stepper.accepted() + stepper.rejected()));
+}
+
+#[test]
+fn one_stiff_row_costs_itself_alone_at_no_larger_error() {
+    // x' = w cos(w t) - k (x - sin(w t)) from 1: x = sin(w t) + e^(-k t). Fifteen gentle rows, and one with k = 400.
+    const ROWS: usize = 16;
+    let (rate, frequency) = (|row: usize| if row == 5 { 400.0 } else { 1.0 }, |row: usize| 1.0 + 0.1 * row as f64);
+    let exact = |row: usize, t: f64| (frequency(row) * t).sin() + (-rate(row) * t).exp();
+    #[derive(Clone)]
+    struct Springs(Vec<(f64, f64)>, Rc<Counted<fn(Vec<f64>, &Times) -> Vec<f64>>>);
+    impl Field<Vec<f64>> for Springs {
+        fn eval(&self, x: Vec<f64>, t: &Times) -> Vec<f64> {
+            // The counter only counts; who the rows are is known here.
+            let x = self.1.eval(x, t);
+            let slope = |(row, x): (usize, f64)| {
+                let ((k, w), t) = (self.0[row], t.at(row));
+                w * (w * t).cos() - k * (x - (w * t).sin())
+            };
+            x.into_iter().enumerate().map(slope).collect()
+        }
+    }
+    impl RowField<Vec<f64>> for Springs {
+        fn select(&self, rows: &[usize]) -> Self {
+            Self(rows.iter().map(|&row| self.0[row]).collect(), self.1.clone())
+        }
+    }
+    let springs = || {
+        let identity: fn(Vec<f64>, &Times) -> Vec<f64> = |x, _t| x;
+        Springs((0..ROWS).map(|row| (rate(row), frequency(row))).collect(), Rc::new(Counted::new(identity)))
+    };
+    let grid = TimeGrid::uniform(0.0, 3.0, 1).unwrap();
+    for tol in [1e-4, 1e-6, 1e-8] {
+        let worst = |x: Vec<f64>| (0..ROWS).map(|row| (x[row] - exact(row, 3.0)).abs()).fold(0.0, f64::max);
+        let (batch, alone) = (springs(), springs());
+        let stepper = Adaptive::new(DOPRI5.stepper(), tolerance(tol), PidController::standard());
+        let batch_error = worst(solve(&batch, stepper, vec![1.0; ROWS], &grid).unwrap());
+        let stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance(tol), PidController::standard());
+        let error = worst(solve(&alone, stepper, vec![1.0; ROWS], &grid).unwrap());
+        let (batch_rows, rows) = (batch.1.rows(), alone.1.rows());
+        println!("{tol:e}: {rows} row-evaluations, error {error:e}; together {batch_rows}, {batch_error:e}");
+        assert!(error <= 10.0 * tol && batch_error <= 10.0 * tol);
+        // An eighth of the work at about the same error.
+        assert!(rows * 8 < batch_rows, "{rows} against {batch_rows}");
+        assert!(error < 1.5 * batch_error, "{error:e} against {batch_error:e}");
+    }
 }
 
 #[test]

@@ -4,12 +4,16 @@
 
 mod adaptive;
 mod adaptive_rows;
+mod adjoint;
 mod catalog;
+mod dense;
 mod driver;
+mod events;
 mod methods;
 mod multistep;
 mod order;
 mod order_conditions;
+mod partial;
 mod problems;
 mod reference;
 mod stochastic;
