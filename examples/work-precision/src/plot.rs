@@ -73,7 +73,7 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerLeft)
+        .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.85))
         .border_style(THEIRS.mix(0.4))
         .label_font(("sans-serif", 14))
