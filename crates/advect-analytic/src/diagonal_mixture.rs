@@ -1,7 +1,7 @@
 //! A Gaussian mixture with diagonal covariances: its exact denoiser and velocity for some dot products a component.
 //!
-//! [`Mixture`](crate::mixture::Mixture) factorizes a matrix at each evaluation, which is right for a few numbers and too slow
-//! for benchmarks in 64 dimensions.
+//! [`Mixture`](crate::mixture::Mixture) factorizes a matrix at each evaluation, which is right for a few numbers and
+//! too slow for benchmarks in 64 dimensions.
 
 use crate::gaussian::Affine;
 use crate::mixture::{Mixture, MixtureError};

@@ -6,10 +6,10 @@
 //! cargo run --release -p work-precision -- OUT --merge  # tables and figure of both
 //! ```
 //!
-//! The model is the exact denoiser of a Gaussian mixture in 2 and in 64 dimensions, on the linear path. The error is the
-//! root mean square distance, over rows and elements, between where a sampler ends and where the exact probability flow
-//! ends that starts from the same noise. Grids and coefficients that are made for the model see a pilot batch of other
-//! noise; every number in the tables is measured on the test batch.
+//! The model is the exact denoiser of a Gaussian mixture in 2 and in 64 dimensions, on the linear path. The error is
+//! the root mean square distance, over rows and elements, between where a sampler ends and where the exact probability
+//! flow ends that starts from the same noise. Grids and coefficients that are made for the model see a pilot batch of
+//! other noise; every number in the tables is measured on the test batch.
 
 mod field;
 mod ours;

@@ -7,8 +7,8 @@ use advect_paths::Schedule;
 
 /// The quantiles of a Beta law on t: with both parameters below 1, more steps near both ends.
 ///
-/// Lee et al., 2024, "Beta Sampling is All You Need"; diffusers' `use_beta_sigmas` of the flow samplers, with (0.6, 0.6).
-/// Use it with 10 to 30 steps on the linear path.
+/// Lee et al., 2024, "Beta Sampling is All You Need"; diffusers' `use_beta_sigmas` of the flow samplers, with (0.6,
+/// 0.6). Use it with 10 to 30 steps on the linear path.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Beta {
     a: f64,

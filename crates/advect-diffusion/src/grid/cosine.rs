@@ -8,9 +8,9 @@ use std::f64::consts::FRAC_PI_2;
 
 /// The noise levels of a cosine path at equal times: `sigma / alpha = cot(pi u / 2)`.
 ///
-/// Nichol and Dhariwal, 2021, equation 17, without its offset; on the linear path it is the CosMap of Esser et al., 2024
-/// ("Scaling Rectified Flow Transformers", section 3.1). Ends in noise alone and data alone, or where the
-/// schedule does. Use it to run a model of any path with the pace of a cosine one.
+/// Nichol and Dhariwal, 2021, equation 17, without its offset; on the linear path it is the CosMap of Esser et al.,
+/// 2024 ("Scaling Rectified Flow Transformers", section 3.1). Ends in noise alone and data alone, or where the schedule
+/// does. Use it to run a model of any path with the pace of a cosine one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CosineSpacing;
 

@@ -124,7 +124,8 @@ impl DdpmSubset {
 
 /// The noise levels of a subset of a table, then the data: the grids of DDPM and DDIM for any schedule.
 ///
-/// Song et al., 2021, "Denoising Diffusion Implicit Models", section 4.2. Use it to repeat published samples of a discrete model.
+/// Song et al., 2021, "Denoising Diffusion Implicit Models", section 4.2. Use it to repeat published samples of a
+/// discrete model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DdpmSpacing {
     /// The table of the model.

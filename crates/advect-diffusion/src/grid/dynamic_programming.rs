@@ -13,8 +13,9 @@ pub struct CheapestPath {
 /// Chooses `steps` steps from candidate 0 to candidate `last` such that the sum of `cost(i, j)` is least.
 ///
 /// Bellman's dynamic programming, as Watson et al., 2021, "Learning to Efficiently Sample from Diffusion Probabilistic
-/// Models", section 3, and Chen et al., 2024, "On the Trajectory Regularity of ODE-based Diffusion Sampling" (GITS), use it
-/// for time grids. Exact for costs that add up; `cost` is asked once for each pair `i < j` that a path can contain.
+/// Models", section 3, and Chen et al., 2024, "On the Trajectory Regularity of ODE-based Diffusion Sampling" (GITS),
+/// use it for time grids. Exact for costs that add up; `cost` is asked once for each pair `i < j` that a path can
+/// contain.
 ///
 /// # Errors
 /// Those of `cost`, and [`DiffusionError::Setting`] unless `1 <= steps <= last`.

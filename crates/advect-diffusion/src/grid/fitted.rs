@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 /// A linear multistep method whose coefficients were fitted to one model on one grid.
 ///
-/// Like the non-stationary solvers of Shaul et al., 2024 ("Bespoke Non-Stationary Solvers", section 3.1), every state is a combination of the
-/// start and all data predictions so far, `x_i = (sigma_i / sigma_0) x_0 + sum_j b_ij D_j` (a form that holds all
-/// Runge-Kutta, Adams, DPM-Solver and UniPC methods), with a free `b_ij` for each step. Here they are found without derivatives of the model: step after step, by
-/// linear least squares of the pilot's true state on what the method has seen until then. The sum of the `b_ij` of a step is
-/// fixed such that a constant prediction is integrated exactly.
+/// Like the non-stationary solvers of Shaul et al., 2024 ("Bespoke Non-Stationary Solvers", section 3.1), every state
+/// is a combination of the start and all data predictions so far, `x_i = (sigma_i / sigma_0) x_0 + sum_j b_ij D_j` (a
+/// form that holds all Runge-Kutta, Adams, DPM-Solver and UniPC methods), with a free `b_ij` for each step. Here they
+/// are found without derivatives of the model: step after step, by linear least squares of the pilot's true state on
+/// what the method has seen until then. The sum of the `b_ij` of a step is fixed such that a constant prediction is
+/// integrated exactly.
 ///
 /// One evaluation a step, no order: it is as good as the pilot is like what is sampled later. Fitted are
 /// `N (N - 1) / 2` numbers for N steps; the pilot should have some hundred times more elements (rows times dimension). Use it for the least
@@ -60,7 +61,8 @@ impl FittedMultistep {
     /// `ridge` keeps predictions that hardly differ from getting large opposite coefficients: 1e-8 in f64, 1e-5 in f32.
     ///
     /// # Errors
-    /// What the model reports; [`SolveError::Generator`] if the ends of grid and pilot differ, the start holds no noise, or
+    /// What the model reports; [`SolveError::Generator`] if the ends of grid and pilot differ, the start holds no
+    /// noise, or
     /// `ridge` is negative or not finite.
     pub fn fit<X: State, G: Denoiser<X> + ?Sized>(
         model: &G,
@@ -101,7 +103,8 @@ impl FittedMultistep {
         Ok(Self { grid: grid.clone(), steps: Arc::new(steps), error: pilot.error(&x) })
     }
 
-    /// Fits coefficients and grid: the search of [`optimize_grid`](super::optimize_grid), with a fit for each grid it tries.
+    /// Fits coefficients and grid: the search of [`optimize_grid`](super::optimize_grid), with a fit for each grid it
+    /// tries.
     ///
     /// `solves` fits of `steps` evaluations of the pilot batch each; 150 are plenty.
     ///

@@ -6,9 +6,9 @@ use advect_paths::Schedule;
 
 /// The rho-th root of the noise level falls in equal steps: the grid of EDM, and of k-diffusion.
 ///
-/// Karras et al., 2022, equation 5; after the smallest level comes the step to the data. With `rho = 7` small levels get
-/// most of the steps; `rho = 1` is uniform in sigma, rho to infinity is [`Exponential`](super::Exponential). Use it as the first choice for a
-/// model of images with 15 to 50 evaluations.
+/// Karras et al., 2022, equation 5; after the smallest level comes the step to the data. With `rho = 7` small levels
+/// get most of the steps; `rho = 1` is uniform in sigma, rho to infinity is [`Exponential`](super::Exponential). Use it
+/// as the first choice for a model of images with 15 to 50 evaluations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Karras {
     range: SigmaRange,

@@ -1,7 +1,8 @@
 /// The simplex method of Nelder and Mead, for few unknowns and no derivatives.
 ///
-/// Nelder and Mead, 1965, with the coefficients of Gao and Han, 2012, which depend on the dimension. `f` may be infinite.
-/// Returns the best point and its value after at most `evaluations` of `f` (and as many as the first simplex needs).
+/// Nelder and Mead, 1965, with the coefficients of Gao and Han, 2012, which depend on the dimension. `f` may be
+/// infinite. Returns the best point and its value after at most `evaluations` of `f` (and as many as the first simplex
+/// needs).
 pub(super) fn minimize<E>(
     mut f: impl FnMut(&[f64]) -> Result<f64, E>,
     start: &[f64],

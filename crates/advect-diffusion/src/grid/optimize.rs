@@ -18,9 +18,9 @@ pub struct OptimizedGrid {
 
 /// The grid whose single steps have the least sum of errors on a pilot batch, by dynamic programming.
 ///
-/// The cost of a step from one point of the pilot to another is the root mean square distance between where one step of the
-/// method takes the true state and where it truly is: Chen et al., 2024, "On the Trajectory Regularity of ODE-based Diffusion
-/// Sampling" (GITS), section 4.2, with the error in place of the mean curvature. The candidates are the
+/// The cost of a step from one point of the pilot to another is the root mean square distance between where one step of
+/// the method takes the true state and where it truly is: Chen et al., 2024, "On the Trajectory Regularity of ODE-based
+/// Diffusion Sampling" (GITS), section 4.2, with the error in place of the mean curvature. The candidates are the
 /// points of the pilot: with 40 of them about 800 steps are tried. A method with memory is judged by its first step.
 ///
 /// # Errors
@@ -57,11 +57,11 @@ impl From<crate::DiffusionError> for Fault {
 
 /// The grid with the least error at the end on a pilot batch, for a method, a model and a number of steps.
 ///
-/// Begins with the best of `guesses` (such as Karras', or that of [`local_error_grid`]; equal steps of the pilot's fine grid
-/// are always tried) and varies the steps by the simplex method, up to `solves` solves of the pilot batch. The steps vary
-/// smoothly over the fine grid with at most seven degrees of freedom, so that a small pilot is not overfitted. Like
-/// Align Your Steps (Sabour et al., 2024) and LD3 (Tong et al., 2024) in aim: a grid for one model, found once. Use it
-/// where a model is sampled more often than some hundred pilot batches, with 5 to 20 evaluations.
+/// Begins with the best of `guesses` (such as Karras', or that of [`local_error_grid`]; equal steps of the pilot's fine
+/// grid are always tried) and varies the steps by the simplex method, up to `solves` solves of the pilot batch. The
+/// steps vary smoothly over the fine grid with at most seven degrees of freedom, so that a small pilot is not
+/// overfitted. Like Align Your Steps (Sabour et al., 2024) and LD3 (Tong et al., 2024) in aim: a grid for one model,
+/// found once. Use it where a model is sampled more often than some hundred pilot batches, with 5 to 20 evaluations.
 ///
 /// # Errors
 /// What the stepper reports, other than a state that is not finite; [`SolveError::Generator`] if `steps` is zero.

@@ -3,8 +3,8 @@ use advect_solvers::{SolveError, Stepper, trajectory};
 
 /// A small batch whose trajectories are known finely: what grids and coefficients are optimized on.
 ///
-/// Made once with a fine grid; its noise should be other noise than that which is sampled later. Every state is kept, so
-/// the memory is that of the batch times the points of the fine grid.
+/// Made once with a fine grid; its noise should be other noise than that which is sampled later. Every state is kept,
+/// so the memory is that of the batch times the points of the fine grid.
 #[derive(Debug, Clone)]
 pub struct Pilot<X> {
     times: Vec<f64>,

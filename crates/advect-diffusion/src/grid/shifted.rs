@@ -7,9 +7,10 @@ use advect_paths::Schedule;
 
 /// Equal steps of t with every noise level `sigma / alpha` multiplied by a factor: the time shift of SD3 and Flux.
 ///
-/// Esser et al., 2024, "Scaling Rectified Flow Transformers", equation 23: on the linear path `sigma' = s sigma / (1 + (s - 1) sigma)`; in
-/// log signal-to-noise ratio a shift by `-2 ln s`, so that it holds for every schedule. It is a grid of its own, not an
-/// operation on grids: it cannot be applied twice. Use it for models that were trained with it, or for more pixels.
+/// Esser et al., 2024, "Scaling Rectified Flow Transformers", equation 23: on the linear path `sigma' = s sigma / (1 +
+/// (s - 1) sigma)`; in log signal-to-noise ratio a shift by `-2 ln s`, so that it holds for every schedule. It is a
+/// grid of its own, not an operation on grids: it cannot be applied twice. Use it for models that were trained with it,
+/// or for more pixels.
 ///
 /// ```
 /// use advect_diffusion::{Shifted, Spacing};
