@@ -1,7 +1,7 @@
 //! Error against evaluations of all deterministic samplers, on models that are known exactly.
 //!
 //! ```sh
-//! cargo run --release -p work-precision -- OUT          # writes OUT/field-*.json, ours-*.csv, work-precision.{csv,svg}
+//! cargo run --release -p work-precision -- OUT          # measures ours; writes the fields, CSV and SVG
 //! python benches/peers/work_precision.py OUT            # diffusers on the same fields: writes OUT/peers.csv
 //! cargo run --release -p work-precision -- OUT --merge  # tables and figure of both
 //! ```

@@ -5,8 +5,8 @@ use advect_paths::Schedule;
 
 /// Equal steps of the logarithm of the noise level, then the step to the data.
 ///
-/// `get_sigmas_exponential` of k-diffusion; the "uniform lambda" of Lu et al., 2022 (DPM-Solver, section 3.4). Use it with
-/// methods of high order in lambda (DPM-Solver, DEIS, UniPC).
+/// `get_sigmas_exponential` of k-diffusion; the "uniform lambda" of Lu et al., 2022 (DPM-Solver, section 3.4). Use it
+/// with methods of high order in lambda (DPM-Solver, DEIS, UniPC).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Exponential {
     range: SigmaRange,

@@ -19,8 +19,8 @@ use std::sync::Arc;
 /// integrated exactly.
 ///
 /// One evaluation a step, no order: it is as good as the pilot is like what is sampled later. Fitted are
-/// `N (N - 1) / 2` numbers for N steps; the pilot should have some hundred times more elements (rows times dimension). Use it for the least
-/// error at 5 to 20 evaluations of one fixed model (and one guidance scale).
+/// `N (N - 1) / 2` numbers for N steps; the pilot should have some hundred times more elements (rows times
+/// dimension). Use it for the least error at 5 to 20 evaluations of one fixed model (and one guidance scale).
 ///
 /// ```
 /// use advect_core::shared;
