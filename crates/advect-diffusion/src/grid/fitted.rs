@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// A linear multistep method whose coefficients were fitted to one model on one grid.
 ///
-/// Like the non-stationary solvers of Shaul et al., 2024 ("Bespoke Non-Stationary Solvers", section 3.1), every state
+/// Like the non-stationary solvers of Shaul et al., 2024 ("Bespoke Non-Stationary Solvers"), every state
 /// is a combination of the start and all data predictions so far, `x_i = (sigma_i / sigma_0) x_0 + sum_j b_ij D_j` (a
 /// form that holds all Runge-Kutta, Adams, DPM-Solver and UniPC methods), with a free `b_ij` for each step. Here they
 /// are found without derivatives of the model: step after step, by linear least squares of the pilot's true state on
@@ -156,7 +156,7 @@ fn combination<X: State>(start: &X, on_start: f64, weights: &[f64], predictions:
 
 /// The stepper of a [`FittedMultistep`], for [`solve`](advect_solvers::solve) on its grid.
 ///
-/// Shaul et al., 2024, "Bespoke Non-Stationary Solvers", algorithm 1. One evaluation a step; see [`FittedMultistep`].
+/// Shaul et al., 2024, "Bespoke Non-Stationary Solvers". One evaluation a step; see [`FittedMultistep`].
 #[derive(Debug, Clone)]
 pub struct FittedStepper<X> {
     method: FittedMultistep,

@@ -20,7 +20,7 @@ pub struct OptimizedGrid {
 ///
 /// The cost of a step from one point of the pilot to another is the root mean square distance between where one step of
 /// the method takes the true state and where it truly is: Chen et al., 2024, "On the Trajectory Regularity of ODE-based
-/// Diffusion Sampling" (GITS), section 4.2, with the error in place of the mean curvature. The candidates are the
+/// Diffusion Sampling" (GITS), with the error in place of the mean curvature. The candidates are the
 /// points of the pilot: with 40 of them about 800 steps are tried. A method with memory is judged by its first step.
 ///
 /// # Errors
