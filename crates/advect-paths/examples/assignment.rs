@@ -3,6 +3,8 @@
 //! 512 noise points N(0, I) against 512 data points on eight Gaussians, in 2 and in 64 dimensions; 21 batches, of
 //! which the median counts.
 
+#![allow(clippy::print_stdout, reason = "a program")]
+
 use advect_core::{NoiseKey, Purpose, normal};
 use advect_paths::{Cost, PathError, Rows, Sinkhorn, SquaredEuclidean, Stop, assign};
 use std::time::Instant;

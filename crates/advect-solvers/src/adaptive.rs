@@ -138,7 +138,7 @@ impl<S: Embedded> Adaptive<S> {
         loop {
             if let Err(error) = pace.start(clock, end, &self.control) {
                 let parts = (&self.inner, &self.control, &pace);
-                return Err(diagnose(error, parts, field, &x, slope, (from, to)));
+                return Err(diagnose(error, parts, field, x, slope, (from, to)));
             }
             let target = pace.target(clock, end, &self.control);
             let at = if target == end { to.clone() } else { toward(from, to, (target - clock).abs()) };

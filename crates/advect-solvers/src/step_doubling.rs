@@ -153,7 +153,7 @@ where
                 _ => {
                     self.rejected += 1;
                     // `max` drops a NaN.
-                    step = (used * (0.9 * norm.powf(exponent)).max(0.2).min(0.9)).max(limit);
+                    step = (used * (0.9 * norm.powf(exponent)).clamp(0.2, 0.9)).max(limit);
                 }
             }
         }

@@ -75,8 +75,8 @@ fn velocity(pairs: &[Pair], x: Point, t: f64) -> Point {
     for pair in pairs {
         let weight = pair.mass * ((least - off(pair)) / (2.0 * BLUR * BLUR)).exp();
         total += weight;
-        for k in 0..2 {
-            sum[k] += weight * (pair.data[k] - pair.noise[k]);
+        for (sum, (data, noise)) in sum.iter_mut().zip(pair.data.iter().zip(&pair.noise)) {
+            *sum += weight * (data - noise);
         }
     }
     sum.map(|s| s / total)

@@ -14,8 +14,8 @@ fn each_coupling_is_straighter_than_the_one_before() {
     };
     let bends: Vec<Vec<f64>> = text.lines().map(numbers).collect();
     assert_eq!(bends.len(), 3, "{text}");
-    for k in 0..2 {
-        assert!(bends[1][k] < 0.5 * bends[0][k] && bends[2][k] < 0.5 * bends[1][k], "{text}");
+    for pair in bends.windows(2) {
+        assert!(pair[0].iter().zip(&pair[1]).all(|(before, after)| *after < 0.5 * before), "{text}");
     }
     let picture = image::open(&path).unwrap().into_rgb8();
     assert_eq!(picture.dimensions(), (1440, 480));

@@ -19,6 +19,7 @@ const SEARCHED: [u64; 5] = [5, 10, 20, 8, 15];
 const SOLVES: usize = 120;
 
 /// The published grids.
+#[allow(clippy::type_complexity)]
 fn grids() -> Result<Vec<(&'static str, Box<dyn Spacing>)>, Box<dyn Error>> {
     let range = SigmaRange::new(0.01, 80.0)?;
     Ok(vec![

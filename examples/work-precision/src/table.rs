@@ -10,12 +10,7 @@ pub(crate) fn made(row: &Row) -> bool {
 }
 
 /// The least error within a budget.
-pub(crate) fn least<'a>(
-    rows: &'a [Row],
-    dimension: usize,
-    budget: u64,
-    which: impl Fn(&Row) -> bool,
-) -> Option<&'a Row> {
+pub(crate) fn least(rows: &[Row], dimension: usize, budget: u64, which: impl Fn(&Row) -> bool) -> Option<&Row> {
     let fits = |r: &&Row| r.dimension == dimension && r.evaluations <= budget && r.error.is_finite() && which(r);
     rows.iter().filter(fits).min_by(|a, b| a.error.total_cmp(&b.error))
 }

@@ -89,7 +89,7 @@ fn multistep_methods_keep_their_order_on_a_random_grid() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let shift = 0.8 * ((state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5);
             // The points where the error is read stay, so that all grids read it at the same times.
-            let shift = if i % (n / 8) == 0 { 0.0 } else { shift };
+            let shift = if i.is_multiple_of(n / 8) { 0.0 } else { shift };
             end * (i as f64 + shift) / n as f64
         };
         TimeGrid::new((0..=n).map(point).collect()).unwrap()

@@ -61,7 +61,7 @@ fn check(table: Vec<(Method, Estimate)>) {
 #[test]
 fn additive_noise() {
     let start = [additive::START; PATHS];
-    check(slopes(&additive::sde(), |noise| sde_methods(noise), &start, additive::reference, |x| *x));
+    check(slopes(&additive::sde(), sde_methods, &start, additive::reference, |x| *x));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn diagonal_noise_in_the_sense_of_stratonovich() {
 #[test]
 fn a_linear_part_apart() {
     let start = [additive::START; PATHS];
-    check(slopes(&semilinear(), |noise| semilinear_methods(noise), &start, additive::reference, |x| *x));
+    check(slopes(&semilinear(), semilinear_methods, &start, additive::reference, |x| *x));
 }
 
 const FRICTION: f64 = 1.3;
@@ -112,7 +112,7 @@ fn langevin_reference(noise: &Recorded) -> Paths {
 #[test]
 fn langevin_dynamics() {
     let start = ([1.0; PATHS], [0.5; PATHS]);
-    check(slopes(&pendulum(), |noise| langevin_methods(noise), &start, langevin_reference, |x| x.0));
+    check(slopes(&pendulum(), langevin_methods, &start, langevin_reference, |x| x.0));
 }
 
 #[test]

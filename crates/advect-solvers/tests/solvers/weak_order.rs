@@ -135,7 +135,7 @@ const DERIVATIVE: Each = Each(|x, t| 0.3 * (x + 2.0 * t).cos());
 #[test]
 fn additive_noise() {
     let diffusion: fn(f64) -> f64 = |t| 0.5 + 0.4 * t * t;
-    check(&Sde { drift: DRIFT, diffusion }, |noise| sde_methods(noise));
+    check(&Sde { drift: DRIFT, diffusion }, sde_methods);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn diagonal_noise() {
 
 #[test]
 fn diagonal_noise_in_the_sense_of_stratonovich() {
-    check(&StratonovichSde { drift: DRIFT, diffusion: DIFFUSION }, |noise| stratonovich_methods(noise));
+    check(&StratonovichSde { drift: DRIFT, diffusion: DIFFUSION }, stratonovich_methods);
 }
 
 /// Groups of BATCHES x 64 antithetic pairs each, for the jackknife.
@@ -218,7 +218,7 @@ fn mean(x: &Paths, f: impl Fn(f64) -> f64) -> f64 {
 fn a_linear_part_apart() {
     let start = [additive::START; PATHS];
     let phi = |x: &Paths| mean(x, |x| (x - 1.0).powi(2));
-    check_samples(&semilinear(), |noise| semilinear_methods(noise), |noise| semilinear_methods(noise), &start, phi);
+    check_samples(&semilinear(), semilinear_methods, semilinear_methods, &start, phi);
 }
 
 #[test]
@@ -230,5 +230,5 @@ fn langevin_dynamics() {
     };
     let start = ([1.5; PATHS], [0.5; PATHS]);
     let phi = |x: &(Paths, Paths)| mean(&x.0, |q| q + q * q);
-    check_samples(&pendulum, |noise| langevin_methods(noise), |noise| langevin_methods(noise), &start, phi);
+    check_samples(&pendulum, langevin_methods, langevin_methods, &start, phi);
 }
