@@ -1,6 +1,6 @@
 //! A Gaussian mixture with diagonal covariances: its exact denoiser and velocity for some dot products a component.
 //!
-//! [`Mixture`](crate::mixture::Mixture) factorizes a matrix at each evaluation, which is right for a few numbers and
+//! [`Mixture`] factorizes a matrix at each evaluation, which is right for a few numbers and
 //! too slow for benchmarks in 64 dimensions.
 
 use crate::gaussian::Affine;
