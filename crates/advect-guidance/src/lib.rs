@@ -32,13 +32,37 @@
 //! assert_eq!(paired.eval(x, &t), [5.0, 7.0]);
 //! ```
 
+mod composed;
+mod contrast;
+mod error;
+mod gradient;
 mod guided;
+mod layer_skipped;
+mod operator;
 mod paired;
+mod posterior;
+mod products;
+mod projected;
+mod rescaled;
 mod scale;
+mod threshold;
+mod zero_star;
 
+pub use composed::Composed;
+pub use contrast::Contrast;
+pub use error::GuidanceError;
+pub use gradient::{Gradient, GradientGuided, gradient};
 pub use guided::Guided;
+pub use layer_skipped::LayerSkipped;
+pub use operator::{AveragePool, Inpainting, LinearOperator, Measurement, unit_spread};
 pub use paired::Paired;
+pub use posterior::{DataConsistent, PosteriorSampling};
+pub use products::{Factors, RowProducts};
+pub use projected::{Momentum, Projected};
+pub use rescaled::Rescaled;
 pub use scale::{constant, interval};
+pub use threshold::{DynamicThreshold, Threshold};
+pub use zero_star::ZeroStar;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
