@@ -1,8 +1,8 @@
-"""How far exact classifier-free guidance drifts from its mode: the numbers in crates/advect-guidance/tests/guidance/drift.rs.
+"""How far exact classifier-free guidance drifts from its mode: the truth of advect-guidance's tests/guidance/drift.rs.
 
 Three modes 2 (cos, sin) at 0, 120 and 240 degrees, round with standard deviation `std`; the guided velocity
-(1 - w) u(x) + w u(x | mode) of the linear path, integrated by RK4 from N(0, I). Prints the distance of the samples' mean
-from the mean of the mode and its standard error. Needs numpy.
+(1 - w) u(x) + w u(x | mode) of the linear path, integrated by RK4 from N(0, I). Prints the distance of the
+samples' mean from the mean of the mode and its standard error. Needs numpy.
 """
 
 import numpy as np

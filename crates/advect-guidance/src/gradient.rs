@@ -54,9 +54,9 @@ pub(crate) fn pulled_back<const D: usize>(x: &Tensor<D>, sum: Tensor<1>) -> Tens
 ///
 /// Dhariwal & Nichol, 2021, "Diffusion Models Beat GANs on Image Synthesis", section 4; Song et al., 2021, equation 14:
 /// `score + w(t) grad ln p_t(y | x)`. For a field that predicts something else the gradient is multiplied by the
-/// coefficient of the score in that prediction ([`convert`] from the score); for a velocity it is
-/// `sigma (sigma d_alpha - alpha d_sigma) / alpha`, on the linear path (1 - t) / t. With the exact classifier of x_t and
-/// w = 1 the result is the conditional field exactly. A classifier of clean data is not that: see
+/// coefficient of the score in that prediction ([`convert`] from the score); for a velocity it is `sigma (sigma d_alpha
+/// - alpha d_sigma) / alpha`, on the linear path (1 - t) / t. With the exact classifier of x_t and w = 1 the result is
+/// the conditional field exactly. A classifier of clean data is not that: see
 /// [`PosteriorSampling`](crate::PosteriorSampling).
 ///
 /// Evaluations: one of the field, and one of the gradient unless w = 0.

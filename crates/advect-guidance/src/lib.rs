@@ -1,7 +1,13 @@
-//! Guidance as decorators over fields: classifier-free guidance, autoguidance, negative prompts.
+//! Guidance as decorators over fields: a guided field is a field, and any solver takes it.
 //!
-//! All of them are one formula, `weak + w(t) (strong - weak)`. [`Guided`] evaluates two fields; [`Paired`] evaluates
-//! one network once, on a batch of both. `w` is any function of time: [`constant`], [`interval`] or a closure.
+//! Classifier-free guidance, autoguidance and negative prompts are one formula, `weak + w(t) (strong - weak)`.
+//! [`Guided`] evaluates two fields; [`Paired`] evaluates one network once, on a batch of both. `w` is any function of
+//! time: [`constant`], [`interval`] or a closure.
+//!
+//! Over either of them: [`Rescaled`] (CFG rescale), [`ZeroStar`] (CFG-Zero*), [`Projected`] (APG), [`LayerSkipped`]
+//! (skip-layer guidance). Over other fields: [`Composed`] (several conditions, and / not), [`GradientGuided`]
+//! (classifiers, rewards, with [`gradient`](fn@gradient) by autodiff), [`PosteriorSampling`] and [`DataConsistent`]
+//! (inverse problems), [`DynamicThreshold`].
 //!
 //! ```
 //! use advect_core::{Field, RowField, Times};

@@ -141,7 +141,8 @@ impl<A, X> Measurement<A, X> {
     }
 }
 
-/// The spread of the data about their expectation given x_t if they have the variance 1: `sigma / sqrt(alpha^2 + sigma^2)`.
+/// The spread of the data about their expectation given x_t if they have the variance 1: `sigma / sqrt(alpha^2 +
+/// sigma^2)`.
 ///
 /// Song et al., 2023, "Pseudoinverse-Guided Diffusion Models for Inverse Problems", section 3.3.
 pub fn unit_spread<S: Schedule + Clone>(schedule: S) -> impl Fn(f64) -> f64 + Clone {

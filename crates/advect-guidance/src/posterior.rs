@@ -8,16 +8,41 @@ use burn::tensor::Tensor;
 
 /// Inverse problems by the gradient of the denoiser: DPS, and with a spread `PiGDM`.
 ///
-/// Chung et al., 2023, "Diffusion Posterior Sampling for General Noisy Inverse Problems", equation 16; Song et al., 2023,
-/// "Pseudoinverse-Guided Diffusion Models for Inverse Problems", equation 7: to the score is added
-/// `w(t) grad_x ln N(y; A D(x), r_t^2 A A^T + noise^2)`, with D the data prediction and r_t the `spread` of the data about
-/// it. DPS is `|_| 0.0`: as if D were the data, it counts on the measurement too much at early times, and is right in the
-/// limit t -> 1 alone. [`unit_spread`](crate::unit_spread) or a measured spread is right where the data given x_t are
-/// N(D, r_t^2 I): for Gaussian data with covariance c^2 I exactly, at all times, with
-/// `r_t = c sigma / sqrt(alpha^2 c^2 + sigma^2)`. The paper of DPS has a step size in place of 1 / noise^2: the weight w.
+/// Chung et al., 2023, "Diffusion Posterior Sampling for General Noisy Inverse Problems", equation 16; Song et al.,
+/// 2023, "Pseudoinverse-Guided Diffusion Models for Inverse Problems", equation 7: to the score is added `w(t) grad_x
+/// ln N(y; A D(x), r_t^2 A A^T + noise^2)`, with D the data prediction and r_t the `spread` of the data about it. DPS
+/// is `|_| 0.0`: as if D were the data, it counts on the measurement too much at early times, and is right in the limit
+/// t -> 1 alone. [`unit_spread`](crate::unit_spread) or a measured spread is right where the data given x_t are N(D,
+/// r_t^2 I): for Gaussian data with covariance c^2 I exactly, at all times, with `r_t = c sigma / sqrt(alpha^2 c^2 +
+/// sigma^2)`. The paper of DPS has a step size in place of 1 / noise^2: the weight w.
 ///
 /// Evaluations: one forward and one backward pass of the network, which has to be on a device with an autodiff form.
 /// Without gradient: [`DataConsistent`].
+///
+/// ```
+/// use advect_core::{Field, Times};
+/// use advect_guidance::{Inpainting, Measurement, PosteriorSampling, constant, unit_spread};
+/// use advect_paths::{Linear, Prediction, Predictor, SourceLaw};
+/// use burn::tensor::{Device, Tensor};
+///
+/// // Data N(0, 1) in each element: D = t x / (t^2 + (1 - t)^2), at t = 1/2 that is x.
+/// let predictor = Predictor {
+///     field: |x: Tensor<2>, t: &Times| x * (t.at(0) / (t.at(0).powi(2) + (1.0 - t.at(0)).powi(2))),
+///     prediction: Prediction::Data,
+///     schedule: Linear,
+///     source: SourceLaw::GaussianIndependent,
+/// };
+/// // The first element was seen to be 2, with noise of variance 1/2.
+/// let device = Device::default();
+/// let mask = Inpainting::new(Tensor::<2>::from_data([[1.0, 0.0]], &device));
+/// let seen = Measurement::new(mask, Tensor::<2>::from_data([[2.0, 0.0]], &device), 0.5_f64.sqrt())?;
+/// let guided = PosteriorSampling::new(predictor, seen, unit_spread(Linear), constant(1.0), 0.1, 1.0)?;
+/// // Half-way between the prediction 0 and the measurement, as both have the variance 1/2; the rest as it was.
+/// let data = guided.eval(Tensor::from_data([[0.0, 3.0]], &device), &Times::Shared(0.5));
+/// let values = data.into_data().try_to_vec::<f32>()?;
+/// assert!((values[0] - 1.0).abs() < 1e-6 && (values[1] - 3.0).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct PosteriorSampling<F, S, A, R, G, const D: usize> {
     predictor: Predictor<F, S>,
@@ -101,10 +126,11 @@ where
 /// Inverse problems without gradient: the data prediction moved towards what was seen.
 ///
 /// Wang et al., 2023, "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model" (DDNM), equation 13, and
-/// with noise its Kalman form: `D + gain A^T (y - A D)`, `gain = r_t^2 / (r_t^2 a + noise^2)` with r_t the `spread` of the
-/// data about D and `A A^T = a I`. Without noise the gain is 1 / a whatever the spread: what was seen is restored
-/// exactly, the rest is the model's. It is the expectation of the data given x_t and y where they are N(D, r_t^2 I) given
-/// x_t. It knows no correlations: what was seen does not speak for what was not, but through the network at later steps.
+/// with noise its Kalman form: `D + gain A^T (y - A D)`, `gain = r_t^2 / (r_t^2 a + noise^2)` with r_t the `spread` of
+/// the data about D and `A A^T = a I`. Without noise the gain is 1 / a whatever the spread: what was seen is restored
+/// exactly, the rest is the model's. It is the expectation of the data given x_t and y where they are N(D, r_t^2 I)
+/// given x_t. It knows no correlations: what was seen does not speak for what was not, but through the network at later
+/// steps.
 ///
 /// Over a data prediction only (wrap the field in a `Predictor` to have a velocity of it again). Evaluations: one.
 #[derive(Debug, Clone)]

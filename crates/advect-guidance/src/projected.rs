@@ -2,21 +2,48 @@ use crate::RowProducts;
 use crate::contrast::{Contrast, blend, scaled};
 use crate::error::{GuidanceError, checked};
 use crate::products::Factors;
-use advect_core::{Field, RowField, Times};
+use advect_core::{Batched, Field, RowField, Times};
 use advect_paths::{Prediction, Predictor, Schedule, convert};
 
 /// Adaptive projected guidance (APG): large weights without over-saturation.
 ///
-/// Sadat et al., 2025, "Eliminating Oversaturation and Artifacts of High Guidance Scales in Diffusion Models",
-/// section 4, algorithm 1. In data predictions D, the difference `d = D_strong - D_weak` of each row is added to
-/// [`Momentum`], shortened to the norm `threshold`, and split into the part along D_strong, which over-saturates, and
-/// the rest, which guides; the result is `D_strong + (w - 1) (orthogonal + eta parallel)`. With `eta` = 1, no threshold
-/// and no momentum it is plain guidance. The paper uses eta = 0, momentum -0.75 to -0.5, thresholds 2.5 to 15 (latents).
+/// Sadat et al., 2025, "Eliminating Oversaturation and Artifacts of High Guidance Scales in Diffusion Models", section
+/// 4, algorithm 1. In data predictions D, the difference `d = D_strong - D_weak` of each row is added to [`Momentum`],
+/// shortened to the norm `threshold`, and split into the part along D_strong, which over-saturates, and the rest, which
+/// guides; the result is `D_strong + (w - 1) (orthogonal + eta parallel)`. With `eta` = 1, no threshold and no momentum
+/// it is plain guidance. The paper uses eta = 0, momentum -0.75 to -0.5, thresholds 2.5 to 15 (latents).
 ///
 /// The field may predict anything: differences of predictions are multiples of each other, so only the direction
 /// D_strong is converted, and the output is of the same prediction as before.
 ///
-/// Evaluations: one (of the strong field) where w = 1, two elsewhere. As a [`Field`] it has no memory; see [`Momentum`].
+/// Evaluations: one (of the strong field) where w = 1, two elsewhere. As a [`Field`] it has no memory; see
+/// [`Momentum`].
+///
+/// ```
+/// use advect_core::{State, Times, shared};
+/// use advect_guidance::{Guided, Momentum, Projected, constant};
+/// use advect_paths::{Linear, Prediction, Predictor, SourceLaw};
+///
+/// let strong = shared(|x: [f64; 2], t: f64| [(3.0 - x[0]) / (1.0 - t), (1.0 - x[1]) / (1.0 - t)]);
+/// let weak = shared(|x: [f64; 2], t: f64| [-x[0] / (1.0 - t), -x[1] / (1.0 - t)]);
+/// let predictor = Predictor {
+///     field: Guided { strong, weak, scale: constant(4.0) },
+///     prediction: Prediction::Velocity,
+///     schedule: Linear,
+///     source: SourceLaw::GaussianIndependent,
+/// };
+/// let guided = Projected::new(predictor, 0.0, 0.0, 0.9)?.with_threshold(2.5)?;
+/// // Who makes the steps owns the memory.
+/// let mut momentum = Momentum::new(-0.5)?;
+/// let mut x = [0.2, -0.4];
+/// for step in 0..10 {
+///     let velocity = guided.eval_with(x, &Times::Shared(0.1 * f64::from(step)), &mut momentum);
+///     x = x.combine(1.0, &[(0.1, &velocity)]);
+/// }
+/// // All of the difference is along the data (3, 1), so none of it is added.
+/// assert!((x[0] - 3.0).abs() < 1e-9 && (x[1] - 1.0).abs() < 1e-9);
+/// # Ok::<(), advect_guidance::GuidanceError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Projected<C, S> {
     predictor: Predictor<C, S>,
@@ -26,9 +53,9 @@ pub struct Projected<C, S> {
 
 /// The running difference of [`Projected`] guidance: what the steps before remember.
 ///
-/// A field has no memory, so this belongs to whoever makes the steps, like the history of a multistep method: give it to
-/// [`Projected::eval_with`] once a step, and restart it with the solve. It is only as right as the steps are alike: use
-/// it with one evaluation a step (Euler, multistep methods), not with stages or rejected steps.
+/// A field has no memory, so this belongs to whoever makes the steps, like the history of a multistep method: give it
+/// to [`Projected::eval_with`] once a step, and restart it with the solve. It is only as right as the steps are alike:
+/// use it with one evaluation a step (Euler, multistep methods), not with stages or rejected steps.
 #[derive(Debug, Clone)]
 pub struct Momentum<X> {
     beta: f64,
@@ -48,6 +75,15 @@ impl<X> Momentum<X> {
     /// Forgets the past.
     pub fn restart(&mut self) {
         self.difference = None;
+    }
+
+    /// The memory of the chosen rows, for when rows leave the batch.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self
+    where
+        X: Batched,
+    {
+        Self { beta: self.beta, difference: self.difference.as_ref().map(|d| d.gather(rows)) }
     }
 }
 

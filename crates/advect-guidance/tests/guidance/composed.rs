@@ -1,8 +1,8 @@
-use crate::{NOW, each, fixed, random};
+use crate::{Labelled, NOW, close, each, fixed, random};
 use advect_analytic::gaussian::Affine;
 use advect_analytic::mixture::Mixture;
-use advect_core::{Field, Times, shared};
-use advect_guidance::{Composed, Guided, constant};
+use advect_core::{Field, RowField, Times, shared};
+use advect_guidance::{Composed, Guided, ZeroStar, constant};
 
 #[test]
 fn one_condition_is_classifier_free_guidance() {
@@ -16,6 +16,28 @@ fn one_condition_is_classifier_free_guidance() {
             assert_eq!(calls, (guided.strong.calls(), guided.weak.calls()));
         }
     }
+}
+
+#[test]
+fn conditions_follow_their_rows() {
+    let (x, t) = (vec![1.0, -2.0, 0.5], each(&[0.2, 0.4, 0.6]));
+    let composed = Composed {
+        base: Labelled::new(&[0.0, 1.0, 2.0]),
+        conditions: vec![
+            (Labelled::new(&[2.0, 3.0, 5.0]), constant(2.0)),
+            (Labelled::new(&[-1.0, 4.0, 1.0]), constant(-0.5)),
+        ],
+    };
+    let all = composed.eval(x.clone(), &t);
+    // Row 1: -2 (1 + 2 * 2 - 0.5 * 3) + t.
+    assert!((all[1] + 6.6).abs() < 1e-12, "{all:?}");
+    let part = composed.select(&[2, 1]).eval(vec![x[2], x[1]], &t.select(&[2, 1]));
+    assert!(close(&part, &[all[2], all[1]]), "{part:?}");
+    // So do those of the rules over a pair of fields.
+    let guided = Guided { strong: Labelled::new(&[2.0, 3.0]), weak: Labelled::new(&[1.0, 1.5]), scale: constant(2.0) };
+    let star = ZeroStar { guided, zero_until: 0.3 };
+    let all = star.eval(x[..2].to_vec(), &each(&[0.2, 0.4]));
+    assert_eq!(star.select(&[1]).eval(vec![x[1]], &each(&[0.4])), all[1..]);
 }
 
 #[test]

@@ -101,6 +101,20 @@ fn momentum_remembers_the_difference() {
 }
 
 #[test]
+fn memory_follows_its_rows() {
+    let mut momentum = Momentum::new(-0.5).unwrap();
+    let added = |strong: &[[f64; 2]], momentum: &mut Momentum<Vec<[f64; 2]>>| {
+        let zero = vec![[0.0, 0.0]; strong.len()];
+        let guided = Guided { strong: fixed(&strong.to_vec()), weak: fixed(&zero), scale: constant(2.0) };
+        let value = projected(guided, Prediction::Data, 1.0).eval_with(zero, &NOW, momentum);
+        value.iter().zip(strong).map(|(v, s)| [v[0] - s[0], v[1] - s[1]]).collect::<Vec<_>>()
+    };
+    added(&[[1.0, 0.0], [2.0, 0.0], [4.0, 0.0]], &mut momentum);
+    let mut rest = momentum.select(&[2, 0]);
+    assert_eq!(added(&[[0.0, 1.0], [0.0, 1.0]], &mut rest), [[-2.0, 1.0], [-0.5, 1.0]]);
+}
+
+#[test]
 fn a_velocity_that_says_nothing_of_the_data_is_guided_too() {
     // At t = 1 of the linear path D = x whatever the velocity: the direction is x, and nothing is remembered.
     let guided = Guided { strong: fixed(&[1.0, 1.0]), weak: fixed(&[0.0, 0.0]), scale: constant(2.0) };
