@@ -1,7 +1,7 @@
-use crate::{NOW, close, each, fixed, numbers, tensor};
+use crate::{Labelled, NOW, close, each, fixed, numbers, tensor};
 use advect_analytic::gaussian::Affine;
 use advect_analytic::mixture::Mixture;
-use advect_core::{Field, Times, shared};
+use advect_core::{Field, RowField, Times, shared};
 use advect_guidance::{GradientGuided, constant, gradient};
 use advect_paths::{Cosine, Linear, Prediction, Predictor, Schedule, SourceLaw, Vp};
 use burn::tensor::{Tensor, activation::log_softmax};
@@ -141,6 +141,24 @@ fn weight_zero_costs_no_gradient() {
     assert_eq!(classifier.calls(), 0);
     assert_eq!(guided.eval(0.0, &NOW), 3.0 + 2.0 * 4.0);
     assert_eq!(classifier.calls(), 1);
+}
+
+#[test]
+fn rows_have_their_own_weights() {
+    let predictor = Predictor {
+        field: Labelled::new(&[2.0, 3.0, 5.0]),
+        prediction: Prediction::Velocity,
+        schedule: Linear,
+        source: SourceLaw::GaussianIndependent,
+    };
+    let scale = |t: f64| if t < 0.5 { 0.0 } else { 4.0 };
+    let guided = GradientGuided::new(predictor, Labelled::new(&[1.0, -1.0, 2.0]), scale, 0.1, 1.0).unwrap();
+    // Row 0 is at t = 0, where the factor is infinite, but its weight is 0. Row 1: 3 x + t + 4 (1 - t) / t (-x + t).
+    let (x, t) = (vec![1.0, -2.0, 0.5], each(&[0.0, 0.5, 0.8]));
+    let all = guided.eval(x.clone(), &t);
+    assert!(close(&all, &[2.0, -5.5 + 4.0 * 2.5, 3.3 + 1.8]), "{all:?}");
+    let part = guided.select(&[2, 0]).eval(vec![x[2], x[0]], &t.select(&[2, 0]));
+    assert!(close(&part, &[all[2], all[0]]));
 }
 
 #[test]

@@ -217,6 +217,33 @@ fn weight_zero_costs_no_gradient_and_ends_are_checked() {
 }
 
 #[test]
+fn rows_have_their_own_measurements() {
+    // Half the weight is half of the way; measurements and conditions follow their rows.
+    let (operator, rows, _) = pool();
+    let seen = [0.9, -0.2, 1.3];
+    let measurement = Measurement::new(operator, images(&seen, [3, 1]), NOISE).unwrap();
+    let predictor = Predictor {
+        field: unconditional(denoiser),
+        prediction: Prediction::Data,
+        schedule: Linear,
+        source: SourceLaw::GaussianIndependent,
+    };
+    let guided = PosteriorSampling::new(predictor, measurement, spread, constant(0.5), 0.05, 0.9).unwrap();
+    let wanted: Vec<Vec<f64>> = (0..3)
+        .map(|r| {
+            let (x, t) = (&X[4 * r..4 * r + 4], TIMES[r]);
+            let prior = numbers(denoiser(images(x, [1, 2]), &Times::Shared(t)));
+            let exact = posterior(&rows, &seen[r..=r]).data(Affine::linear(t), x);
+            prior.iter().zip(exact).map(|(a, b)| 0.5 * a + 0.5 * b).collect()
+        })
+        .collect();
+    let value = numbers(guided.eval(images(&X, [3, 2]), &each(&TIMES)));
+    assert!(close(&value, &wanted.concat(), 1e-9), "{value:?}");
+    let part = guided.select(&[2, 1]).eval(images(&[&X[8..], &X[4..8]].concat(), [2, 2]), &each(&[0.9, 0.5]));
+    assert!(close(&numbers(part), &[&wanted[2][..], &wanted[1]].concat(), 1e-9));
+}
+
+#[test]
 fn the_spread_of_data_of_variance_one() {
     // Var(x_1 | x_t) of x_1, x_0 ~ N(0, 1): 1 - alpha^2 / (alpha^2 + sigma^2).
     for t in [0.0, 0.3, 0.8, 1.0_f64] {
