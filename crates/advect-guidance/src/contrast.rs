@@ -5,7 +5,8 @@ use advect_core::{Batched, Field, RowField, State, Times};
 /// A strong field, a weak one and a weight: what the rules of guidance bend.
 ///
 /// [`Guided`] is one made of two fields, [`Paired`] one made of a network that is called once. A rule such as
-/// [`Rescaled`](crate::Rescaled) is a decorator over either.
+/// [`Rescaled`](crate::Rescaled) is a decorator over either, and evaluates both fields on all rows unless every weight
+/// is 1.
 pub trait Contrast<X>: Field<X> {
     /// The weight at each time: 1 is the strong field, 0 the weak one.
     fn weight(&self, t: &Times) -> Times;

@@ -1,6 +1,7 @@
 use crate::{Labelled, NOW, close, each, fixed, numbers, random, tensor};
 use advect_core::{Field, RowField, Times};
 use advect_guidance::{Guided, Paired, Rescaled, constant};
+use burn::tensor::DType;
 
 fn std(row: &[f64]) -> f64 {
     let n = row.len() as f64;
@@ -64,6 +65,17 @@ fn rows_without_spread_and_one_call_for_both() {
     assert_eq!(both.taken(), (1, 4));
     let part = paired.select(&[1]).eval(vec![x[1]], &Times::Shared(0.5));
     assert!(close(&part, &guided.eval(x, &NOW)[1..]));
+}
+
+#[test]
+fn sums_do_not_overflow_half_precision() {
+    // Squares of 300 sum beyond the largest f16. Guided to three times the spread of the strong field, and back.
+    let half = |rows: &[[f64; 4]]| tensor(rows).cast(DType::F16);
+    let (strong, weak) = (half(&[[300.0, -300.0, 300.0, -300.0]]), half(&[[0.0; 4]]));
+    let guided = Guided { strong: fixed(&strong), weak: fixed(&weak), scale: constant(3.0) };
+    let value = Rescaled::new(guided, 1.0).unwrap().eval(strong.clone(), &NOW);
+    assert_eq!(value.dtype(), DType::F16);
+    assert_eq!(numbers(value.cast(DType::F64)), [300.0, -300.0, 300.0, -300.0]);
 }
 
 #[test]
