@@ -4,8 +4,8 @@ use advect_core::{Field, RowField, State, Times};
 
 /// Several conditions at once: `base + sum of w_i(t) (condition_i - base)`.
 ///
-/// Liu et al., 2022, "Compositional Visual Generation with Composable Diffusion Models", equations 11 and 13: in scores
-/// this is `grad ln [p(x) prod (p(x | c_i) / p(x))^w_i]`. A positive weight asks for the condition (and), a negative
+/// Liu et al., 2022, "Compositional Visual Generation with Composable Diffusion Models": in scores this
+/// is `grad ln [p(x) prod (p(x | c_i) / p(x))^w_i]`. A positive weight asks for the condition (and), a negative
 /// one for its absence (not). Exact as a score at each time when the conditions are independent given `x_t`; as a
 /// sampler it is, like all guidance with other weights than one, an approximation. One condition is
 /// [`Guided`](crate::Guided) by the same weight.

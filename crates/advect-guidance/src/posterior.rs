@@ -9,12 +9,15 @@ use burn::tensor::Tensor;
 /// Inverse problems by the gradient of the denoiser: DPS, and with a spread `PiGDM`.
 ///
 /// Chung et al., 2023, "Diffusion Posterior Sampling for General Noisy Inverse Problems", equation 16; Song et al.,
-/// 2023, "Pseudoinverse-Guided Diffusion Models for Inverse Problems", equation 7: to the score is added `w(t) grad_x
-/// ln N(y; A D(x), r_t^2 A A^T + noise^2)`, with D the data prediction and r_t the `spread` of the data about it. DPS
-/// is `|_| 0.0`: as if D were the data, it counts on the measurement too much at early times, and is right in the limit
-/// t -> 1 alone. [`unit_spread`](crate::unit_spread) or a measured spread is right where the data given x_t are N(D,
-/// r_t^2 I): for Gaussian data with covariance c^2 I exactly, at all times, with `r_t = c sigma / sqrt(alpha^2 c^2 +
-/// sigma^2)`. The paper of DPS has a step size in place of 1 / noise^2: the weight w.
+/// 2023, "Pseudoinverse-Guided Diffusion Models for Inverse Problems", section 3: to the score is added w(t) times the
+/// gradient of `ln N(y; A D(x), r_t^2 A A^T + noise^2)`, with D the data prediction and r_t the `spread` of the data
+/// about it.
+///
+/// DPS is the spread `|_| 0.0`: as if D were the data. It counts on the measurement too much at early times, by the
+/// factor `1 + r_t^2 a / noise^2` with `A A^T = a I` for Gaussian data, and is right in the limit t -> 1. Its paper has
+/// a step size in place of 1 / noise^2: the weight w. The true spread, or [`unit_spread`](crate::unit_spread) for data
+/// of variance one, is right where the data given x_t are N(D, r_t^2 I): for Gaussian data of covariance c^2 I at all
+/// times, with `r_t = c sigma / sqrt(alpha^2 c^2 + sigma^2)`.
 ///
 /// Evaluations: one forward and one backward pass of the network, which has to be on a device with an autodiff form.
 /// Without gradient: [`DataConsistent`].

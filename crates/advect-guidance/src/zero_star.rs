@@ -6,10 +6,10 @@ use advect_core::{Field, RowField, Times};
 
 /// Guidance with the weak velocity scaled to fit the strong one, and none at first: CFG-Zero*.
 ///
-/// Fan et al., 2025, "CFG-Zero*: Improved Classifier-Free Guidance for Flow Matching Models", equations 9 to 11 and
-/// algorithm 1: `s weak + w (strong - s weak)` with `s = <strong, weak> / |weak|^2` for each row, which makes
-/// `strong - s weak` orthogonal to `weak`; and the velocity 0 at times before `zero_until`, where a model that is not
-/// yet well trained is worse than standing still. For velocities of flow matching.
+/// Fan et al., 2025, "CFG-Zero*: Improved Classifier-Free Guidance for Flow Matching Models":
+/// `s weak + w (strong - s weak)` with `s = <strong, weak> / |weak|^2` for each row, which makes `strong - s weak`
+/// orthogonal to `weak`; and the velocity 0 at times before `zero_until`, where a model that is not yet well trained is
+/// worse than standing still. For velocities of flow matching.
 ///
 /// `zero_until` is a time, not a number of steps: 0 switches it off, and the second point of the grid zeroes the first
 /// step of a method that evaluates only where a step begins (Euler). Methods with later stages look there too.
