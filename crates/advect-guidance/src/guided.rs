@@ -9,6 +9,32 @@ use advect_core::{Field, RowField, State, Times};
 /// Both fields must predict the same quantity. Where w = 1 only `strong` is evaluated, where w = 0 only `weak`. Rows at
 /// different times have their own weights; then both are evaluated unless all rows agree on needing only one.
 /// [`Paired`](crate::Paired) makes one network call of both.
+///
+/// For w other than 0 and 1 the guided field is that of `p(x) p(y | x)^w` at each time, but these are not the marginals
+/// of one process: samples drift away from the mode that was asked for, to the side where it is surest. On three modes
+/// of standard deviation 0.2 at a distance of 2 from the centre their mean is off by 0.17 at w = 2 and by 0.35 at w =
+/// 4, with exact fields; limited intervals and [`Projected`](crate::Projected) guidance are for that.
+///
+/// Autoguidance: the weak field is a worse model with the same condition.
+///
+/// ```
+/// use advect_core::{Field, Times, shared};
+/// use advect_guidance::{Guided, constant};
+/// let model = shared(|x: f64, _t: f64| 1.0 - x);
+/// let early_checkpoint = shared(|x: f64, _t: f64| 0.8 - x);
+/// let guided = Guided { strong: model, weak: early_checkpoint, scale: constant(2.0) };
+/// assert!((guided.eval(0.0, &Times::Shared(0.5)) - 1.2).abs() < 1e-12);
+/// ```
+///
+/// A negative prompt: the weak field has a condition to stay away from, in place of none.
+///
+/// ```
+/// # use advect_core::{Field, Times};
+/// # use advect_guidance::{Guided, constant};
+/// let prompted = |prompt: f64| move |x: f64, _t: &Times| prompt - x;
+/// let guided = Guided { strong: prompted(3.0), weak: prompted(-1.0), scale: constant(1.5) };
+/// assert_eq!(guided.eval(0.0, &Times::Shared(0.5)), 5.0);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Guided<S, W, G> {
     /// The field to follow, such as the conditional model.

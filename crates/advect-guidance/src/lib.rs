@@ -1,7 +1,13 @@
-//! Guidance as decorators over fields: classifier-free guidance, autoguidance, negative prompts.
+//! Guidance as decorators over fields: a guided field is a field, and any solver takes it.
 //!
-//! All of them are one formula, `weak + w(t) (strong - weak)`. [`Guided`] evaluates two fields; [`Paired`] evaluates
-//! one network once, on a batch of both. `w` is any function of time: [`constant`], [`interval`] or a closure.
+//! Classifier-free guidance, autoguidance and negative prompts are one formula, `weak + w(t) (strong - weak)`.
+//! [`Guided`] evaluates two fields; [`Paired`] evaluates one network once, on a batch of both. `w` is any function of
+//! time: [`constant`], [`interval`] or a closure.
+//!
+//! Over either of them: [`Rescaled`] (CFG rescale), [`ZeroStar`] (CFG-Zero*), [`Projected`] (APG), [`LayerSkipped`]
+//! (skip-layer guidance). Over other fields: [`Composed`] (several conditions, and / not), [`GradientGuided`]
+//! (classifiers, rewards, with [`gradient`](fn@gradient) by autodiff), [`PosteriorSampling`] and [`DataConsistent`]
+//! (inverse problems), [`DynamicThreshold`].
 //!
 //! ```
 //! use advect_core::{Field, RowField, Times};
@@ -32,13 +38,37 @@
 //! assert_eq!(paired.eval(x, &t), [5.0, 7.0]);
 //! ```
 
+mod composed;
+mod contrast;
+mod error;
+mod gradient;
 mod guided;
+mod layer_skipped;
+mod operator;
 mod paired;
+mod posterior;
+mod products;
+mod projected;
+mod rescaled;
 mod scale;
+mod threshold;
+mod zero_star;
 
+pub use composed::Composed;
+pub use contrast::Contrast;
+pub use error::GuidanceError;
+pub use gradient::{Gradient, GradientGuided, gradient};
 pub use guided::Guided;
+pub use layer_skipped::LayerSkipped;
+pub use operator::{AveragePool, Inpainting, LinearOperator, Measurement, unit_spread};
 pub use paired::Paired;
+pub use posterior::{DataConsistent, PosteriorSampling};
+pub use products::{Factors, RowProducts};
+pub use projected::{Momentum, Projected};
+pub use rescaled::Rescaled;
 pub use scale::{constant, interval};
+pub use threshold::{DynamicThreshold, Threshold};
+pub use zero_star::ZeroStar;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

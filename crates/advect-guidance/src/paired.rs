@@ -10,7 +10,7 @@ use advect_core::{Batched, Field, RowField, Times};
 pub struct Paired<F, G> {
     both: F,
     rows: usize,
-    scale: G,
+    pub(crate) scale: G,
 }
 
 impl<F, G> Paired<F, G> {
@@ -29,8 +29,7 @@ where
     G: Fn(f64) -> f64,
 {
     fn eval(&self, x: X, t: &Times) -> X {
-        let n = self.rows;
-        assert_eq!(x.rows(), n, "Paired was made for {n} rows and evaluated on {}", x.rows());
+        let n = self.checked_rows(&x);
         let weight = t.map(&self.scale);
         let mut called = Vec::with_capacity(2 * n);
         // Where the parts of each row stand in the output. A part that is not called for has the weight 0; the row
@@ -54,8 +53,18 @@ where
 }
 
 impl<F, G> Paired<F, G> {
+    /// How many rows there are.
+    ///
+    /// # Panics
+    /// Panics if the state has others.
+    pub(crate) fn checked_rows<X: Batched>(&self, x: &X) -> usize {
+        let n = self.rows;
+        assert_eq!(x.rows(), n, "Paired was made for {n} rows and evaluated on {}", x.rows());
+        n
+    }
+
     /// The chosen rows of the doubled batch; in full and in order there is nothing to select.
-    fn call<X>(&self, rows: &[usize], x: X, t: &Times) -> X
+    pub(crate) fn call<X>(&self, rows: &[usize], x: X, t: &Times) -> X
     where
         F: RowField<X>,
     {

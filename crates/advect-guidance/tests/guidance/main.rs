@@ -3,11 +3,21 @@
 // clippy.toml allows these in `#[test]` functions only, not in their helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod classifier;
+mod composed;
+mod drift;
 mod guided;
+mod inverse;
+mod layer_skipped;
 mod mixture;
 mod paired;
+mod projected;
+mod rescaled;
+mod threshold;
+mod zero_star;
 
-use advect_core::{Field, RowField, Times};
+use advect_core::{Field, NoiseKey, Purpose, RowField, Times, normal};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -52,3 +62,35 @@ fn each(times: &[f64]) -> Times {
 fn close(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-12 * (1.0 + b.abs()))
 }
+
+/// Rows of standard normal numbers.
+fn random<const N: usize>(rows: u64, seed: u64) -> Vec<[f64; N]> {
+    let key = NoiseKey::new(seed, Purpose::Source);
+    let row = |id| {
+        let mut rng = key.rng(id, 0);
+        std::array::from_fn(|_| normal(&mut rng))
+    };
+    (0..rows).map(row).collect()
+}
+
+/// A tensor in f64: `[rows, N]`.
+fn tensor<const N: usize>(rows: &[[f64; N]]) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(rows.as_flattened().to_vec(), [rows.len(), N]), (&Device::flex(), DType::F64))
+}
+
+fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f64> {
+    assert_eq!(x.dtype(), DType::F64);
+    x.into_data().try_to_vec::<f64>().unwrap()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// A field that returns these rows whatever it is given, and counts.
+fn fixed<X: advect_core::State>(rows: &X) -> advect_core::Counted<impl Fn(X, &Times) -> X + use<X>> {
+    let rows = rows.clone();
+    advect_core::Counted::new(move |_x: X, _t: &Times| rows.clone())
+}
+
+const NOW: Times = Times::Shared(0.5);
