@@ -30,7 +30,7 @@ pub struct AdaptiveDpm<X> {
     tolerance: Tolerance,
     controller: PiController,
     /// The next step in lambda, without sign, and the error of the last accepted one.
-    pace: (f64, f64),
+    pace: (f64, [f64; 2]),
     /// Lambda and predicted data where the last step started.
     before: Option<(f64, X)>,
     accepted: u64,
@@ -48,7 +48,7 @@ impl<X> AdaptiveDpm<X> {
     /// Controls the steps of a pair so that its error estimate stays within `tolerance`, step by step.
     #[must_use]
     pub fn new(pair: DpmPair, tolerance: Tolerance, controller: PiController) -> Self {
-        Self { pair, tolerance, controller, pace: (FIRST, 1.0), before: None, accepted: 0, rejected: 0 }
+        Self { pair, tolerance, controller, pace: (FIRST, [1.0; 2]), before: None, accepted: 0, rejected: 0 }
     }
 
     /// How many steps were accepted since it was made.
@@ -112,10 +112,10 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for AdaptiveDpm<X> {
             let (next, error) = self.attempt(model, &x, &noise, &start, &at)?;
             let norm = error.scaled_norm(&x, &next, self.tolerance);
             if norm <= 1.0 {
-                let factor = self.controller.grow(norm, previous, self.error_order());
+                let factor = self.controller.grow([norm, previous[0], previous[1]], self.error_order());
                 let planned = used * if shrunk { factor.min(1.0) } else { factor };
                 // A step cut short by the grid says nothing against the one that was planned.
-                self.pace = (if last { planned.max(step) } else { planned }, norm);
+                self.pace = (if last { planned.max(step) } else { planned }, [norm, previous[0]]);
                 self.accepted += 1;
                 self.before = Some((start.lambda, data));
                 return arrive(next, from, &if last { to.clone() } else { Times::Shared(at.t) });
@@ -135,7 +135,7 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for AdaptiveDpm<X> {
     }
 
     fn restart(&mut self) {
-        self.pace = (FIRST, 1.0);
+        self.pace = (FIRST, [1.0; 2]);
         self.before = None;
     }
 }

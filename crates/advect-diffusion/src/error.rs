@@ -1,3 +1,4 @@
+use advect_core::CoreError;
 use advect_paths::PathError;
 use advect_solvers::SolveError;
 
@@ -37,6 +38,9 @@ pub enum DiffusionError {
         /// Time where it should end.
         to: f64,
     },
+    /// The points of a time grid do not run one way: two of them coincide.
+    #[error(transparent)]
+    Grid(#[from] CoreError),
     /// The model cannot say what the sampler needs at this time.
     #[error(transparent)]
     Path(#[from] PathError),

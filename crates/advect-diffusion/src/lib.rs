@@ -52,6 +52,7 @@ mod dpm_solver_pp_multistep;
 mod edm_churn;
 mod edm_heun;
 mod error;
+mod grid;
 mod history;
 mod langevin_corrected;
 mod lms;
@@ -85,6 +86,11 @@ pub use dpm_solver_pp_multistep::DpmSolverPpMultistep;
 pub use edm_churn::{Churn, EdmChurn};
 pub use edm_heun::EdmHeun;
 pub use error::DiffusionError;
+pub use grid::{
+    Beta, CheapestPath, CosineSpacing, DdpmSpacing, DdpmSubset, DdpmTable, Exponential, FittedMultistep, FittedStepper,
+    Karras, OptimizedGrid, Pilot, PolyExponential, Quadratic, Shifted, SigmaRange, Spacing, Uniform, UniformLogSnr,
+    WithoutLast, cheapest_path, local_error_grid, optimize_grid,
+};
 pub use history::Order;
 pub use langevin_corrected::LangevinCorrected;
 pub use lms::Lms;

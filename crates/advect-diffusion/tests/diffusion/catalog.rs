@@ -30,12 +30,14 @@ fn the_table_of_stochastic_samplers_is_the_list() {
 
 #[test]
 fn every_stepper_is_listed() {
-    // Wrappers of other samplers, and the one that needs a tolerance.
-    let others = ["Ended", "Restarted", "LangevinCorrected", "AdaptiveDpm"];
+    // Wrappers of other samplers, the one that needs a tolerance, and the one that needs a pilot batch.
+    let others = ["Ended", "Restarted", "LangevinCorrected", "AdaptiveDpm", "FittedStepper"];
     let list = include_str!("../../src/catalog.rs");
     let mut seen = 0;
-    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let files = |folder: &str| std::fs::read_dir(format!("{source}/{folder}")).unwrap().map(|f| f.unwrap().path());
+    for file in files("").chain(files("grid")).filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(file).unwrap();
         for (at, _) in text.match_indices("Stepper<G, X> for ") {
             let name = &text[at + "Stepper<G, X> for ".len()..];
             let name = &name[..name.find(|c: char| !c.is_alphanumeric()).unwrap()];
@@ -45,7 +47,7 @@ fn every_stepper_is_listed() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 20, "steppers found in src/");
+    assert_eq!(seen, 21, "steppers found in src/");
     let mut names: Vec<_> = deterministic().into_iter().chain(stochastic()).map(|method| method.name).collect();
     names.sort_unstable();
     names.dedup();

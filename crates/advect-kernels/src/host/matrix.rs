@@ -9,6 +9,9 @@ pub(super) const BLOCK: usize = 8;
 /// busy and fit the registers of AVX-512.
 pub(super) const VECTORS: usize = 2;
 
+/// Rows with the 32 registers of AVX-512.
+pub(super) const TALL: usize = 12;
+
 /// Steps of the depth, at most, of a part: with two vectors of AVX-512 these are 32 KiB of the right matrix.
 const DEPTH: usize = 256;
 
@@ -96,7 +99,37 @@ pub(super) struct Target {
 /// `left` and `right` are valid for reads, `target` is valid for writes of `columns` floats in each row and overlaps
 /// neither.
 pub(super) unsafe fn multiply(rows: usize, depth: usize, columns: usize, left: Left, right: Right, target: Target) {
-    Multiply { rows, depth, columns, left, right, target }.dispatch();
+    Multiply { rows, depth, columns, left, right, target, ahead: None, bias: None }.dispatch();
+}
+
+/// `target = bias + left right`, where a row's sums begin with its bias.
+///
+/// # Safety
+///
+/// As for [`multiply`]; `bias` is valid for reads of `rows` floats.
+pub(super) unsafe fn multiply_biased(
+    [rows, depth, columns]: [usize; 3],
+    left: Left,
+    right: Right,
+    bias: *const f32,
+    target: Target,
+) {
+    Multiply { rows, depth, columns, left, right, target, ahead: None, bias: Some(bias) }.dispatch();
+}
+
+/// [`multiply`], and the right matrix of the next product, one float of it for each of this one's, is fetched meanwhile.
+///
+/// # Safety
+///
+/// As for [`multiply`]; `next` may point anywhere.
+pub(super) unsafe fn multiply_ahead(
+    [rows, depth, columns]: [usize; 3],
+    left: Left,
+    right: Right,
+    next: *const f32,
+    target: Target,
+) {
+    Multiply { rows, depth, columns, left, right, target, ahead: Some(next), bias: None }.dispatch();
 }
 
 struct Multiply {
@@ -106,6 +139,8 @@ struct Multiply {
     left: Left,
     right: Right,
     target: Target,
+    ahead: Option<*const f32>,
+    bias: Option<*const f32>,
 }
 
 impl SimdOp for Multiply {
@@ -123,7 +158,10 @@ impl SimdOp for Multiply {
                 part.left.start = self.left.start.add(first * self.left.depth_step);
                 part.right.start = self.right.start.add(first * self.right.depth_step);
             }
-            part.target.add |= first > 0;
+            if first > 0 {
+                part.target.add = true;
+                part.bias = None;
+            }
             let mut column = 0;
             while column + lanes < self.columns {
                 part.rows::<I, VECTORS>(isa, column);
@@ -140,6 +178,21 @@ impl Multiply {
     #[inline(always)]
     fn rows<I: Isa, const N: usize>(&self, isa: I, column: usize) {
         let mut row = 0;
+        // More rows at once, where there are registers for their sums: fewer loads of the right matrix.
+        if isa.f32().len() == 16 {
+            while self.rows - row >= TALL {
+                if let Some(next) = self.ahead {
+                    // Two lines of the cache for each step, shared among the first blocks of rows.
+                    let share = (2 * self.depth).div_ceil((self.rows / TALL).max(1));
+                    let first = row / TALL * share;
+                    for line in first..first + share {
+                        isa.f32().prefetch(next.wrapping_add(column * self.depth + line * 16));
+                    }
+                }
+                self.block::<I, TALL, N>(isa, row, column);
+                row += TALL;
+            }
+        }
         while row < self.rows {
             match self.rows - row {
                 1 => self.block::<I, 1, N>(isa, row, column),
@@ -162,6 +215,11 @@ impl Multiply {
         unsafe {
             for (i, start) in starts.iter_mut().enumerate() {
                 *start = left.start.add((row + i.min(count - 1)) * left.row_step);
+            }
+            if let Some(bias) = self.bias {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    *sums = [ops.splat(*bias.add(row + i.min(count - 1))); N];
+                }
             }
             let columns = right.start.add(column / (VECTORS * ops.len()) * right.panel_step);
             multiply_add(

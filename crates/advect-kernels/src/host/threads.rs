@@ -42,6 +42,18 @@ pub(crate) fn for_each_chunk<T: Send>(values: &mut [T], len: usize, task: impl F
     for_each(chunks.count(), |index| task(index, unsafe { chunks.get(index) }));
 }
 
+/// The same with something that each thread makes for itself.
+pub(crate) fn for_each_chunk_init<T: Send, S>(
+    values: &mut [T],
+    len: usize,
+    init: impl Fn() -> S + Sync,
+    task: impl Fn(&mut S, usize, &mut [T]) + Sync,
+) {
+    let chunks = Chunks::new(values, len);
+    // SAFETY: each index comes once.
+    for_each_init(chunks.count(), init, |own, index| task(own, index, unsafe { chunks.get(index) }));
+}
+
 /// The same with chunks of two slices, of as many.
 pub(crate) fn for_each_chunk_pair<T: Send, U: Send>(
     (first, first_len): (&mut [T], usize),

@@ -52,6 +52,33 @@ impl Case {
         y
     }
 
+    /// The gradients of input, weight and bias, from that of the output.
+    fn reference_gradients(&self, x: &[f64], weight: &[f64], gradient: &[f64]) -> [Vec<f64>; 3] {
+        let ([_, inputs, height, width], [outputs, _, taps_y, taps_x], [_, _, out_height, out_width]) =
+            (self.x, self.weight, self.output());
+        let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; outputs]);
+        for (at, slope) in gradient.iter().enumerate() {
+            let (n, m) = (at / (outputs * out_height * out_width), at / (out_height * out_width) % outputs);
+            let (oy, ox) = (at / out_width % out_height, at % out_width);
+            db[m] += slope;
+            for c in 0..inputs {
+                for ky in 0..taps_y {
+                    for kx in 0..taps_x {
+                        let iy = (oy * self.stride[0] + ky).wrapping_sub(self.padding[0]);
+                        let ix = (ox * self.stride[1] + kx).wrapping_sub(self.padding[1]);
+                        if iy < height && ix < width {
+                            let i = ((n * inputs + c) * height + iy) * width + ix;
+                            let j = ((m * inputs + c) * taps_y + ky) * taps_x + kx;
+                            dx[i] += slope * weight[j];
+                            dw[j] += slope * x[i];
+                        }
+                    }
+                }
+            }
+        }
+        [dx, dw, db]
+    }
+
     fn burn(&self, x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
         module::conv2d(x, weight, Some(bias), ConvOptions::new(self.stride, self.padding, [1, 1], 1))
     }
@@ -174,6 +201,100 @@ fn agrees_with_burn_where_the_threads_share_the_work() {
     }
 }
 
+/// Shapes of the layers that are worth a transform or a matrix product of their own, and the edges of the blocks in
+/// which these are done.
+const LARGE_CASES: [Case; 15] = [
+    // A stride whose phases see 3x3 of the taps.
+    Case::new([1, 32, 16, 16], [32, 32, 6, 6], [2, 2], [2, 2]),
+    // 3x3 taps over tiles of 4x4 pixels: channels that fill no vector, tiles over the edge, one image and several in a
+    // block.
+    Case::new([2, 32, 8, 8], [33, 32, 3, 3], [1, 1], [1, 1]),
+    Case::new([3, 37, 13, 7], [35, 37, 3, 3], [1, 1], [1, 1]),
+    Case::new([57, 32, 8, 8], [32, 32, 3, 3], [1, 1], [1, 1]),
+    Case::new([17, 33, 7, 7], [34, 33, 3, 3], [1, 1], [1, 1]),
+    // Other paddings.
+    Case::new([2, 32, 9, 10], [32, 32, 3, 3], [1, 1], [0, 0]),
+    Case::new([1, 33, 7, 9], [32, 33, 3, 3], [1, 1], [2, 2]),
+    Case::new([1, 32, 6, 9], [33, 32, 3, 3], [1, 1], [3, 0]),
+    // Strips of an image; a line with more tiles than a block.
+    Case::new([1, 32, 45, 33], [32, 32, 3, 3], [1, 1], [1, 1]),
+    Case::new([1, 32, 5, 150], [32, 32, 3, 3], [1, 1], [1, 1]),
+    // More channels than a task's sums, or than a part of the depth.
+    Case::new([2, 70, 8, 8], [130, 70, 3, 3], [1, 1], [1, 1]),
+    Case::new([1, 260, 8, 8], [40, 260, 3, 3], [1, 1], [1, 1]),
+    // 1x1 taps: pixels that fill no vector, several blocks of pixels, more channels than a part of the depth.
+    Case::new([3, 40, 20, 23], [50, 40, 1, 1], [1, 1], [0, 0]),
+    Case::new([2, 300, 16, 17], [33, 300, 1, 1], [1, 1], [0, 0]),
+    Case::new([1, 5, 3, 1], [1, 5, 1, 1], [1, 1], [0, 0]),
+];
+
+#[test]
+fn large_layers_agree_with_the_sums() {
+    let device = Device::flex().autodiff();
+    for case in LARGE_CASES {
+        let (x, weight, bias) = (noise(len(case.x), 1), noise(len(case.weight), 2), noise(case.weight[0], 3));
+        let weights = noise(len(case.output()), 4);
+        let [tx, tw] = [(&x, case.x), (&weight, case.weight)]
+            .map(|(values, shape)| tensor(values, shape, DType::F32, &device).require_grad());
+        let tb = tensor(&bias, [case.weight[0]], DType::F32, &device).require_grad();
+        let y = case.ours(tx.clone(), tw.clone(), tb.clone());
+        let gradients = (y.clone() * tensor(&weights, case.output(), DType::F32, &device)).sum().backward();
+        let expected = case.reference_gradients(&x, &weight, &weights);
+        let ours = [gradient(&tx, &gradients), gradient(&tw, &gradients), gradient(&tb, &gradients)];
+        for (name, (ours, expected)) in ["x", "weight", "bias"].into_iter().zip(ours.iter().zip(&expected)) {
+            assert_close_to_largest(&format!("{name} {case:?}"), ours, expected, 4e-6);
+        }
+        assert_close_to_largest(&format!("y {case:?}"), &values(y), &case.reference(&x, &weight, &bias), 4e-6);
+    }
+}
+
+/// Asserts that two lists agree to `tolerance` times the largest expected number.
+fn assert_close_to_largest(what: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
+    let largest = expected.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    let error = actual.iter().zip(expected).fold(0.0_f64, |error, (a, e)| error.max((a - e).abs()));
+    assert_eq!(actual.len(), expected.len(), "{what}");
+    assert!(error <= tolerance * largest, "{what}: off by {:.2e} of the largest", error / largest);
+}
+
+#[test]
+fn many_channels_and_a_large_mean_cost_no_accuracy() {
+    let case = Case::new([1, 256, 8, 8], [32, 256, 3, 3], [1, 1], [1, 1]);
+    let (weight, device) = (noise(len(case.weight), 2), Device::flex());
+    for mean in [0.0, 64.0, 4096.0] {
+        let x: Vec<f64> = noise(len(case.x), 1).iter().map(|x| f64::from((x + mean) as f32)).collect();
+        let y = conv2d(
+            tensor(&x, case.x, DType::F32, &device),
+            tensor(&weight, case.weight, DType::F32, &device),
+            None,
+            case.stride,
+            case.padding,
+        );
+        let expected = case.reference(&x, &weight, &[0.0; 32]);
+        assert_close_to_largest(&format!("mean {mean}"), &values(y), &expected, 1e-5);
+    }
+}
+
+#[test]
+fn an_infinity_reaches_its_neighborhood_alone() {
+    let (case, device) = (Case::new([2, 32, 16, 16], [32, 32, 3, 3], [1, 1], [1, 1]), Device::flex());
+    let mut x = noise(len(case.x), 1);
+    let run = |x: &[f64]| {
+        let weight = tensor(&noise(len(case.weight), 2), case.weight, DType::F32, &device);
+        values(conv2d(tensor(x, case.x, DType::F32, &device), weight, None, case.stride, case.padding))
+    };
+    let clean = run(&x);
+    // Line 6 and pixel 5 of the first image.
+    x[6 * 16 + 5] = f64::INFINITY;
+    for (i, (spoilt, clean)) in run(&x).into_iter().zip(clean).enumerate() {
+        let (image, line, pixel) = (i / (32 * 256), i / 16 % 16, i % 16);
+        if image == 0 && (5..8).contains(&line) && (4..7).contains(&pixel) {
+            assert!(!spoilt.is_finite(), "{line} {pixel}");
+        } else if image == 1 || !(4..8).contains(&line) || !(4..8).contains(&pixel) {
+            assert_eq!(spoilt, clean, "{image} {line} {pixel}");
+        }
+    }
+}
+
 #[test]
 fn accepts_no_images_and_no_bias() {
     let device = Device::flex().autodiff();
@@ -184,6 +305,16 @@ fn accepts_no_images_and_no_bias() {
         let gradients = y.sum().backward();
         let slope = weight.grad(&gradients).map_or(vec![0.0; 108], values);
         assert_eq!(slope, [0.0; 108]);
+
+        for taps in [1, 3] {
+            let weight = tensor(&noise(33 * 32 * taps * taps, 1), [33, 32, taps, taps], dtype, &device).require_grad();
+            let x = Tensor::<4>::zeros([0, 32, 9, 8], (&device, dtype)).require_grad();
+            let y = conv2d(x.clone(), weight.clone(), None, [1, 1], [taps / 2; 2]);
+            assert_eq!(y.dims(), [0, 33, 9, 8]);
+            let gradients = y.sum().backward();
+            assert!(weight.grad(&gradients).is_none_or(|slope| values(slope).iter().all(|v| *v == 0.0)));
+            assert!(x.grad(&gradients).is_none_or(|slope| slope.dims() == [0, 32, 9, 8]));
+        }
 
         let case = Case::new([2, 3, 5, 6], [4, 3, 3, 3], [2, 1], [1, 0]);
         let x = noise(len(case.x), 2);
@@ -206,20 +337,22 @@ fn computes_only_the_gradients_asked_for() {
 #[test]
 fn gives_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
     let device = Device::flex().autodiff();
-    let run = |images: usize, side: usize| {
-        let shape = [images, 16, side, side];
-        let x = tensor(&noise(40 * 16 * side * side, 1)[..len(shape)], shape, DType::F32, &device).require_grad();
-        let weight = tensor(&noise(16 * 16 * 9, 2), [16, 16, 3, 3], DType::F32, &device).require_grad();
-        let y = conv2d(x.clone(), weight.clone(), None, [1, 1], [1, 1]);
+    let run = |images: usize, channels: usize, side: usize, taps: usize| {
+        let (shape, kernel) = ([images, channels, side, side], [channels, channels, taps, taps]);
+        let x = tensor(&noise(40 * channels * side * side, 1)[..len(shape)], shape, DType::F32, &device).require_grad();
+        let weight = tensor(&noise(len(kernel), 2), kernel, DType::F32, &device).require_grad();
+        let y = conv2d(x.clone(), weight.clone(), None, [1, 1], [taps / 2; 2]);
         let gradients = (y.clone() * y.clone()).sum().backward();
         (values(y), gradient(&x, &gradients), gradient(&weight, &gradients))
     };
-    for side in [4, 7, 24] {
-        let [one, three] = on_one_and_three_threads(|| run(40, side));
+    for (channels, side, taps) in
+        [(16, 4, 3), (16, 7, 3), (16, 24, 3), (33, 8, 3), (32, 13, 3), (32, 24, 3), (33, 9, 1)]
+    {
+        let [one, three] = on_one_and_three_threads(|| run(40, channels, side, taps));
         assert_eq!(one, three);
         if cfg!(feature = "flex") {
-            let (alone, len) = (run(1, side), 16 * side * side);
-            assert_eq!((&alone.0[..], &alone.1[..]), (&one.0[..len], &one.1[..len]), "{side}");
+            let (alone, len) = (run(1, channels, side, taps), channels * side * side);
+            assert_eq!((&alone.0[..], &alone.1[..]), (&one.0[..len], &one.1[..len]), "{channels} {side} {taps}");
         }
     }
 }

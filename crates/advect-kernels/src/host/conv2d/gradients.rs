@@ -1,11 +1,14 @@
 //! The gradients of a convolution.
 use super::super::lanes;
-use super::product::{BLOCK, PARALLEL, PackedRows, VECTORS, correlate, multiply_add};
+use super::super::threads;
+use super::pointwise;
+use super::product::{BLOCK, PARALLEL, PackedRows, TALL, VECTORS, correlate, multiply_add};
 use super::rows::{Correlation, Tiles};
 use super::shape::Conv2dShape;
-use rayon::prelude::*;
+use super::winograd::{self, WeightView};
 use rten_simd::ops::BitOps;
 use rten_simd::{Isa, SimdOp};
+use std::ops::Range;
 
 /// Groups of images whose weight gradients are summed apart, at most: more share the work among more threads, and cost more additions at the end.
 const GROUPS: usize = 16;
@@ -20,11 +23,22 @@ const PIECE: usize = 1 << 12;
 
 /// The gradient of the bias, from that of the output as `[batch, channels, pixels]`: the sum over images and pixels.
 pub(crate) fn bias_gradient(sizes: [usize; 3], gradient: &[f32]) -> Vec<f32> {
-    BiasSums { sizes, gradient }.dispatch()
+    let [batch, channels, pixels] = sizes;
+    if gradient.len() < PARALLEL / 4 {
+        return BiasSums { sizes, channels: 0..channels, gradient }.dispatch();
+    }
+    // Whoever sums a channel, it is summed in one order.
+    let some = channels.div_ceil(8);
+    let sums = threads::map(channels.div_ceil(some), |index| {
+        let channels = index * some..channels.min((index + 1) * some);
+        BiasSums { sizes: [batch, sizes[1], pixels], channels, gradient }.dispatch()
+    });
+    sums.concat()
 }
 
 struct BiasSums<'a> {
     sizes: [usize; 3],
+    channels: Range<usize>,
     gradient: &'a [f32],
 }
 
@@ -34,9 +48,10 @@ impl SimdOp for BiasSums<'_> {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) -> Vec<f32> {
         let [_, channels, pixels] = self.sizes;
-        let mut totals = vec![0.0f64; channels];
+        let mut totals = vec![0.0f64; self.channels.len()];
         if channels * pixels > 0 {
             for image in self.gradient.chunks_exact(channels * pixels) {
+                let image = &image[self.channels.start * pixels..self.channels.end * pixels];
                 for (total, channel) in totals.iter_mut().zip(image.chunks_exact(pixels)) {
                     *total += f64::from(lanes::sum(isa, channel, |v| v));
                 }
@@ -121,6 +136,16 @@ fn phase_gradient(
         offset: [y.offset, x.offset],
         output: [y.output, x.output],
     };
+    // A phase of a stride sees some of the weight's taps only.
+    let all = shape.stride == [1, 1];
+    if all && pointwise::suits(&correlation) {
+        let weight = pointwise::Weight { values: weight, by_output: 1, by_input: shape.channels_in };
+        return pointwise::correlate(&correlation, shape.batch, gradient, weight, bias);
+    }
+    if all && winograd::suits(&correlation, shape.channels_in) {
+        let weight = WeightView { values: weight, from_step: 9 * shape.channels_in, to_step: 9, taps: [8, -1] };
+        return winograd::correlate(&correlation, shape.batch, gradient, weight, bias);
+    }
     let mut starts = Vec::with_capacity(correlation.depth());
     for out in 0..shape.channels_out {
         // The taps run backwards: the last one looks at the first output pixel.
@@ -137,6 +162,9 @@ fn phase_gradient(
 /// The gradient of the weight: for each row, its products with the gradient of each output channel, summed over pixels and images.
 pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let all = Correlation::of(shape);
+    if winograd::suits(&all, shape.channels_out) {
+        return winograd::weight_gradient(&all, shape.batch, shape.channels_out, x, gradient);
+    }
     let mut out = vec![0.0; shape.channels_out * all.depth()];
     if shape.batch == 0 {
         return out;
@@ -163,11 +191,8 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
         .dispatch()
     };
     let serial = gradient.len() * all.depth() < PARALLEL;
-    let mut parts: Vec<Vec<f32>> = if serial {
-        (0..blocks * groups).map(part).collect()
-    } else {
-        (0..blocks * groups).into_par_iter().map(part).collect()
-    };
+    let mut parts: Vec<Vec<f32>> =
+        if serial { (0..blocks * groups).map(part).collect() } else { threads::map(blocks * groups, part) };
     for (index, parts) in parts.chunks_mut(groups).enumerate() {
         let Some((total, rest)) = parts.split_first_mut() else {
             continue;
@@ -184,7 +209,7 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
         if serial {
             total.chunks_mut(PIECE).enumerate().for_each(add);
         } else {
-            total.par_chunks_mut(PIECE).enumerate().for_each(add);
+            threads::for_each_chunk(total, PIECE, |at, total| add((at, total)));
         }
         let turn = |(channel, out): (usize, &mut [f32])| {
             for (k, out) in out[index * block * taps..][..depth].iter_mut().enumerate() {
@@ -194,7 +219,7 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
         if serial {
             out.chunks_mut(all.depth()).enumerate().for_each(turn);
         } else {
-            out.par_chunks_mut(all.depth()).enumerate().for_each(turn);
+            threads::for_each_chunk(&mut out, all.depth(), |channel, out| turn((channel, out)));
         }
     }
     out
@@ -219,6 +244,8 @@ impl SimdOp for Part<'_> {
     fn eval<I: Isa>(self, isa: I) -> Vec<f32> {
         let vector = isa.f32().len();
         let padded = self.channels.next_multiple_of(vector);
+        // Not a power of two: the channels of a strip's pixels would share a few lines of the first-level cache.
+        let pitch = padded + vector;
         let mut sums = vec![0.0f32; self.correlation.depth() * padded];
         let (mut buffer, mut turned) = (Vec::new(), Vec::new());
         let (x_len, plane) = (self.correlation.input_len(), self.correlation.pixels());
@@ -228,7 +255,7 @@ impl SimdOp for Part<'_> {
             for rows in &self.tiles.strips {
                 let pixels = rows.pixels();
                 buffer.resize(images * rows.len(), 0.0);
-                turned.resize(images * pixels * padded, 0.0);
+                turned.resize(images * pixels * pitch, 0.0);
                 for image in 0..images {
                     let x = &self.x[(first_image + image) * self.x_stride..][..x_len];
                     rows.fill(x, &mut buffer[image * rows.len()..][..rows.len()]);
@@ -237,13 +264,21 @@ impl SimdOp for Part<'_> {
                         gradient,
                         plane,
                         rows.first_pixel(),
-                        padded,
-                        &mut turned[image * pixels * padded..][..pixels * padded],
+                        pitch,
+                        &mut turned[image * pixels * pitch..][..pixels * pitch],
                     );
                 }
                 let starts = &rows.starts[..self.correlation.depth()];
-                let strip =
-                    Strip { images, pixels, padded, rows_len: rows.len(), rows: &buffer, starts, gradient: &turned };
+                let strip = Strip {
+                    images,
+                    pixels,
+                    padded,
+                    pitch,
+                    rows_len: rows.len(),
+                    rows: &buffer,
+                    starts,
+                    gradient: &turned,
+                };
                 let mut channel = 0;
                 while channel + VECTORS * vector <= padded {
                     strip.blocks::<I, VECTORS>(isa, &mut sums, channel);
@@ -292,6 +327,8 @@ struct Strip<'a> {
     images: usize,
     pixels: usize,
     padded: usize,
+    /// Floats from a pixel's gradient to the next.
+    pitch: usize,
     rows_len: usize,
     rows: &'a [f32],
     starts: &'a [usize],
@@ -302,6 +339,12 @@ impl Strip<'_> {
     #[inline(always)]
     fn blocks<I: Isa, const N: usize>(&self, isa: I, sums: &mut [f32], channel: usize) {
         let mut row = 0;
+        if isa.f32().len() == 16 {
+            while row + TALL <= self.starts.len() {
+                self.block::<I, TALL, N>(isa, sums, row, channel);
+                row += TALL;
+            }
+        }
         while row + BLOCK <= self.starts.len() {
             self.block::<I, BLOCK, N>(isa, sums, row, channel);
             row += BLOCK;
@@ -328,7 +371,7 @@ impl Strip<'_> {
         starts.copy_from_slice(&self.starts[row..row + M]);
         for image in 0..self.images {
             let rows = self.rows[image * self.rows_len..][..self.rows_len].as_ptr();
-            let gradient = self.gradient[image * self.pixels * self.padded..][..self.pixels * self.padded].as_ptr();
+            let gradient = self.gradient[image * self.pixels * self.pitch..][..self.pixels * self.pitch].as_ptr();
             // SAFETY: a row has `pixels` values from its start on; a pixel's gradient has `padded` channels.
             unsafe {
                 multiply_add(
@@ -336,7 +379,7 @@ impl Strip<'_> {
                     &mut local,
                     self.pixels,
                     |i, d| rows.add(starts[i] + d),
-                    |j, d| gradient.add(d * self.padded + channel + j * vector),
+                    |j, d| gradient.add(d * self.pitch + channel + j * vector),
                 );
             }
         }

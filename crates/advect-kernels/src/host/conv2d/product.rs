@@ -1,9 +1,9 @@
 //! Matrix products over rows: the inner loops of convolution.
 use super::super::buffer::filled_by;
 use super::super::lanes;
-pub(super) use super::super::matrix::{BLOCK, VECTORS, multiply_add};
+pub(super) use super::super::matrix::{BLOCK, TALL, VECTORS, multiply_add};
+use super::super::threads;
 use super::rows::{Correlation, Rows};
-use rayon::prelude::*;
 use rten_simd::ops::BitOps;
 use rten_simd::{Isa, SimdOp};
 use std::mem::MaybeUninit;
@@ -59,7 +59,7 @@ pub(super) fn correlate(
             if batch * image * weight.depth < PARALLEL {
                 out.chunks_mut(chunk).enumerate().for_each(tile);
             } else {
-                out.par_chunks_mut(chunk).enumerate().for_each(tile);
+                threads::for_each_chunk(out, chunk, |index, out| tile((index, out)));
             }
         })
     }

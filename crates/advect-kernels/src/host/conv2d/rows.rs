@@ -196,7 +196,7 @@ impl Shifted {
 }
 
 /// The indices i < `count` with 0 <= i stride + start < `limit`.
-fn clip(start: isize, stride: usize, count: usize, limit: usize) -> Range<usize> {
+pub(super) fn clip(start: isize, stride: usize, count: usize, limit: usize) -> Range<usize> {
     let low = if start < 0 { start.unsigned_abs().div_ceil(stride) } else { 0 };
     let high = (limit as isize - start).max(0) as usize;
     let high = high.div_ceil(stride).min(count);
