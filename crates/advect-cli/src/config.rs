@@ -1,6 +1,8 @@
 //! The configuration of a run, as it stands in `config.toml`: defaults, a file, `--set`, checks.
 
-use crate::{data::DataConfig, error::CliError, latent::LatentConfig, model::ModelConfig, presets};
+use crate::{
+    data::DataConfig, error::CliError, latent::LatentConfig, model::ModelConfig, presets, solvers::SolverName,
+};
 use advect::{
     paths::{
         Cosine, Linear, LinearVp, LogitNormalTime, Polynomial, Prediction, Schedule, TimeSampler, UniformTime, Vp,
@@ -155,22 +157,6 @@ pub(crate) struct SampleConfig {
     /// Where in time sampling starts and ends: 0 and 1, or a little inside for predictions that are singular there.
     pub(crate) start: f64,
     pub(crate) end: f64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum SolverName {
-    Euler,
-    Midpoint,
-    Heun,
-    Rk4,
-    Dopri5,
-}
-
-impl std::fmt::Display for SolverName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        clap::ValueEnum::to_possible_value(self).map_or(Ok(()), |value| f.write_str(value.get_name()))
-    }
 }
 
 /// Keys that a preset may leave out.

@@ -15,6 +15,7 @@ mod presets;
 mod sample;
 mod sampler;
 mod say;
+mod solvers;
 mod task;
 mod train;
 
@@ -64,6 +65,10 @@ fn run(cli: &Cli) -> Result<(), CliError> {
                     json!({"name": preset.name, "about": preset.about}),
                 );
             }
+            Ok(())
+        }
+        Command::Solvers => {
+            solvers::run(say);
             Ok(())
         }
     }

@@ -1,12 +1,11 @@
 //! The presets, and the nearest name for a mistyped one.
 
-use crate::config::{
-    PathConfig, PredictionName, RunConfig, SampleConfig, ScheduleName, SolverName, TimesName, TrainConfig,
-};
+use crate::config::{PathConfig, PredictionName, RunConfig, SampleConfig, ScheduleName, TimesName, TrainConfig};
 use crate::data::{DataConfig, DataName};
 use crate::error::CliError;
 use crate::latent::LatentConfig;
 use crate::model::ModelConfig;
+use crate::solvers::SolverName;
 use advect::nn::{AutoencoderKlConfig, Conditioning, DiTConfig, MlpConfig, UNetConfig};
 
 /// What `train` takes when nothing is said.
@@ -83,7 +82,7 @@ fn digits() -> RunConfig {
             latents_measured: None,
         },
         sample: SampleConfig {
-            solver: SolverName::Heun,
+            solver: SolverName::HEUN,
             steps: 25,
             rtol: 1e-4,
             atol: 1e-4,
@@ -231,7 +230,7 @@ fn plane(name: &str, data: DataName, hidden: usize, steps: u64) -> RunConfig {
             latents_measured: None,
         },
         sample: SampleConfig {
-            solver: SolverName::Midpoint,
+            solver: SolverName::MIDPOINT,
             steps: 50,
             rtol: 1e-4,
             atol: 1e-4,

@@ -207,6 +207,8 @@ impl Session {
             path: AffinePath::new(config.path.schedule()?, SourceLaw::GaussianIndependent),
             times: config.path.times()?,
             prediction: config.path.prediction(),
+            weighting: None::<Box<dyn Weighting>>,
+            coupling: Independent,
             label_drop: config.train.label_drop,
             null_class: config.model.classes().unwrap_or(0),
             seed: config.seed,
@@ -390,11 +392,11 @@ fn show<N: Backbone<D>, const D: usize>(
 ) -> Result<Samples, CliError> {
     let classes = config.model.classes();
     let count = classes.map_or(POINTS, |classes| classes * PER_CLASS);
-    let method = match config.sample.solver {
-        crate::config::SolverName::Dopri5 => {
-            Method::Adaptive { tolerance: Tolerance::new(config.sample.rtol, config.sample.atol)? }
-        }
-        solver => method(solver, config.sample.steps),
+    let solver = config.sample.solver;
+    let method = if solver.is_embedded() {
+        Method::Adaptive { solver, tolerance: Tolerance::new(config.sample.rtol, config.sample.atol)? }
+    } else {
+        method(solver, config.sample.steps)
     };
     let device = device.clone().inner();
     let decoder = latent::decoder(config, path, &device)?;

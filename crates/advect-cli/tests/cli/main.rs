@@ -6,6 +6,7 @@ mod crash;
 mod import;
 mod mnist;
 mod sampling;
+mod solvers;
 mod training;
 
 use std::path::{Path, PathBuf};
