@@ -1,6 +1,7 @@
 //! The command line.
 
-use crate::config::{MOST, MOST_STEPS, PredictionName, ScheduleName};
+use crate::config::{MOST, MOST_STEPS};
+use crate::path::{PredictionName, ScheduleName};
 use crate::solvers::SolverName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;

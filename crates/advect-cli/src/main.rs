@@ -10,6 +10,7 @@ mod info;
 mod latent;
 mod model;
 mod output;
+mod path;
 mod pictures;
 mod presets;
 mod sample;

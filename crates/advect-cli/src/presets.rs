@@ -1,10 +1,11 @@
 //! The presets, and the nearest name for a mistyped one.
 
-use crate::config::{PathConfig, PredictionName, RunConfig, SampleConfig, ScheduleName, TimesName, TrainConfig};
+use crate::config::{RunConfig, SampleConfig, TrainConfig};
 use crate::data::{DataConfig, DataName};
 use crate::error::CliError;
 use crate::latent::LatentConfig;
 use crate::model::ModelConfig;
+use crate::path::{CouplingName, PathConfig, PredictionName, ScheduleName, TimesName, WeightingName};
 use crate::solvers::SolverName;
 use advect::nn::{AutoencoderKlConfig, Conditioning, DiTConfig, MlpConfig, UNetConfig};
 
@@ -49,7 +50,12 @@ pub(crate) fn find(name: &str) -> Result<RunConfig, CliError> {
 fn path() -> PathConfig {
     PathConfig {
         schedule: ScheduleName::Linear,
+        sigma_min: None,
+        sigma_max: None,
         prediction: PredictionName::Velocity,
+        weighting: WeightingName::Velocity,
+        coupling: CouplingName::Independent,
+        coupling_epsilon: None,
         times: TimesName::Uniform,
         times_mean: 0.0,
         times_std: 1.0,

@@ -118,6 +118,7 @@ fn request<'a>(
 /// The solver: an adaptive one, such as dopri5, chooses its own steps unless it is given a number of them.
 fn choose(args: &SampleArgs, config: &RunConfig) -> Result<Method, CliError> {
     let solver = args.solver.unwrap_or(config.sample.solver);
+    config.path.permits(solver)?;
     if solver.is_embedded() && args.steps.is_none() {
         let rtol = args.rtol.unwrap_or(config.sample.rtol);
         let atol = args.atol.unwrap_or(config.sample.atol);

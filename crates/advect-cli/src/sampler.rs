@@ -1,8 +1,8 @@
 //! From a network to samples: noise by id, guidance, a solver, the data's own units.
 
-use crate::config::PathConfig;
 use crate::error::CliError;
 use crate::latent::Decoder;
+use crate::path::PathConfig;
 use crate::solvers::{Diffusion, Model, Solver, SolverName, Velocity, controlled, list};
 use crate::task::SAMPLE_NOISE;
 use advect::core::WhiteNoise;
@@ -78,6 +78,10 @@ pub(crate) fn sample<N: Backbone<D>, const D: usize>(
         let ids: Vec<u64> = (start as u64..end as u64).collect();
         let shape: [usize; D] = std::array::from_fn(|i| if i == 0 { end - start } else { request.shape[i - 1] });
         let noise = NoiseKey::new(request.seed, SAMPLE_NOISE).normal(&ids, 0, shape, &request.device);
+        let noise = match request.path.start_scale(grid.start())? {
+            Some(scale) => noise * scale,
+            None => noise,
+        };
         let classes = request.classes.as_ref().map(|classes| classes[start..end].to_vec());
         let states = transport(network, request, noise, ids, classes, &grid, &evaluated)?;
         if request.frames {
@@ -168,7 +172,7 @@ fn integrate<F: RowField<Tensor<D>>, const D: usize>(
     grid: &TimeGrid,
 ) -> Result<Vec<Tensor<D>>, CliError> {
     let schedule: Arc<dyn Schedule> = request.path.schedule()?;
-    let source = SourceLaw::GaussianIndependent;
+    let source = request.path.source()?;
     let predictor = Predictor { field, prediction: request.path.prediction(), schedule: Arc::clone(&schedule), source };
     let (start, end, frames) = (grid.start(), grid.end(), request.frames);
     let solver = match request.method {

@@ -202,13 +202,17 @@ impl Session {
         say: Say,
     ) -> Result<(), CliError> {
         let config = &self.config;
+        let numbers = match &source {
+            Source::Images(data) => data.shape().iter().product(),
+            Source::Points(_) => 2,
+        };
         let objective = FlowMatching {
             forward: |n: &N, x, t, class| n.forward(x, t, class),
             path: AffinePath::new(config.path.schedule()?, SourceLaw::GaussianIndependent),
             times: config.path.times()?,
             prediction: config.path.prediction(),
-            weighting: None::<Box<dyn Weighting>>,
-            coupling: Independent,
+            weighting: config.path.weighting()?,
+            coupling: config.path.coupling(numbers)?,
             label_drop: config.train.label_drop,
             null_class: config.model.classes().unwrap_or(0),
             seed: config.seed,

@@ -5,6 +5,7 @@ mod bad_input;
 mod crash;
 mod import;
 mod mnist;
+mod paths;
 mod sampling;
 mod solvers;
 mod training;

@@ -3,8 +3,8 @@
 use crate::{Bench, MOONS, npy};
 
 /// A moons run that has learned where the moons are: some seconds.
-const LEARNED: &str = "train --preset moons --run run --steps 400 --set train.batch=256 --set model.hidden=64 \
-     --set train.warmup=20 --set train.learning_rate=5e-3 --set train.ema=0.98 --set train.checkpoint_every=400 --quiet";
+const LEARNED: &str = "train --preset moons --run run --steps 1500 --set train.batch=256 --set model.hidden=64 \
+     --set train.warmup=20 --set train.learning_rate=4e-3 --set train.ema=0.98 --set train.checkpoint_every=2000 --quiet";
 
 /// The distance of a point to the two half circles.
 fn distance(x: f32, y: f32) -> f32 {
@@ -38,8 +38,7 @@ fn every_solver_of_the_list_draws_the_moons() {
         assert_eq!(values.len(), 200);
         assert!(values.iter().all(|value| value.is_finite()), "{name}: {values:?}");
         let mean = values.chunks_exact(2).map(|point| distance(point[0], point[1])).sum::<f32>() / 100.0;
-        println!("{name}: {mean}");
-        // Points of the normal distribution are 0.45 away on average.
+        // An exact flow ends 0.08 away (the noise of the data), normal numbers are 0.456 away.
         if mean > 0.2 {
             far.push((name, mean));
         }
