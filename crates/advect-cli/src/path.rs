@@ -226,6 +226,11 @@ impl PathConfig {
         })
     }
 
+    /// Whether noise and data meet by more than chance.
+    pub(crate) fn is_coupled(&self) -> bool {
+        self.coupling != CouplingName::Independent
+    }
+
     /// The law of the pairs of training: what it is follows from the coupling.
     pub(crate) fn source(&self) -> Result<SourceLaw, CliError> {
         Ok(Coupling::<2>::source_law(&self.coupling(1)?, SourceLaw::GaussianIndependent))

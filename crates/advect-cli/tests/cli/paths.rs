@@ -109,7 +109,7 @@ fn wrong_combinations_are_refused_before_training() {
         ("--set path.coupling=class-wise-ot", ["class-wise-ot", "model.classes"]),
         ("--set path.schedule=edm --set path.sigma_min=0", ["infinite", "t = 1"]),
         ("--set path.schedule=ve --set path.sigma_min=0", ["sigma_min", "above 0"]),
-        ("--set path.weighting=likelihood", ["infinite", "t = 0"]),
+        ("--set path.weighting=likelihood", ["infinite", "t = 1"]),
         ("--set path.prediction=data --set path.weighting=noise", ["infinite", "t = 1"]),
         ("--set path.prediction=v --set path.schedule=vp", ["infinite", "t = 1"]),
         ("--set path.sigma_max=3", ["path.sigma_max", "ve and edm"]),
