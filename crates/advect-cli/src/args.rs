@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::config::{MOST, MOST_STEPS, PredictionName, ScheduleName, SolverName};
+use crate::config::{MOST, MOST_STEPS};
+use crate::path::{PredictionName, ScheduleName};
+use crate::solvers::SolverName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -58,6 +60,9 @@ pub(crate) enum Command {
     /// List the presets.
     #[command(after_help = "Example: advect presets")]
     Presets,
+    /// List the solvers of `advect sample`.
+    #[command(after_help = "Example: advect solvers")]
+    Solvers,
 }
 
 #[derive(Debug, Args)]
@@ -104,16 +109,16 @@ pub(crate) struct SampleArgs {
     /// Classifier-free guidance: 1 is the plain conditional model [default: the run's].
     #[arg(long, value_name = "W", allow_negative_numbers = true)]
     pub(crate) guidance: Option<f64>,
-    /// The ODE solver [default: the run's].
-    #[arg(long)]
+    /// How to integrate: see `advect solvers` [default: the run's].
+    #[arg(long, value_name = "NAME", value_parser = SolverName::find)]
     pub(crate) solver: Option<SolverName>,
-    /// Steps of a fixed-step solver [default: the run's].
+    /// Steps of fixed size [default: the run's, but adaptive solvers choose their own].
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["rtol", "atol"])]
     pub(crate) steps: Option<usize>,
-    /// Relative tolerance of dopri5 [default: the run's].
+    /// Relative tolerance of an adaptive solver, such as dopri5 [default: the run's].
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) rtol: Option<f64>,
-    /// Absolute tolerance of dopri5 [default: the run's].
+    /// Absolute tolerance of an adaptive solver [default: the run's].
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
     pub(crate) atol: Option<f64>,
     /// The seed of the noise [default: 0]. Sample i of a seed is the same whatever --count and --batch.

@@ -1,14 +1,11 @@
 //! The configuration of a run, as it stands in `config.toml`: defaults, a file, `--set`, checks.
 
-use crate::{data::DataConfig, error::CliError, latent::LatentConfig, model::ModelConfig, presets};
-use advect::{
-    paths::{
-        Cosine, Linear, LinearVp, LogitNormalTime, Polynomial, Prediction, Schedule, TimeSampler, UniformTime, Vp,
-    },
-    prelude::NoiseKey,
+use crate::path::PathConfig;
+use crate::{
+    data::DataConfig, error::CliError, latent::LatentConfig, model::ModelConfig, presets, solvers::SolverName,
 };
 use serde::{Deserialize, Serialize};
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 use toml::{Table, Value};
 
 /// Counts and training steps beyond these are slips of the pen; arithmetic on them would overflow.
@@ -32,91 +29,6 @@ pub(crate) struct RunConfig {
     pub(crate) path: PathConfig,
     pub(crate) train: TrainConfig,
     pub(crate) sample: SampleConfig,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PathConfig {
-    pub(crate) schedule: ScheduleName,
-    pub(crate) prediction: PredictionName,
-    pub(crate) times: TimesName,
-    /// Mean and standard deviation of the logit of t, for `logit-normal` times.
-    pub(crate) times_mean: f64,
-    pub(crate) times_std: f64,
-    /// Uniform times stay this far from 0 and 1.
-    pub(crate) times_clip: f64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ScheduleName {
-    Linear,
-    Cosine,
-    Vp,
-    LinearVp,
-    Polynomial2,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum PredictionName {
-    Velocity,
-    Noise,
-    Data,
-    Score,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum TimesName {
-    Uniform,
-    LogitNormal,
-}
-
-impl PathConfig {
-    pub(crate) fn schedule(&self) -> Result<Arc<dyn Schedule>, CliError> {
-        Ok(match self.schedule {
-            ScheduleName::Linear => Arc::new(Linear),
-            ScheduleName::Cosine => Arc::new(Cosine),
-            ScheduleName::Vp => Arc::new(Vp::default()),
-            ScheduleName::LinearVp => Arc::new(LinearVp),
-            ScheduleName::Polynomial2 => Arc::new(Polynomial::new(2.0).map_err(CliError::usage)?),
-        })
-    }
-
-    pub(crate) fn prediction(&self) -> Prediction {
-        match self.prediction {
-            PredictionName::Velocity => Prediction::Velocity,
-            PredictionName::Noise => Prediction::Noise,
-            PredictionName::Data => Prediction::Data,
-            PredictionName::Score => Prediction::Score,
-        }
-    }
-
-    pub(crate) fn times(&self) -> Result<AnyTimes, CliError> {
-        // Checked whichever is chosen.
-        let logit_normal = LogitNormalTime::new(self.times_mean, self.times_std).map_err(CliError::usage)?;
-        Ok(match self.times {
-            TimesName::Uniform => AnyTimes::Uniform(UniformTime::clipped(self.times_clip).map_err(CliError::usage)?),
-            TimesName::LogitNormal => AnyTimes::LogitNormal(logit_normal),
-        })
-    }
-}
-
-/// A time sampler chosen by name.
-#[derive(Debug, Clone)]
-pub(crate) enum AnyTimes {
-    Uniform(UniformTime),
-    LogitNormal(LogitNormalTime),
-}
-
-impl TimeSampler for AnyTimes {
-    fn sample(&self, key: NoiseKey, ids: &[u64], counter: u64) -> Vec<f64> {
-        match self {
-            Self::Uniform(times) => times.sample(key, ids, counter),
-            Self::LogitNormal(times) => times.sample(key, ids, counter),
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -157,29 +69,16 @@ pub(crate) struct SampleConfig {
     pub(crate) end: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum SolverName {
-    Euler,
-    Midpoint,
-    Heun,
-    Rk4,
-    Dopri5,
-}
-
-impl std::fmt::Display for SolverName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        clap::ValueEnum::to_possible_value(self).map_or(Ok(()), |value| f.write_str(value.get_name()))
-    }
-}
-
 /// Keys that a preset may leave out.
-const OPTIONAL: [&str; 7] = [
+const OPTIONAL: [&str; 10] = [
     "data.folder",
     "data.side",
     "latent.autoencoder",
     "latent.weights",
     "model.classes",
+    "path.coupling_epsilon",
+    "path.sigma_max",
+    "path.sigma_min",
     "train.kl_weight",
     "train.latents_measured",
 ];
@@ -287,7 +186,10 @@ impl RunConfig {
                 "model.classes = {classes}, but these data have {known} classes{}",
                 if known == 0 { ": leave it out" } else { "" }
             ))),
-            _ => self.path.schedule().and(self.path.times()).map(drop),
+            classes => {
+                self.path.validate(classes)?;
+                self.path.permits(self.sample.solver)
+            }
         }
     }
 }

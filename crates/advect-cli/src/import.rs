@@ -1,11 +1,12 @@
 //! `advect import`: a run folder of a network that was trained elsewhere.
 
 use crate::args::ImportArgs;
-use crate::config::{PredictionName, RunConfig, ScheduleName};
+use crate::config::RunConfig;
 use crate::data::DataConfig;
 use crate::error::CliError;
 use crate::latent::{self, LatentConfig};
 use crate::model::ModelConfig;
+use crate::path::{PredictionName, ScheduleName};
 use crate::presets;
 use crate::say::Say;
 use advect::device::Chosen;

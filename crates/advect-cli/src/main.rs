@@ -10,11 +10,13 @@ mod info;
 mod latent;
 mod model;
 mod output;
+mod path;
 mod pictures;
 mod presets;
 mod sample;
 mod sampler;
 mod say;
+mod solvers;
 mod task;
 mod train;
 
@@ -64,6 +66,10 @@ fn run(cli: &Cli) -> Result<(), CliError> {
                     json!({"name": preset.name, "about": preset.about}),
                 );
             }
+            Ok(())
+        }
+        Command::Solvers => {
+            solvers::run(say);
             Ok(())
         }
     }

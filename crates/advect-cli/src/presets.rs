@@ -1,12 +1,12 @@
 //! The presets, and the nearest name for a mistyped one.
 
-use crate::config::{
-    PathConfig, PredictionName, RunConfig, SampleConfig, ScheduleName, SolverName, TimesName, TrainConfig,
-};
+use crate::config::{RunConfig, SampleConfig, TrainConfig};
 use crate::data::{DataConfig, DataName};
 use crate::error::CliError;
 use crate::latent::LatentConfig;
 use crate::model::ModelConfig;
+use crate::path::{CouplingName, PathConfig, PredictionName, ScheduleName, TimesName, WeightingName};
+use crate::solvers::SolverName;
 use advect::nn::{AutoencoderKlConfig, Conditioning, DiTConfig, MlpConfig, UNetConfig};
 
 /// What `train` takes when nothing is said.
@@ -50,7 +50,12 @@ pub(crate) fn find(name: &str) -> Result<RunConfig, CliError> {
 fn path() -> PathConfig {
     PathConfig {
         schedule: ScheduleName::Linear,
+        sigma_min: None,
+        sigma_max: None,
         prediction: PredictionName::Velocity,
+        weighting: WeightingName::Velocity,
+        coupling: CouplingName::Independent,
+        coupling_epsilon: None,
         times: TimesName::Uniform,
         times_mean: 0.0,
         times_std: 1.0,
@@ -83,7 +88,7 @@ fn digits() -> RunConfig {
             latents_measured: None,
         },
         sample: SampleConfig {
-            solver: SolverName::Heun,
+            solver: SolverName::HEUN,
             steps: 25,
             rtol: 1e-4,
             atol: 1e-4,
@@ -231,7 +236,7 @@ fn plane(name: &str, data: DataName, hidden: usize, steps: u64) -> RunConfig {
             latents_measured: None,
         },
         sample: SampleConfig {
-            solver: SolverName::Midpoint,
+            solver: SolverName::MIDPOINT,
             steps: 50,
             rtol: 1e-4,
             atol: 1e-4,

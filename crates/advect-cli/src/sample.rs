@@ -1,13 +1,14 @@
 //! `advect sample`.
 
 use crate::args::{SampleArgs, WeightsName};
-use crate::config::{RunConfig, SolverName};
+use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::latent::{self, Decoder};
 use crate::model::ModelConfig;
 use crate::output::Output;
 use crate::sampler::{Method, Request, Samples, sample};
 use crate::say::{Say, duration};
+use crate::solvers::SolverName;
 use advect::device::Chosen;
 use advect::prelude::*;
 use advect::train::Which;
@@ -114,14 +115,14 @@ fn request<'a>(
     })
 }
 
-/// The solver: dopri5 chooses its own steps unless it is given a number of them.
+/// The solver: an adaptive one, such as dopri5, chooses its own steps unless it is given a number of them.
 fn choose(args: &SampleArgs, config: &RunConfig) -> Result<Method, CliError> {
     let solver = args.solver.unwrap_or(config.sample.solver);
-    let adaptive = solver == SolverName::Dopri5 && args.steps.is_none();
-    if adaptive {
+    config.path.permits(solver)?;
+    if solver.is_embedded() && args.steps.is_none() {
         let rtol = args.rtol.unwrap_or(config.sample.rtol);
         let atol = args.atol.unwrap_or(config.sample.atol);
-        return Ok(Method::Adaptive { tolerance: Tolerance::new(rtol, atol).map_err(CliError::usage)? });
+        return Ok(Method::Adaptive { solver, tolerance: Tolerance::new(rtol, atol).map_err(CliError::usage)? });
     }
     if args.rtol.is_some() || args.atol.is_some() {
         return Err(CliError::usage(format!(

@@ -1,9 +1,11 @@
 //! From a network to samples: noise by id, guidance, a solver, the data's own units.
 
-use crate::config::{PathConfig, SolverName};
 use crate::error::CliError;
 use crate::latent::Decoder;
+use crate::path::PathConfig;
+use crate::solvers::{Diffusion, Model, Solver, SolverName, Velocity, controlled, list};
 use crate::task::SAMPLE_NOISE;
+use advect::core::WhiteNoise;
 use advect::data::Units;
 use advect::paths::Schedule;
 use advect::prelude::*;
@@ -22,6 +24,7 @@ pub(crate) enum Method {
     },
     /// Every sample with its own steps, so that results do not depend on the batch.
     Adaptive {
+        solver: SolverName,
         tolerance: Tolerance,
     },
 }
@@ -75,8 +78,12 @@ pub(crate) fn sample<N: Backbone<D>, const D: usize>(
         let ids: Vec<u64> = (start as u64..end as u64).collect();
         let shape: [usize; D] = std::array::from_fn(|i| if i == 0 { end - start } else { request.shape[i - 1] });
         let noise = NoiseKey::new(request.seed, SAMPLE_NOISE).normal(&ids, 0, shape, &request.device);
+        let noise = match request.path.start_scale(grid.start())? {
+            Some(scale) => noise * scale,
+            None => noise,
+        };
         let classes = request.classes.as_ref().map(|classes| classes[start..end].to_vec());
-        let states = transport(network, request, noise, classes, &grid, &evaluated)?;
+        let states = transport(network, request, noise, ids, classes, &grid, &evaluated)?;
         if request.frames {
             frames.resize_with(states.len(), Vec::new);
         }
@@ -139,6 +146,7 @@ fn transport<N: Backbone<D>, const D: usize>(
     network: &N,
     request: &Request<'_>,
     noise: Tensor<D>,
+    ids: Vec<u64>,
     classes: Option<Vec<usize>>,
     grid: &TimeGrid,
     evaluated: &Cell<u64>,
@@ -149,51 +157,64 @@ fn transport<N: Backbone<D>, const D: usize>(
         let weak = Conditioned::new(network, Some(vec![request.null_class; rows]));
         let guidance = request.guidance;
         let field = Guided { strong, weak, scale: move |_t: f64| guidance };
-        integrate(Counting { field, evaluated }, request, noise, grid)
+        integrate(Counting { field, evaluated }, request, noise, ids, grid)
     } else {
-        integrate(Counting { field: strong, evaluated }, request, noise, grid)
+        integrate(Counting { field: strong, evaluated }, request, noise, ids, grid)
     }
 }
 
+/// Moves the noise along the solver's own reading of the network: its velocity, its SDE, or the network as it is.
 fn integrate<F: RowField<Tensor<D>>, const D: usize>(
     field: F,
     request: &Request<'_>,
     noise: Tensor<D>,
+    ids: Vec<u64>,
     grid: &TimeGrid,
 ) -> Result<Vec<Tensor<D>>, CliError> {
     let schedule: Arc<dyn Schedule> = request.path.schedule()?;
-    let source = SourceLaw::GaussianIndependent;
-    let predictor = Predictor { field, prediction: request.path.prediction(), schedule, source };
-    let velocity = predictor.field(Prediction::Velocity, grid.start(), grid.end())?;
-    let (f, x, frames) = (&velocity, noise, request.frames);
-    match request.method {
-        Method::Fixed { solver: SolverName::Euler, .. } => run(f, EULER.stepper(), x, grid, frames),
-        Method::Fixed { solver: SolverName::Midpoint, .. } => run(f, MIDPOINT.stepper(), x, grid, frames),
-        Method::Fixed { solver: SolverName::Heun, .. } => run(f, HEUN.stepper(), x, grid, frames),
-        Method::Fixed { solver: SolverName::Rk4, .. } => run(f, RK4.stepper(), x, grid, frames),
-        Method::Fixed { solver: SolverName::Dopri5, .. } => run(f, DOPRI5.stepper(), x, grid, frames),
-        Method::Adaptive { tolerance } => {
-            let rows = AdaptiveRows::new(DOPRI5.stepper(), tolerance, PiController::standard());
-            run(f, rows, x, grid, frames)
+    let source = request.path.source()?;
+    let predictor = Predictor { field, prediction: request.path.prediction(), schedule: Arc::clone(&schedule), source };
+    let (start, end, frames) = (grid.start(), grid.end(), request.frames);
+    let solver = match request.method {
+        Method::Fixed { solver, .. } => solver,
+        Method::Adaptive { solver, tolerance } => {
+            let velocity = predictor.field(Prediction::Velocity, start, end)?;
+            let stepper = controlled(solver, tolerance).ok_or_else(|| CliError::usage(solver))?;
+            return run(&velocity, stepper, noise, grid, frames);
         }
+    };
+    // Named by the samples: a sample's noise on the way does not depend on the batch.
+    let brownian = WhiteNoise::new(request.seed, ids);
+    match solver.of(list(&brownian))? {
+        Solver::Velocity(entry) => {
+            let velocity = predictor.field(Prediction::Velocity, start, end)?;
+            run(&velocity as &Velocity<'_, _>, entry.stepper(), noise, grid, frames)
+        }
+        Solver::Sde(entry) => {
+            // Of all diffusions with the right marginals one that vanishes with sigma, where the score has no value.
+            let sde = predictor.sde(move |t| schedule.at(t).sigma, start, end)?;
+            let sde: Diffusion<'_, _> = Sde { drift: Box::new(sde.drift), diffusion: Box::new(sde.diffusion) };
+            run(&sde, entry.stepper(), noise, grid, frames)
+        }
+        Solver::Model(entry) => run(&predictor as &Model<'_, _>, entry.stepper(), noise, grid, frames),
     }
 }
 
-fn run<G, S: Stepper<G, Tensor<D>>, const D: usize>(
-    velocity: &G,
+fn run<G: ?Sized, S: Stepper<G, Tensor<D>>, const D: usize>(
+    generator: &G,
     stepper: S,
     x: Tensor<D>,
     grid: &TimeGrid,
     frames: bool,
 ) -> Result<Vec<Tensor<D>>, CliError> {
     if !frames {
-        return Ok(vec![solve(velocity, stepper, x, grid)?]);
+        return Ok(vec![solve(generator, stepper, x, grid)?]);
     }
     // At most FRAMES of them, the first and the last always.
     let stride = grid.steps().div_ceil(FRAMES);
     let wanted = |k: usize| k == 0 || (grid.steps() - k).is_multiple_of(stride);
     let mut kept = Vec::new();
-    for (k, state) in trajectory(velocity, stepper, x, grid).enumerate() {
+    for (k, state) in trajectory(generator, stepper, x, grid).enumerate() {
         let (_, state) = state?;
         if wanted(k) {
             kept.push(state);

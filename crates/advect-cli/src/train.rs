@@ -202,11 +202,17 @@ impl Session {
         say: Say,
     ) -> Result<(), CliError> {
         let config = &self.config;
+        let numbers = match &source {
+            Source::Images(data) => data.shape().iter().product(),
+            Source::Points(_) => 2,
+        };
         let objective = FlowMatching {
             forward: |n: &N, x, t, class| n.forward(x, t, class),
             path: AffinePath::new(config.path.schedule()?, SourceLaw::GaussianIndependent),
             times: config.path.times()?,
             prediction: config.path.prediction(),
+            weighting: config.path.weighting()?,
+            coupling: config.path.coupling(numbers)?,
             label_drop: config.train.label_drop,
             null_class: config.model.classes().unwrap_or(0),
             seed: config.seed,
@@ -226,7 +232,9 @@ impl Session {
     ) -> Result<Trained<N>, CliError> {
         let config = &self.config;
         let plan = plan(config)?;
-        let held_out = task.validation();
+        // A coupling sees as many rows as in training: its loss depends on it.
+        let rows = if config.path.is_coupled() { config.train.batch } else { usize::MAX };
+        let held_out = pieces(task.validation(), rows);
         let fresh;
         let (folder, mut trainer, mut history) = match &self.existing {
             Some(folder) => {
@@ -390,11 +398,11 @@ fn show<N: Backbone<D>, const D: usize>(
 ) -> Result<Samples, CliError> {
     let classes = config.model.classes();
     let count = classes.map_or(POINTS, |classes| classes * PER_CLASS);
-    let method = match config.sample.solver {
-        crate::config::SolverName::Dopri5 => {
-            Method::Adaptive { tolerance: Tolerance::new(config.sample.rtol, config.sample.atol)? }
-        }
-        solver => method(solver, config.sample.steps),
+    let solver = config.sample.solver;
+    let method = if solver.is_embedded() {
+        Method::Adaptive { solver, tolerance: Tolerance::new(config.sample.rtol, config.sample.atol)? }
+    } else {
+        method(solver, config.sample.steps)
     };
     let device = device.clone().inner();
     let decoder = latent::decoder(config, path, &device)?;
@@ -428,9 +436,37 @@ fn plan(config: &RunConfig) -> Result<Plan, CliError> {
     })
 }
 
-fn validation<M, B>(objective: &impl Objective<M, B>, network: &M, batch: &B) -> Result<f64, CliError> {
-    let loss = objective.loss(network, batch)?.try_into_scalar::<f64>();
-    loss.map_err(|_| TrainError::Read { what: "the validation loss" }.into())
+/// The mean over the rows of all pieces.
+fn validation<M, const D: usize>(
+    objective: &impl Objective<M, Batch<D>>,
+    network: &M,
+    pieces: &[Batch<D>],
+) -> Result<f64, CliError> {
+    let (mut sum, mut rows) = (0.0, 0.0);
+    for piece in pieces {
+        let loss = objective.loss(network, piece)?.try_into_scalar::<f64>();
+        let count = piece.ids.len() as f64;
+        sum += count * loss.map_err(|_| TrainError::Read { what: "the validation loss" })?;
+        rows += count;
+    }
+    Ok(sum / rows)
+}
+
+/// A batch in pieces of so many rows at most.
+fn pieces<const D: usize>(batch: Batch<D>, rows: usize) -> Vec<Batch<D>> {
+    let count = batch.ids.len();
+    if count <= rows {
+        return vec![batch];
+    }
+    let piece = |start: usize| {
+        let end = (start + rows).min(count);
+        Batch {
+            data: batch.data.clone().narrow(0, start, end - start),
+            classes: batch.classes.as_ref().map(|classes| classes[start..end].to_vec()),
+            ids: batch.ids[start..end].to_vec(),
+        }
+    };
+    (0..count).step_by(rows).map(piece).collect()
 }
 
 /// The mean loss of the last batches: one batch is too noisy to read.

@@ -1,6 +1,9 @@
 use crate::{Objective, TrainError};
 use advect_core::{NoiseKey, Purpose, Times};
-use advect_paths::{AffinePath, Path, Prediction, Schedule, TimeSampler, flow_matching_loss};
+use advect_paths::{
+    AffinePath, Coupling, Independent, Path, Prediction, Schedule, TimeSampler, Uncoupled, VelocityWeighting,
+    Weighting, flow_matching_loss, weighted_loss,
+};
 use burn::tensor::{Int, Tensor, TensorData};
 use rand::RngExt;
 
@@ -23,16 +26,23 @@ pub struct Batch<const D: usize> {
 ///
 /// Labels are dropped to the null class row by row with probability `label_drop`, which trains the unconditional
 /// model of classifier-free guidance (Ho & Salimans, 2022) along.
+///
+/// A coupling decides which noise meets which data: with [`ExactOt`](advect_paths::ExactOt) it is OT-CFM (Tong et al.,
+/// 2024). Labels, times and label drops follow the data.
 #[derive(Debug, Clone)]
-pub struct FlowMatching<F, S, T> {
+pub struct FlowMatching<F, S, T, W = VelocityWeighting, C = Independent> {
     /// The network: `(model, x, t, class) -> output`.
     pub forward: F,
-    /// The path from noise to data.
+    /// The path from noise to data, with the law of noise and data before they are coupled.
     pub path: AffinePath<S>,
     /// The distribution of training times.
     pub times: T,
     /// What the network's output means.
     pub prediction: Prediction,
+    /// How much an error counts at each time; `None` is [`flow_matching_loss`], all errors of the velocity alike.
+    pub weighting: Option<W>,
+    /// Which noise meets which data of a batch.
+    pub coupling: C,
     /// The probability of losing a label, in [0, 1].
     pub label_drop: f64,
     /// The class that stands for no label.
@@ -42,13 +52,31 @@ pub struct FlowMatching<F, S, T> {
 }
 
 impl<F, S, T> FlowMatching<F, S, T> {
-    /// The objective of a network without classes; for a conditional one set `label_drop` and `null_class` too.
+    /// The objective of a network without classes, all errors of the velocity alike, independent noise; for a conditional one set `label_drop` and `null_class` too.
     #[must_use]
     pub fn new<M, const D: usize>(forward: F, path: AffinePath<S>, times: T, prediction: Prediction, seed: u64) -> Self
     where
         F: Fn(&M, Tensor<D>, Tensor<1>, Option<Tensor<1, Int>>) -> Tensor<D>,
     {
-        Self { forward, path, times, prediction, label_drop: 0.0, null_class: 0, seed }
+        let (weighting, coupling) = (None, Independent);
+        Self { forward, path, times, prediction, weighting, coupling, label_drop: 0.0, null_class: 0, seed }
+    }
+}
+
+impl<F, S, T, W, C> FlowMatching<F, S, T, W, C> {
+    /// The same objective with another weight on the errors at each time.
+    #[must_use]
+    pub fn with_weighting<V: Weighting>(self, weighting: V) -> FlowMatching<F, S, T, V, C> {
+        let Self { forward, path, times, prediction, coupling, label_drop, null_class, seed, .. } = self;
+        let weighting = Some(weighting);
+        FlowMatching { forward, path, times, prediction, weighting, coupling, label_drop, null_class, seed }
+    }
+
+    /// The same objective with other pairs of noise and data.
+    #[must_use]
+    pub fn with_coupling<K>(self, coupling: K) -> FlowMatching<F, S, T, W, K> {
+        let Self { forward, path, times, prediction, weighting, label_drop, null_class, seed, .. } = self;
+        FlowMatching { forward, path, times, prediction, weighting, coupling, label_drop, null_class, seed }
     }
 }
 
@@ -64,11 +92,13 @@ impl<const D: usize> Batch<D> {
     }
 }
 
-impl<M, F, S, T, const D: usize> Objective<M, Batch<D>> for FlowMatching<F, S, T>
+impl<M, F, S, T, W, C, const D: usize> Objective<M, Batch<D>> for FlowMatching<F, S, T, W, C>
 where
     F: Fn(&M, Tensor<D>, Tensor<1>, Option<Tensor<1, Int>>) -> Tensor<D>,
     S: Schedule + Clone,
     T: TimeSampler,
+    W: Weighting,
+    C: Coupling<D>,
 {
     fn loss(&self, model: &M, batch: &Batch<D>) -> Result<Tensor<1>, TrainError> {
         let rows = batch.data.dims()[0];
@@ -86,17 +116,28 @@ where
         let device = batch.data.device();
         let key = |purpose| NoiseKey::new(self.seed, purpose);
         let noise = key(Purpose::Source).normal(&batch.ids, 0, batch.data.dims(), &device);
-        let times = Times::Each(self.times.sample(key(Purpose::Time), &batch.ids, 0));
-        let sample = self.path.sample(noise, batch.data.clone(), &times)?;
-        let class = batch.classes.as_ref().map(|classes| {
-            let kept = |(&class, &id): (&usize, &u64)| {
+        let classes = batch.classes.as_deref();
+        // No two batches of a run have the same first row.
+        let uncoupled =
+            Uncoupled { noise: &noise, data: &batch.data, classes, key: key(Purpose::Coupling), step: batch.ids[0] };
+        let pairing = self.coupling.pair(&uncoupled)?;
+        let (noise, data) = pairing.apply(noise, batch.data.clone());
+        let (ids, rows) = (pairing.follow(&batch.ids), pairing.data.len());
+        let source = self.coupling.source_law(self.path.source);
+        let times = Times::Each(self.times.sample(key(Purpose::Time), &ids, 0));
+        let sample = AffinePath { schedule: self.path.schedule.clone(), source }.sample(noise, data, &times)?;
+        let class = classes.map(|classes| {
+            let kept = |(class, &id): (usize, &u64)| {
                 let dropped = key(Purpose::LabelDrop).rng(id, 0).random::<f64>() < self.label_drop;
                 if dropped { self.null_class as i64 } else { class as i64 }
             };
-            let values: Vec<i64> = classes.iter().zip(&batch.ids).map(kept).collect();
+            let values: Vec<i64> = pairing.follow(classes).into_iter().zip(&ids).map(kept).collect();
             Tensor::<1, Int>::from_data(TensorData::new(values, [rows]), &device)
         });
         let output = (self.forward)(model, sample.x.clone(), times.tensor(rows, &device), class);
-        Ok(flow_matching_loss(output, &sample, self.prediction)?)
+        Ok(match &self.weighting {
+            Some(weighting) => weighted_loss(output, &sample, self.prediction, weighting)?,
+            None => flow_matching_loss(output, &sample, self.prediction)?,
+        })
     }
 }

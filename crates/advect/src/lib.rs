@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | [`core`] | `advect-core` | states, fields, times, grids, keyed noise |
 //! | [`solvers`] | `advect-solvers` | ODE and SDE steppers, adaptive control, `solve` |
+//! | [`diffusion`] | `advect-diffusion` | samplers of diffusion models: DDIM, DPM-Solver, UniPC and their relatives |
 //! | [`paths`] | `advect-paths` | schedules, predictions, couplings, time samplers, losses |
 //! | [`guidance`] | `advect-guidance` | classifier-free guidance and its relatives |
 //! | [`nn`] | `advect-nn` | backbones |
@@ -31,6 +32,8 @@
 pub use advect_core as core;
 #[cfg(feature = "data")]
 pub use advect_data as data;
+#[cfg(feature = "diffusion")]
+pub use advect_diffusion as diffusion;
 #[cfg(feature = "guidance")]
 pub use advect_guidance as guidance;
 pub use advect_kernels as kernels;
@@ -58,18 +61,20 @@ pub mod prelude {
     };
     #[cfg(feature = "data")]
     pub use advect_data::{Dataset, Toy};
+    #[cfg(feature = "diffusion")]
+    pub use advect_diffusion::{Ddim, Denoiser};
     #[cfg(feature = "guidance")]
     pub use advect_guidance::Guided;
     #[cfg(feature = "nn")]
     pub use advect_nn::{DiT, DiTConfig, Mlp, MlpConfig, UNet, UNetConfig};
     #[cfg(feature = "paths")]
     pub use advect_paths::{
-        AffinePath, Cosine, Linear, LogitNormalTime, Path, Prediction, Predictor, Schedule, SourceLaw, UniformTime,
-        flow_matching_loss,
+        AffinePath, Cosine, Coupling, ExactOt, Independent, Linear, LogitNormalTime, Path, Prediction, Predictor,
+        Schedule, SourceLaw, UniformTime, Weighting, flow_matching_loss,
     };
     #[cfg(feature = "solvers")]
     pub use advect_solvers::{
-        Adaptive, AdaptiveRows, BOSH3, DOPRI5, EULER, EulerMaruyama, HEUN, MIDPOINT, PiController, RK4, solve,
+        Adaptive, AdaptiveRows, BOSH3, DOPRI5, EULER, EulerMaruyama, HEUN, MIDPOINT, PiController, RK4, TSIT5, solve,
         trajectory,
     };
     #[cfg(feature = "train")]

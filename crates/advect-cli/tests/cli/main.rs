@@ -5,7 +5,9 @@ mod bad_input;
 mod crash;
 mod import;
 mod mnist;
+mod paths;
 mod sampling;
+mod solvers;
 mod training;
 
 use std::path::{Path, PathBuf};

@@ -103,7 +103,7 @@ fn json_and_quiet_serve_scripts() {
 #[test]
 fn help_has_examples() {
     let bench = Bench::new();
-    for command in ["train", "sample", "import", "info", "presets"] {
+    for command in ["train", "sample", "import", "info", "presets", "solvers"] {
         let help = bench.ok(&format!("{command} --help"));
         assert!(help.contains("Example") && help.contains(&format!("advect {command}")), "{help}");
     }

@@ -2,7 +2,10 @@
 
 use crate::setup::device;
 use advect_core::{NoiseKey, Purpose};
-use advect_paths::{AffinePath, Linear, Prediction, SourceLaw, TimeSampler, UniformTime};
+use advect_paths::{
+    AffinePath, Coupling, DataWeighting, ExactOt, Linear, Pairing, PathError, Prediction, SourceLaw, TimeSampler,
+    Uncoupled, UniformTime,
+};
 use advect_train::{Batch, FlowMatching, Objective, TrainError};
 use burn::tensor::{Int, Tensor, TensorData};
 use std::{cell::RefCell, f64::consts::PI};
@@ -168,4 +171,80 @@ fn batches_that_do_not_fit() {
         let objective = FlowMatching { label_drop, ..objective.clone() };
         assert!(matches!(objective.loss(&(), &good), Err(TrainError::Range { name: "label drop", .. })));
     }
+}
+
+/// On a line the optimal pairs are those in order of size; a network that answers 0 has their mean square as its loss.
+#[test]
+fn a_coupling_pairs_the_noise_of_the_batch_with_its_data() {
+    let ids: Vec<u64> = (0..64).collect();
+    let values: Vec<f64> = ids.iter().map(|&id| (7.0 * id as f64).sin()).collect();
+    let data = Tensor::<2>::from_data(TensorData::new(values.clone(), [64, 1]), &device());
+    let forward = |(): &(), x: Tensor<2>, _t: Tensor<1>, _class: Option<Tensor<1, Int>>| x.zeros_like();
+    let objective = FlowMatching::new(forward, path(), UniformTime::new(), Prediction::Velocity, SEED);
+    let batch = Batch::new(data, ids.clone());
+    let loss = |loss: Tensor<1>| vector(loss)[0];
+
+    let noise = vector(NoiseKey::new(SEED, Purpose::Source).normal::<2>(&ids, 0, [64, 1], &device()));
+    let mean = |noise: &[f64], data: &[f64]| {
+        noise.iter().zip(data).map(|(noise, data)| (data - noise).powi(2)).sum::<f64>() / 64.0
+    };
+    let independent = loss(objective.loss(&(), &batch).unwrap());
+    assert!((independent - mean(&noise, &values)).abs() < 1e-5);
+    let (mut sorted_noise, mut sorted) = (noise, values);
+    sorted_noise.sort_by(f64::total_cmp);
+    sorted.sort_by(f64::total_cmp);
+    let coupled = objective.with_coupling(ExactOt::new());
+    let optimal = loss(coupled.loss(&(), &batch).unwrap());
+    assert!((optimal - mean(&sorted_noise, &sorted)).abs() < 1e-5, "{optimal}");
+    assert!(optimal < 0.5 * independent);
+
+    // The pairs are no longer independent, and the objective knows.
+    let score = FlowMatching { prediction: Prediction::Score, ..coupled };
+    assert!(matches!(score.loss(&(), &batch), Err(TrainError::Path(PathError::NoScore { .. }))));
+}
+
+/// Noise as it comes, data from the last to the first.
+struct Reversed;
+
+impl Coupling<2> for Reversed {
+    fn pair(&self, batch: &Uncoupled<'_, 2>) -> Result<Pairing, PathError> {
+        let rows = batch.data.dims()[0];
+        Ok(Pairing { noise: (0..rows).collect(), data: (0..rows).rev().collect() })
+    }
+
+    fn source_law(&self, before: SourceLaw) -> SourceLaw {
+        before
+    }
+}
+
+#[test]
+fn labels_times_and_drops_follow_the_data() {
+    let ids: Vec<u64> = (0..40).collect();
+    let classes: Vec<usize> = (0..40).map(|row| row % 7).collect();
+    let batch = Batch { data: Tensor::<2>::zeros([40, 1], &device()), classes: Some(classes), ids };
+    let seen = RefCell::new(Vec::new());
+    let forward = |(): &(), x: Tensor<2>, t: Tensor<1>, class: Option<Tensor<1, Int>>| {
+        let class = class.unwrap().into_data().try_into_vec_as::<i64>().unwrap();
+        seen.borrow_mut().push((vector(t), class));
+        x
+    };
+    let objective = FlowMatching::new(forward, path(), UniformTime::new(), Prediction::Velocity, SEED);
+    let objective = FlowMatching { label_drop: 0.3, null_class: NULL, ..objective };
+    objective.loss(&(), &batch).unwrap();
+    objective.with_coupling(Reversed).loss(&(), &batch).unwrap();
+    let [(times, classes), (mut back_times, mut back_classes)] = <[_; 2]>::try_from(seen.into_inner()).unwrap();
+    back_times.reverse();
+    back_classes.reverse();
+    assert_eq!((times, classes), (back_times, back_classes));
+}
+
+#[test]
+fn a_weighting_replaces_the_loss_of_the_velocity() {
+    let ids: Vec<u64> = (0..64).collect();
+    let data = Tensor::<2>::full([64, 1], 3.0, &device());
+    let forward = |(): &(), x: Tensor<2>, _t: Tensor<1>, _class: Option<Tensor<1, Int>>| x.zeros_like();
+    let objective = FlowMatching::new(forward, path(), UniformTime::new(), Prediction::Data, SEED);
+    // Off by 3 everywhere, and all data errors count alike.
+    let loss = objective.with_weighting(DataWeighting).loss(&(), &Batch::new(data, ids)).unwrap();
+    assert!((vector(loss)[0] - 9.0).abs() < 1e-5);
 }
