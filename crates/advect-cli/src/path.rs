@@ -126,7 +126,8 @@ impl PathConfig {
         };
         if min.is_some() && !takes_min || max.is_some() && !takes_max {
             return Err(CliError::usage(
-                "path.sigma_min is for the schedules sigma-min, ve and edm, path.sigma_max for the last two: leave it out",
+                "path.sigma_min is for the schedules sigma-min, ve and edm, path.sigma_max for ve and edm alone: \
+                 leave it out",
             ));
         }
         let schedule: Result<Arc<dyn Schedule>, PathError> = match self.schedule {

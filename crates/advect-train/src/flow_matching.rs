@@ -52,7 +52,8 @@ pub struct FlowMatching<F, S, T, W = VelocityWeighting, C = Independent> {
 }
 
 impl<F, S, T> FlowMatching<F, S, T> {
-    /// The objective of a network without classes, all errors of the velocity alike, independent noise; for a conditional one set `label_drop` and `null_class` too.
+    /// The objective of a network without classes, all errors of the velocity alike, independent noise; for a conditional
+    /// one set `label_drop` and `null_class` too.
     #[must_use]
     pub fn new<M, const D: usize>(forward: F, path: AffinePath<S>, times: T, prediction: Prediction, seed: u64) -> Self
     where

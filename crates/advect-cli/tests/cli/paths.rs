@@ -26,7 +26,7 @@ fn every_key_of_the_path_trains_and_samples() {
         "weighting=sigma-sqrt times_clip=0.01 schedule=sigma-min",
         "prediction=v schedule=cosine weighting=none",
         "prediction=v weighting=min-snr times_clip=0.01",
-        "prediction=noise weighting=soft-min-snr times_clip=0.01 schedule=sigma-min",
+        "prediction=data weighting=soft-min-snr schedule=sigma-min",
         "schedule=ve prediction=noise weighting=noise sigma_max=10",
         "schedule=edm prediction=data weighting=edm",
     ]

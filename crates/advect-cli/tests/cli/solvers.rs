@@ -4,7 +4,8 @@ use crate::{Bench, MOONS, npy};
 
 /// A moons run that has learned where the moons are: some seconds.
 const LEARNED: &str = "train --preset moons --run run --steps 1500 --set train.batch=256 --set model.hidden=64 \
-     --set train.warmup=20 --set train.learning_rate=4e-3 --set train.ema=0.98 --set train.checkpoint_every=2000 --quiet";
+     --set train.warmup=20 --set train.learning_rate=4e-3 --set train.ema=0.98 --set train.checkpoint_every=2000 \
+     --quiet";
 
 /// The distance of a point to the two half circles.
 fn distance(x: f32, y: f32) -> f32 {
