@@ -94,7 +94,7 @@ struct Work {
     results: Box<dyn Fn() -> Tensors>,
 }
 
-const NAMES: [&str; 37] = [
+const NAMES: [&str; 36] = [
     "gemm 1024",
     "silu 1M",
     "gelu 1M",
@@ -130,7 +130,6 @@ const NAMES: [&str; 37] = [
     "U-Net b16, forward",
     "U-Net b16, training step",
     "silu 1M, forward and backward",
-    "softmax 1000x1000, forward and backward",
     "layer norm 1000x1000, forward and backward",
 ];
 
