@@ -1,6 +1,7 @@
-use crate::State;
+use crate::{SampleRng, State};
+use advect_kernels::chacha8_heads;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
@@ -102,13 +103,35 @@ impl NoiseKey {
     #[must_use]
     pub fn rng_of(self, id: u64, part: u64, counter: u64) -> ChaCha8Rng {
         let mut key = [0; 32];
-        key[..8].copy_from_slice(&self.seed.to_le_bytes());
-        key[8..16].copy_from_slice(&id.to_le_bytes());
-        key[16..24].copy_from_slice(&self.purpose.code().to_le_bytes());
-        key[24..].copy_from_slice(&part.to_le_bytes());
+        for (bytes, word) in key.chunks_exact_mut(4).zip(self.words(id, part)) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
         let mut rng = ChaCha8Rng::from_seed(key);
         rng.set_stream(counter);
         rng
+    }
+
+    /// The key of a generator.
+    fn words(self, id: u64, part: u64) -> [u32; 8] {
+        let numbers = [self.seed, id, self.purpose.code(), part];
+        std::array::from_fn(|i| (numbers[i / 2] >> (32 * (i % 2))) as u32)
+    }
+
+    /// What `draw` makes of the row and the generator of each sample at one count.
+    ///
+    /// The numbers are those of [`NoiseKey::rng`], and where a sample takes a few only, they come several times faster: the first eight of many samples are
+    /// computed side by side.
+    pub fn each<T>(self, ids: &[u64], counter: u64, mut draw: impl FnMut(usize, &mut SampleRng) -> T) -> Vec<T> {
+        /// Samples whose numbers stay in the cache.
+        const MANY: usize = 256;
+        let mut results = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(MANY) {
+            let keys: Vec<_> = ids.iter().map(|&id| self.words(id, 0)).collect();
+            for (head, &id) in chacha8_heads(&keys, counter).into_iter().zip(ids) {
+                results.push(draw(results.len(), &mut SampleRng::new(self, id, counter, head)));
+            }
+        }
+        results
     }
 
     /// Standard normal noise, one row for each sample id.
@@ -124,16 +147,20 @@ impl NoiseKey {
         assert_eq!(shape[0], ids.len(), "noise: {} rows asked for, {} ids given", shape[0], ids.len());
         let width: usize = shape[1..].iter().product();
         let mut values = Vec::with_capacity(ids.len() * width);
-        for &id in ids {
-            let mut rng = self.rng(id, counter);
-            values.extend((0..width).map(|_| normal(&mut rng) as f32));
+        if width <= SampleRng::HEAD {
+            self.each(ids, counter, |_, rng| values.extend((0..width).map(|_| normal(rng) as f32)));
+        } else {
+            for &id in ids {
+                let mut rng = self.rng(id, counter);
+                values.extend((0..width).map(|_| normal(&mut rng) as f32));
+            }
         }
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 }
 
 /// One standard normal number.
-pub fn normal(rng: &mut ChaCha8Rng) -> f64 {
+pub fn normal(rng: &mut impl Rng) -> f64 {
     StandardNormal.sample(rng)
 }
 

@@ -184,12 +184,7 @@ impl<X: State> Batched for Vec<X> {
 /// - `self`, terms, `before`, `after`: `[batch, ...]`, equal
 impl<const D: usize> State for Tensor<D> {
     fn combine(self, scale: f64, terms: &[(f64, &Self)]) -> Self {
-        let start = if scale == 1.0 { self } else { self * scale };
-        terms.iter().fold(start, |sum, (c, d)| match *c {
-            0.0 => sum,
-            1.0 => sum + (*d).clone(),
-            c => sum + (*d).clone() * c,
-        })
+        advect_kernels::weighted_sum(self, scale, terms)
     }
 
     fn scaled_norm(&self, before: &Self, after: &Self, tolerance: Tolerance) -> f64 {

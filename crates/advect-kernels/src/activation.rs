@@ -93,7 +93,7 @@ pub fn softmax<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
     Tensor::from_dispatch(y).swap_dims(dim, D - 1)
 }
 
-fn run<const D: usize>(x: Tensor<D>, function: Activation) -> Tensor<D> {
+pub(crate) fn run<const D: usize>(x: Tensor<D>, function: Activation) -> Tensor<D> {
     let x = x.into_dispatch();
     Tensor::from_dispatch(if route::listed(&x) {
         <Dispatch as Kernels>::activation(x, function)

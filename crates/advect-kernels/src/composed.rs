@@ -5,7 +5,7 @@
 //! type.
 //!
 //! Longer than other files, so that there is one place that says what each operator computes.
-use crate::kernels::{Activation, ConvSteps, NormOptions, RowOptions};
+use crate::kernels::{Activation, ConvSteps, NormOptions, RowOptions, Wanted};
 use crate::optimizer::AdamW;
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
@@ -492,7 +492,12 @@ pub(crate) fn sum_of_squares<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_sum(B::float_cat(sums.collect(), 0))
 }
 
-pub(crate) fn linear<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn linear<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    function: Option<Activation>,
+) -> FloatTensor<B> {
     let (rows, to) = (x.shape()[0], weight.shape()[1]);
     let bias = B::float_reshape(bias, Shape::new([1, to]));
     if rows == 0 {
@@ -501,32 +506,51 @@ pub(crate) fn linear<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, bias
         let weight = B::float_reshape(B::float_sum(weight), Shape::new([1, 1]));
         return B::float_add(B::float_add(empty, weight), bias);
     }
+    let x = match function {
+        Some(function) => activation::<B>(x, function),
+        None => x,
+    };
     B::float_add(B::float_matmul(x, weight), bias)
 }
 
-pub(crate) fn linear_input_gradient<B: Backend>(weight: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
-    if gradient.shape()[0] == 0 {
-        let shape = Shape::new([0, weight.shape()[0]]);
-        return B::float_zeros(shape, &weight.device(), FloatDType::from(weight.dtype()));
+pub(crate) fn linear_backward<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    function: Option<Activation>,
+    wanted: Wanted,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let ([rows, to], from) = (gradient.shape().dims(), weight.shape()[0]);
+    let (device, dtype) = (gradient.device(), gradient.dtype());
+    if rows == 0 {
+        let zeros = |shape: Shape| B::float_zeros(shape, &device, FloatDType::from(dtype));
+        return (zeros(Shape::new([0, from])), zeros(Shape::new([from, to])), zeros(Shape::new([to])));
     }
-    B::float_matmul(gradient, B::float_swap_dims(weight, 0, 1))
-}
-
-pub(crate) fn linear_weight_gradient<B: Backend>(x: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
-    if gradient.shape()[0] == 0 {
-        let shape = Shape::new([x.shape()[1], gradient.shape()[1]]);
-        return B::float_zeros(shape, &x.device(), FloatDType::from(x.dtype()));
-    }
-    B::float_matmul(B::float_swap_dims(x, 0, 1), gradient)
-}
-
-pub(crate) fn linear_bias_gradient<B: Backend>(gradient: FloatTensor<B>) -> FloatTensor<B> {
-    let to = Shape::new([gradient.shape()[1]]);
-    if gradient.shape()[0] == 0 {
-        return B::float_zeros(to, &gradient.device(), FloatDType::from(gradient.dtype()));
-    }
-    let dtype = gradient.dtype();
-    narrow::<B>(B::float_reshape(B::float_sum_dim(widen::<B>(gradient), 0), to), dtype)
+    let unwanted = || gradient.clone();
+    let d_weight = if wanted.weight {
+        let y = match function {
+            Some(function) => activation::<B>(x.clone(), function),
+            None => x.clone(),
+        };
+        B::float_matmul(B::float_swap_dims(y, 0, 1), gradient.clone())
+    } else {
+        unwanted()
+    };
+    let d_bias = if wanted.bias {
+        narrow::<B>(B::float_reshape(B::float_sum_dim(widen::<B>(gradient.clone()), 0), Shape::new([to])), dtype)
+    } else {
+        unwanted()
+    };
+    let dx = if wanted.x {
+        let dy = B::float_matmul(gradient, B::float_swap_dims(weight, 0, 1));
+        match function {
+            Some(function) => activation_backward::<B>(x, dy, function),
+            None => dy,
+        }
+    } else {
+        unwanted()
+    };
+    (dx, d_weight, d_bias)
 }
 
 pub(crate) fn conv2d<B: Backend>(

@@ -4,12 +4,15 @@ use crate::host::activation::{Exponential, Gelu, GeluTanh, Sigmoid, Silu, Softpl
 use crate::host::attention::{Attention, Heads};
 use crate::host::optimizer::Held;
 use crate::host::rows::{Add, RowAffine, RowNorm, Rows};
-use crate::host::{conv2d, conv2d::Conv2dShape, elementwise, group_norm, linear, optimizer, softmax};
-use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions};
+use crate::host::small_linear::Layer;
+use crate::host::{
+    conv2d, conv2d::Conv2dShape, elementwise, group_norm, linear, optimizer, small_linear, softmax, weighted_sum,
+};
+use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions, Wanted};
 use crate::optimizer::AdamW;
 use burn::backend::flex::FlexTensor;
-use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::{DType, Shape, TensorData};
+use burn::backend::{BackendTensor, DispatchTensorKind, Flex, TensorMetadata};
+use burn::tensor::{DType, Shape, Tensor, TensorData};
 
 /// Evaluates an expression for the function of an [`Activation`], each with a loop of its own.
 macro_rules! with_function {
@@ -303,45 +306,53 @@ impl Kernels for Flex {
             .unwrap_or_else(|| composed::attention_backward::<Self>(q.clone(), k.clone(), v.clone(), gradient.clone()))
     }
 
-    fn linear_layer(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+    fn linear_layer(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, function: Option<Activation>) -> FlexTensor {
         let fast = || {
             let sizes = linear_sizes(&x, &weight)?;
             let [x, weight, bias] = [dense(&x)?, dense(&weight)?, dense(&bias)?];
-            let y = sizes.forward(x.as_slice()?, weight.as_slice()?, bias.as_slice()?);
+            let (values, weight, bias) = (x.as_slice()?, weight.as_slice()?, bias.as_slice()?);
+            let y = match function {
+                _ if small_linear::pays(&sizes) => {
+                    small_linear::forward(sizes.rows, &[Layer { f: function.map(pointwise), weight, bias }], values)
+                }
+                None => sizes.forward(values, weight, bias),
+                Some(_) => return None,
+            };
             Some(tensor(y, Shape::new([sizes.rows, sizes.to])))
         };
-        fast().unwrap_or_else(|| composed::linear::<Self>(x.clone(), weight.clone(), bias.clone()))
+        fast().unwrap_or_else(|| composed::linear::<Self>(x.clone(), weight.clone(), bias.clone(), function))
     }
 
-    fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+    fn linear_layer_backward(
+        x: FlexTensor,
+        weight: FlexTensor,
+        gradient: FlexTensor,
+        function: Option<Activation>,
+        wanted: Wanted,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let fast = || {
-            let [from, to] = weight.shape().dims();
-            let sizes = linear_of([gradient.shape()[0], from, to])?;
-            let [weight, gradient] = [dense(&weight)?, dense(&gradient)?];
-            let dx = sizes.input_gradient(weight.as_slice()?, gradient.as_slice()?);
-            Some(tensor(dx, Shape::new([sizes.rows, sizes.from])))
+            let sizes = linear_sizes(&x, &weight)?;
+            let linear::Linear { rows, from, to } = sizes;
+            let [x, weight, gradient_] = [dense(&x)?, dense(&weight)?, dense(&gradient)?];
+            let (values, weight, slope) = (x.as_slice()?, weight.as_slice()?, gradient_.as_slice()?);
+            let d = match function {
+                _ if small_linear::pays(&sizes) => {
+                    small_linear::backward(&sizes, function.map(pointwise), values, weight, slope, wanted)
+                }
+                None => small_linear::Gradients {
+                    x: wanted.x.then(|| sizes.input_gradient(weight, slope)),
+                    weight: wanted.weight.then(|| sizes.weight_gradient(values, slope)),
+                    bias: wanted.bias.then(|| linear::bias_gradient(to, slope)),
+                },
+                Some(_) => return None,
+            };
+            let given = |d: Option<Vec<f32>>, shape: Shape| d.map_or_else(|| gradient.clone(), |d| tensor(d, shape));
+            let (dx, dw) = (given(d.x, Shape::new([rows, from])), given(d.weight, Shape::new([from, to])));
+            Some((dx, dw, given(d.bias, Shape::new([to]))))
         };
-        fast().unwrap_or_else(|| composed::linear_input_gradient::<Self>(weight.clone(), gradient.clone()))
-    }
-
-    fn linear_weight_gradient(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
-        let fast = || {
-            let ([rows, from], [_, to]) = (x.shape().dims(), gradient.shape().dims());
-            let sizes = linear_of([rows, from, to])?;
-            let [x, gradient] = [dense(&x)?, dense(&gradient)?];
-            let dw = sizes.weight_gradient(x.as_slice()?, gradient.as_slice()?);
-            Some(tensor(dw, Shape::new([sizes.from, sizes.to])))
-        };
-        fast().unwrap_or_else(|| composed::linear_weight_gradient::<Self>(x.clone(), gradient.clone()))
-    }
-
-    fn linear_bias_gradient(gradient: FlexTensor) -> FlexTensor {
-        let fast = || {
-            let [_, to] = gradient.shape().dims();
-            let values = (to > 0).then(|| dense(&gradient))??;
-            Some(tensor(linear::bias_gradient(to, values.as_slice()?), Shape::new([to])))
-        };
-        fast().unwrap_or_else(|| composed::linear_bias_gradient::<Self>(gradient.clone()))
+        fast().unwrap_or_else(|| {
+            composed::linear_backward::<Self>(x.clone(), weight.clone(), gradient.clone(), function, wanted)
+        })
     }
 
     fn joined_attention(qkv: FlexTensor, heads: usize) -> FlexTensor {
@@ -450,6 +461,79 @@ impl Kernels for Flex {
             Some(tensor(db, Shape::new([channels])))
         };
         fast().unwrap_or_else(|| composed::conv2d_bias_gradient::<Self>(gradient.clone()))
+    }
+}
+
+/// The sum in one pass, or `x` back where the tensors are tracked, of another type or scattered in memory.
+pub(crate) fn weighted_sum<const D: usize>(
+    x: Tensor<D>,
+    scale: f64,
+    terms: &[(f64, &Tensor<D>)],
+) -> Result<Tensor<D>, Tensor<D>> {
+    let shape = x.shape();
+    let same = terms.iter().all(|(_, d)| d.shape() == shape);
+    let mut x = x.into_dispatch();
+    let terms = terms.iter().filter(|(c, _)| *c != 0.0);
+    let terms: Vec<_> = terms.map(|(c, d)| (*c as f32, (*d).clone().into_dispatch())).collect();
+    let slices: Vec<(f32, &[f32])> = terms.iter().filter_map(|(c, d)| Some((*c, dense_slice(&d.kind)?))).collect();
+    if !same || slices.len() < terms.len() || dense_slice(&x.kind).is_none() {
+        return Err(Tensor::from_dispatch(x));
+    }
+    if let DispatchTensorKind::Flex(BackendTensor::Float(t)) = &mut x.kind {
+        match own(t) {
+            Some(values) => weighted_sum::weighted_sum_in_place(values, scale as f32, &slices),
+            None => *t = tensor(weighted_sum::weighted_sum(slice(t), scale as f32, &slices), shape),
+        }
+    }
+    Ok(Tensor::from_dispatch(x))
+}
+
+/// What the layers make of `x`, or `x` back where one is too large, or a tensor is tracked, of another type or scattered in memory.
+pub(crate) fn linear_chain(
+    x: Tensor<2>,
+    layers: &[(Tensor<2>, Option<Tensor<1>>)],
+    function: Activation,
+) -> Result<Tensor<2>, Tensor<2>> {
+    let [rows, from] = x.dims();
+    let to = layers.last().map_or(0, |(weight, _)| weight.dims()[1]);
+    let small = |weight: &Tensor<2>| {
+        let [from, to] = weight.dims();
+        small_linear::pays(&linear::Linear { rows, from, to })
+    };
+    if rows * from * to == 0 || !layers.iter().all(|(weight, _)| small(weight)) {
+        return Err(x);
+    }
+    let x = x.into_dispatch();
+    let parts: Vec<_> = layers
+        .iter()
+        .map(|(weight, bias)| (weight.clone().into_dispatch(), bias.clone().map(Tensor::into_dispatch)))
+        .collect();
+    let nothing = vec![0.0; layers.iter().map(|(weight, _)| weight.dims()[1]).max().unwrap_or(0)];
+    let links = parts.iter().zip(layers).enumerate().map(|(index, ((weight, bias), (shape, _)))| {
+        let bias = match bias {
+            Some(bias) => dense_slice(&bias.kind)?,
+            None => &nothing[..shape.dims()[1]],
+        };
+        Some(Layer { f: (index > 0).then(|| pointwise(function)), weight: dense_slice(&weight.kind)?, bias })
+    });
+    let y = links
+        .collect::<Option<Vec<_>>>()
+        .and_then(|links| Some(small_linear::forward(rows, &links, dense_slice(&x.kind)?)));
+    let mut x = x;
+    match (y, &mut x.kind) {
+        (Some(y), DispatchTensorKind::Flex(BackendTensor::Float(t))) => *t = tensor(y, Shape::new([rows, to])),
+        _ => return Err(Tensor::from_dispatch(x)),
+    }
+    Ok(Tensor::from_dispatch(x))
+}
+
+/// The elements of an f32 tensor on Flex that nobody tracks, in order.
+fn dense_slice(kind: &DispatchTensorKind) -> Option<&[f32]> {
+    match kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(t)) if t.dtype() == DType::F32 && t.is_contiguous() => {
+            t.as_slice()
+        }
+        _ => None,
     }
 }
 
@@ -582,12 +666,13 @@ fn by_token(values: Vec<f32>, [batch, heads, tokens, size]: [usize; 4]) -> FlexT
     tensor(values, Shape::new([batch, tokens, heads, size])).transpose(1, 2)
 }
 
-fn linear_sizes(x: &FlexTensor, weight: &FlexTensor) -> Option<linear::Linear> {
-    let ([rows, from], [_, to]) = (x.shape().dims(), weight.shape().dims());
-    linear_of([rows, from, to])
+/// The function as part of another operator.
+fn pointwise(function: Activation) -> elementwise::Pointwise {
+    with_function!(function, f => elementwise::Pointwise::of(f))
 }
 
-fn linear_of([rows, from, to]: [usize; 3]) -> Option<linear::Linear> {
+fn linear_sizes(x: &FlexTensor, weight: &FlexTensor) -> Option<linear::Linear> {
+    let ([rows, from], [_, to]) = (x.shape().dims(), weight.shape().dims());
     (rows > 0 && from > 0 && to > 0).then_some(linear::Linear { rows, from, to })
 }
 

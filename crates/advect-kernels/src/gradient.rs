@@ -1,5 +1,5 @@
 //! The backward passes: steps of Burn's autodiff that call the backward operators of the backend inside.
-use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions};
+use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions, Wanted};
 use burn::backend::Autodiff;
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
@@ -69,7 +69,7 @@ impl<B: Kernels> Backward<B, 1> for Softmax {
 }
 
 #[derive(Debug)]
-struct LinearLayer;
+struct LinearLayer(Option<Activation>);
 
 impl<B: Kernels> Backward<B, 3> for LinearLayer {
     /// The input and the weight.
@@ -78,17 +78,11 @@ impl<B: Kernels> Backward<B, 3> for LinearLayer {
     fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
         let [x, weight] = ops.state;
-        let [node_x, node_weight, node_bias] = ops.parents;
         // Each is a product of its own: the first layer's input wants none.
-        if let Some(node) = node_x {
-            gradients.register::<B>(node.id, B::linear_input_gradient(weight, gradient.clone()));
-        }
-        if let Some(node) = node_weight {
-            gradients.register::<B>(node.id, B::linear_weight_gradient(x, gradient.clone()));
-        }
-        if let Some(node) = node_bias {
-            gradients.register::<B>(node.id, B::linear_bias_gradient(gradient));
-        }
+        let [for_x, for_weight, for_bias] = ops.parents.each_ref().map(Option::is_some);
+        let wanted = Wanted { x: for_x, weight: for_weight, bias: for_bias };
+        let (dx, d_weight, d_bias) = B::linear_layer_backward(x, weight, gradient, self.0, wanted);
+        register!(gradients, ops.parents, [dx, d_weight, d_bias]);
     }
 }
 
@@ -265,9 +259,15 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         run::<B, C, _, 3>(GroupNorm(options), [x, gamma, beta], |inputs| inputs.clone(), forward)
     }
 
-    fn linear_layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        let forward = |[x, weight, bias]: [FloatTensor<B>; 3]| B::linear_layer(x, weight, bias);
-        run::<B, C, _, 3>(LinearLayer, [x, weight, bias], |[x, weight, _]| [x.clone(), weight.clone()], forward)
+    fn linear_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Option<Activation>,
+    ) -> FloatTensor<Self> {
+        let forward = |[x, weight, bias]: [FloatTensor<B>; 3]| B::linear_layer(x, weight, bias, function);
+        let keep = |[x, weight, _]: &[FloatTensor<B>; 3]| [x.clone(), weight.clone()];
+        run::<B, C, _, 3>(LinearLayer(function), [x, weight, bias], keep, forward)
     }
 
     fn modulated_group_norm(

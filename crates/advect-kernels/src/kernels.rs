@@ -42,6 +42,14 @@ pub(crate) struct ConvSteps {
     pub padding: [usize; 2],
 }
 
+/// Which gradients of a layer are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub x: bool,
+    pub weight: bool,
+    pub bias: bool,
+}
+
 /// Each operator has a body made of Burn's operators; a backend with something better overrides it.
 #[backend_extension(Flex: cfg(feature = "flex"), Cube: cfg(feature = "cube"), Remote: cfg(feature = "remote"), Autodiff)]
 pub(crate) trait Kernels: Backend {
@@ -69,24 +77,25 @@ pub(crate) trait Kernels: Backend {
         composed::softmax_backward::<Self>(y, gradient)
     }
 
-    /// `x weight + bias` of `[rows, from]`, `[from, to]` and `[to]`.
-    fn linear_layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::linear::<Self>(x, weight, bias)
+    /// `f(x) weight + bias` of `[rows, from]`, `[from, to]` and `[to]`; without a function `x weight + bias`.
+    fn linear_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Option<Activation>,
+    ) -> FloatTensor<Self> {
+        composed::linear::<Self>(x, weight, bias, function)
     }
 
-    /// The gradient of `x`.
-    fn linear_input_gradient(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::linear_input_gradient::<Self>(weight, gradient)
-    }
-
-    /// The gradient of `weight`.
-    fn linear_weight_gradient(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::linear_weight_gradient::<Self>(x, gradient)
-    }
-
-    /// The gradient of the bias.
-    fn linear_bias_gradient(gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::linear_bias_gradient::<Self>(gradient)
+    /// The gradients of `x`, `weight` and the bias, from the gradient of the output; those that are not wanted are any tensor.
+    fn linear_layer_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        function: Option<Activation>,
+        wanted: Wanted,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::linear_backward::<Self>(x, weight, gradient, function, wanted)
     }
 
     /// Group normalisation of `[batch, channels, height, width]`.

@@ -44,6 +44,7 @@
 
 mod activation;
 mod attention;
+mod chacha;
 mod composed;
 mod conv2d;
 #[cfg(feature = "flex")]
@@ -60,12 +61,15 @@ mod linear;
 mod memory;
 mod optimizer;
 mod route;
+mod weighted_sum;
 
 pub use activation::{exp, gelu, gelu_tanh, sigmoid, silu, softmax, softplus, tanh};
 pub use attention::{attention, self_attention};
+pub use chacha::chacha8_heads;
 pub use conv2d::conv2d;
 pub use group_norm::{group_norm, group_norm_silu, modulated_group_norm_silu};
 pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm, rms_norm};
-pub use linear::linear;
+pub use linear::{gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
 pub use memory::keep_freed_memory;
 pub use optimizer::{AdamW, AdamWState, adamw, sum_of_squares};
+pub use weighted_sum::weighted_sum;

@@ -1,12 +1,11 @@
 //! What a network is told besides the state: the time and the class, as vectors.
 
-use advect_kernels::silu;
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::error::{NnError, even, positive, sized};
-use crate::layers::{cast, linear, widen};
+use crate::layers::{cast, linear, silu_linear, widen};
 
 /// Sinusoidal features of a time.
 ///
@@ -101,8 +100,7 @@ impl TimeEmbedding {
     /// - output: `[batch, size]`
     pub fn forward(&self, t: Tensor<1>) -> Tensor<2> {
         let x = sinusoidal(widen(t) * self.scale, self.features, MAX_PERIOD); // [batch, features]
-        let x = silu(apply(&self.linear_1, x)); // [batch, size]
-        linear(&self.linear_2, x) // [batch, size]
+        silu_linear(&self.linear_2, apply(&self.linear_1, x)) // [batch, size]
     }
 }
 
@@ -172,7 +170,7 @@ impl NumberEmbedding {
         let angles = widen(x).reshape([batch * numbers]) * self.scale; // [batch * numbers]
         let y = sinusoidal(angles, self.features, MAX_PERIOD); // [batch * numbers, features]
         let y = y.reshape([batch, numbers * self.features]); // [batch, numbers * features]
-        linear(&self.linear_2, silu(apply(&self.linear_1, y))) // [batch, size]
+        silu_linear(&self.linear_2, apply(&self.linear_1, y)) // [batch, size]
     }
 }
 

@@ -96,3 +96,13 @@ pub(crate) fn modulated_norm_silu(layer: &GroupNorm, x: Tensor<4>, shift: Tensor
 pub(crate) fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
     advect_kernels::linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
 }
+
+/// SiLU, then a linear layer: `[.., from]` to `[.., to]`.
+pub(crate) fn silu_linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
+    advect_kernels::silu_linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
+}
+
+/// GELU in its tanh form, then a linear layer: `[.., from]` to `[.., to]`.
+pub(crate) fn gelu_tanh_linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
+    advect_kernels::gelu_tanh_linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
+}

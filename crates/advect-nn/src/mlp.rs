@@ -1,14 +1,14 @@
 //! A multilayer perceptron for points in a few dimensions.
 
-use advect_kernels::silu;
+use advect_kernels::{linear, silu_chain};
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::embedding::{ClassEmbedding, add_class, apply, sinusoidal};
+use crate::embedding::{ClassEmbedding, add_class, apply, refuse_class, sinusoidal};
 use crate::error::{NnError, counted, even, positive, sized};
-use crate::layers::{linear, nothing, widen};
+use crate::layers::{cast, nothing, silu_linear, widen};
 
 /// The longest period of the time features in units of the scaled time: toy flows are smooth in t.
 const MAX_PERIOD: f64 = 100.0;
@@ -166,18 +166,36 @@ impl Mlp {
             1 => t.unsqueeze_dim(1),                         // [batch or 1, 1]
             features => sinusoidal(t, features, MAX_PERIOD), // [batch or 1, time_features]
         };
-        let condition = add_class(apply(&self.time, t), self.class.as_ref(), class); // [batch or 1, hidden]
-        let mut x = match (condition.dims(), &self.input.bias) {
-            // A condition that all rows share is a bias.
-            ([1, hidden], Some(bias)) => {
-                let bias = bias.val() + condition.reshape([hidden]); // [hidden]
-                advect_kernels::linear(x, self.input.weight.val(), Some(bias)) // [batch, hidden]
-            }
-            _ => linear(&self.input, x) + condition, // [batch, hidden]
-        };
-        for layer in &self.layers {
-            x = linear(layer, silu(x)); // [batch, hidden]
+        let (weight, bias) = parts(&self.input); // [input, hidden], [hidden]
+        if t.dims()[0] > 1 && self.class.is_none() {
+            refuse_class(class);
+            // As if they were coordinates: one product, and one for the gradient of both matrices.
+            let t = cast(t, x.dtype()); // [batch, time_features]
+            let weight = Tensor::cat(vec![weight, self.time.weight.val()], 0); // [input + time_features, hidden]
+            return self.chain(Tensor::cat(vec![x, t], 1), weight, bias); // [batch, input]
         }
-        linear(&self.output, silu(x)) // [batch, input]
+        let condition = add_class(apply(&self.time, t), self.class.as_ref(), class); // [batch or 1, hidden]
+        match (condition.dims(), bias) {
+            // A condition that all rows share is a bias.
+            ([1, hidden], Some(bias)) => self.chain(x, weight, Some(bias + condition.reshape([hidden]))), // [batch, input]
+            (_, bias) => {
+                let x = linear(x, weight, bias) + condition; // [batch, hidden]
+                self.behind().fold(x, |x, layer| silu_linear(layer, x)) // [batch, input]
+            }
+        }
     }
+
+    /// All layers, the first with this weight and bias: `[batch, features]` to `[batch, input]`.
+    fn chain(&self, x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+        silu_chain(x, std::iter::once((weight, bias)).chain(self.behind().map(parts)).collect())
+    }
+
+    /// The layers that begin with SiLU.
+    fn behind(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().chain([&self.output])
+    }
+}
+
+fn parts(layer: &Linear) -> (Tensor<2>, Option<Tensor<1>>) {
+    (layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedding::TimeEmbedding;
 use crate::error::{NnError, counted, multiple, positive, sized};
-use crate::layers::{linear, nothing};
+use crate::layers::{linear, nothing, silu_linear};
 use crate::patch::{embed_patches, new_patches, unpatchify};
 use crate::position::sin_cos_at;
 use crate::transformer::{Activation, FeedForward, QkNorm, QkNorms, TokenAttention, TokenNorm, merge_heads, project};
@@ -377,8 +377,7 @@ impl PooledEmbedding {
     /// - `x`: `[batch, pooled_features]`
     /// - output: `[batch, width]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let x = silu(linear(&self.linear_1, x)); // [batch, width]
-        linear(&self.linear_2, x) // [batch, width]
+        silu_linear(&self.linear_2, linear(&self.linear_1, x)) // [batch, width]
     }
 }
 

@@ -1,14 +1,12 @@
 //! The parts of a transformer: normalization, attention and feed-forward on tokens.
 
-use advect_kernels::{
-    attention, gelu_tanh, layer_norm, modulate, modulated_layer_norm, rms_norm, self_attention, silu,
-};
+use advect_kernels::{attention, layer_norm, modulate, modulated_layer_norm, rms_norm, self_attention, silu};
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::linear;
+use crate::layers::{gelu_tanh_linear, linear};
 use crate::position::Rotation;
 
 /// What every normalization adds to the mean square before the root: DiT's.
@@ -315,14 +313,13 @@ impl FeedForward {
     /// - `x`: `[batch, tokens, width]`, and so is the output
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let y = linear(&self.up, x); // [batch, tokens, hidden or 2 * hidden]
-        let y = match self.activation {
-            Activation::Gelu => gelu_tanh(y), // [batch, tokens, hidden]
+        match self.activation {
+            Activation::Gelu => gelu_tanh_linear(&self.down, y), // [batch, tokens, width]
             Activation::SwiGlu => {
                 let hidden = y.dims()[2] / 2;
                 let gate = y.clone().narrow(2, 0, hidden); // [batch, tokens, hidden]
-                silu(gate) * y.narrow(2, hidden, hidden) // [batch, tokens, hidden]
+                linear(&self.down, silu(gate) * y.narrow(2, hidden, hidden)) // [batch, tokens, width]
             }
-        };
-        linear(&self.down, y) // [batch, tokens, width]
+        }
     }
 }

@@ -128,11 +128,11 @@ where
         let times = Times::Each(self.times.sample(key(Purpose::Time), &ids, 0));
         let sample = AffinePath { schedule: self.path.schedule.clone(), source }.sample(noise, data, &times)?;
         let class = classes.map(|classes| {
-            let kept = |(class, &id): (usize, &u64)| {
-                let dropped = key(Purpose::LabelDrop).rng(id, 0).random::<f64>() < self.label_drop;
-                if dropped { self.null_class as i64 } else { class as i64 }
-            };
-            let values: Vec<i64> = pairing.follow(classes).into_iter().zip(&ids).map(kept).collect();
+            let classes = pairing.follow(classes);
+            let values = key(Purpose::LabelDrop).each(&ids, 0, |row, rng| {
+                let dropped = rng.random::<f64>() < self.label_drop;
+                if dropped { self.null_class as i64 } else { classes[row] as i64 }
+            });
             Tensor::<1, Int>::from_data(TensorData::new(values, [rows]), &device)
         });
         let output = (self.forward)(model, sample.x.clone(), times.tensor(rows, &device), class);

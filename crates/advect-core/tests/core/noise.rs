@@ -185,3 +185,47 @@ fn device_noise_is_standard_normal() {
 fn ids_and_rows_must_agree() {
     let _: Tensor<2> = NoiseKey::new(0, Purpose::Source).normal(&[1], 0, [2, 2], &Device::flex());
 }
+
+/// Many samples at once give what each gives alone, whatever is asked of it and in which order: before, across and behind the numbers that are computed together.
+#[test]
+fn each_sample_draws_what_its_own_generator_draws() {
+    let key = NoiseKey::new(SEED, Purpose::Custom(3));
+    for count in [0, 1, 15, 16, 17, 300] {
+        let ids: Vec<u64> = (0..count).map(|i| i * i * 0x1_0000_0001 + 5).collect();
+        for counter in [0, 1 << 33] {
+            for asks in [&[8][..], &[4; 40], &[8; 12], &[4, 8, 8, 8, 8, 8, 8, 8, 8, 4, 8], &[8, 100, 4, 8], &[64, 4]] {
+                let draw = |rng: &mut dyn Rng| -> Vec<u8> {
+                    let one = |rng: &mut dyn Rng, len: usize| match len {
+                        4 => rng.next_u32().to_le_bytes().to_vec(),
+                        8 => rng.next_u64().to_le_bytes().to_vec(),
+                        len => {
+                            let mut bytes = vec![0; len];
+                            rng.fill_bytes(&mut bytes);
+                            bytes
+                        }
+                    };
+                    asks.iter().flat_map(|&len| one(rng, len)).collect()
+                };
+                let together = key.each(&ids, counter, |row, rng| (row, draw(rng)));
+                assert_eq!(together.len(), ids.len());
+                for (i, (&id, (row, found))) in ids.iter().zip(together).enumerate() {
+                    assert_eq!((row, found), (i, draw(&mut key.rng(id, counter))), "sample {id} of {count}, {asks:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The narrow rows of a batch are drawn together, the wide ones one by one.
+#[test]
+fn rows_of_every_width_are_those_of_their_generators() {
+    let (key, ids) = (NoiseKey::new(SEED, Purpose::Source), [9, 2, 77]);
+    for width in [1, 2, 7, 8, 9, 40] {
+        let rows: Tensor<2> = key.normal(&ids, 4, [3, width], &Device::flex());
+        let alone = |&id: &u64| {
+            let mut rng = key.rng(id, 4);
+            (0..width).map(|_| normal(&mut rng) as f32).collect::<Vec<_>>()
+        };
+        assert_eq!(rows.into_data().try_to_vec::<f32>().unwrap(), ids.iter().flat_map(alone).collect::<Vec<_>>());
+    }
+}

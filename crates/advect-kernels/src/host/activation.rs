@@ -7,10 +7,16 @@ use rten_vecmath::Exp;
 pub(crate) trait Function: Copy + Send + Sync {
     fn value<I: Isa>(self, isa: I, x: I::F32) -> I::F32;
     fn derivative<I: Isa>(self, isa: I, x: I::F32) -> I::F32;
+
+    /// Value and derivative, with what they share computed once.
+    #[inline(always)]
+    fn both<I: Isa>(self, isa: I, x: I::F32) -> (I::F32, I::F32) {
+        (self.value(isa, x), self.derivative(isa, x))
+    }
 }
 
 /// `x * sigmoid(x)`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Silu;
 
 impl Function for Silu {
@@ -27,10 +33,18 @@ impl Function for Silu {
         let s = sigmoid(isa, x);
         ops.mul(s, ops.mul_add(x, ops.sub(one, s), one))
     }
+
+    #[inline(always)]
+    fn both<I: Isa>(self, isa: I, x: I::F32) -> (I::F32, I::F32) {
+        let ops = isa.f32();
+        let s = sigmoid(isa, x);
+        let value = ops.mul(x, s);
+        (value, ops.mul_add(value, ops.sub(ops.one(), s), s))
+    }
 }
 
 /// `x P(N <= x)` for a standard normal N.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Gelu;
 
 impl Gelu {
@@ -68,16 +82,21 @@ impl Function for Gelu {
     /// `P(N <= x) + x p(x)`, with the density p.
     #[inline(always)]
     fn derivative<I: Isa>(self, isa: I, x: I::F32) -> I::F32 {
+        self.both(isa, x).1
+    }
+
+    #[inline(always)]
+    fn both<I: Isa>(self, isa: I, x: I::F32) -> (I::F32, I::F32) {
         /// 1 / sqrt(2 pi)
         const PEAK: f32 = 0.398_942_3;
         let ops = isa.f32();
         let (below, density) = Self::normal(isa, x);
-        ops.mul_add(ops.mul(x, ops.splat(PEAK)), density, below)
+        (ops.mul(x, below), ops.mul_add(ops.mul(x, ops.splat(PEAK)), density, below))
     }
 }
 
 /// `x / 2 (1 + tanh(u))` with `u = sqrt(2 / pi) (x + 0.044715 x^3)`, which is `x * sigmoid(2 u)`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct GeluTanh;
 
 impl GeluTanh {
@@ -100,20 +119,25 @@ impl Function for GeluTanh {
         isa.f32().mul(x, Self::gate(isa, x))
     }
 
-    /// `s + x s (1 - s) 2 u'` with `s = sigmoid(2 u)`.
     #[inline(always)]
     fn derivative<I: Isa>(self, isa: I, x: I::F32) -> I::F32 {
+        self.both(isa, x).1
+    }
+
+    /// The derivative is `s + x s (1 - s) 2 u'` with `s = sigmoid(2 u)`.
+    #[inline(always)]
+    fn both<I: Isa>(self, isa: I, x: I::F32) -> (I::F32, I::F32) {
         let ops = isa.f32();
         let s = Self::gate(isa, x);
         // Far out s (1 - s) is 0, and x^3 must not overflow before it is multiplied with that.
         let near = ops.min(ops.max(x, ops.splat(-20.0)), ops.splat(20.0));
         let rise = ops.mul_add(ops.mul(near, near), ops.splat(3.0 * Self::SLOPE * Self::CUBIC), ops.splat(Self::SLOPE));
-        ops.mul_add(ops.mul(s, ops.sub(ops.one(), s)), ops.mul(near, rise), s)
+        (ops.mul(x, s), ops.mul_add(ops.mul(s, ops.sub(ops.one(), s)), ops.mul(near, rise), s))
     }
 }
 
 /// `1 / (1 + exp(-x))`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Sigmoid;
 
 impl Function for Sigmoid {
@@ -133,7 +157,7 @@ impl Function for Sigmoid {
 }
 
 /// The hyperbolic tangent.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Tanh;
 
 impl Function for Tanh {
@@ -155,7 +179,7 @@ impl Function for Tanh {
 }
 
 /// `log(1 + exp(x))`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Softplus;
 
 impl Function for Softplus {
@@ -177,7 +201,7 @@ impl Function for Softplus {
 }
 
 /// The exponential.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Exponential;
 
 impl Function for Exponential {

@@ -72,6 +72,62 @@ pub(crate) fn backward_in_place<F: Function>(f: F, x: &[f32], gradient: &mut [f3
     }
 }
 
+/// A function over a few elements, as part of another operator.
+#[derive(Clone, Copy)]
+pub(crate) struct Pointwise {
+    /// `f(x)` from the first pointer to the second.
+    ///
+    /// # Safety
+    ///
+    /// The first is valid for reads of so many elements, the second for writes.
+    pub(super) value: unsafe fn(*const f32, *mut f32, usize),
+    /// `f(x)` and `f'(x)`, to the second and the third.
+    ///
+    /// # Safety
+    ///
+    /// The first is valid for reads of so many elements, the others for writes.
+    pub(super) both: unsafe fn(*const f32, *mut f32, *mut f32, usize),
+}
+
+impl Pointwise {
+    /// That of a function without fields.
+    pub(crate) fn of<F: Function + Default>(_: F) -> Self {
+        Self {
+            value: |x, out, len| Map { f: F::default(), x, out, len }.dispatch(),
+            both: |x, value, slope, len| Both { f: F::default(), x, value, slope, len }.dispatch(),
+        }
+    }
+}
+
+/// `value = f(x)`, `slope = f'(x)`.
+struct Both<F> {
+    f: F,
+    x: *const f32,
+    value: *mut f32,
+    slope: *mut f32,
+    len: usize,
+}
+
+impl<F: Function> SimdOp for Both<F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let ops = isa.f32();
+        let mut at = 0;
+        while at < self.len {
+            let left = self.len - at;
+            // SAFETY: the pointers are valid for `len` elements, of which `left` are left.
+            unsafe {
+                let (value, slope) = self.f.both(isa, load(ops, self.x.add(at), left));
+                store(ops, value, self.value.add(at), left);
+                store(ops, slope, self.slope.add(at), left);
+            }
+            at += ops.len();
+        }
+    }
+}
+
 /// `out = f(x)`; `x` and `out` may be the same memory.
 struct Map<F> {
     f: F,

@@ -80,6 +80,11 @@ pub(super) struct Right {
     pub depth_step: usize,
 }
 
+// SAFETY: a pointer alone does nothing; the matrix is only read, by whoever promises that it is there.
+unsafe impl Send for Right {}
+// SAFETY: as above.
+unsafe impl Sync for Right {}
+
 /// The result, row after row with `row_step` between them, and what is there before.
 #[derive(Clone, Copy)]
 pub(super) struct Target {

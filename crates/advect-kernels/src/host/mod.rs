@@ -13,7 +13,9 @@ pub(crate) mod linear;
 mod matrix;
 pub(crate) mod optimizer;
 pub(crate) mod rows;
+pub(crate) mod small_linear;
 pub(crate) mod softmax;
 pub(crate) mod threads;
 #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
 mod tiles;
+pub(crate) mod weighted_sum;

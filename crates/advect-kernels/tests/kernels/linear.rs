@@ -1,16 +1,47 @@
+use crate::activation::LINEAR_UNITS;
 use crate::check::{
     LAYOUTS, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise, on_one_and_three_threads,
     tensor, values,
 };
-use advect_kernels::linear;
+use advect_kernels::{gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
 use burn::tensor::{DType, Device, Tensor};
 
-/// Two batch axes, features in and out; the last two in parallel, with gradients summed in several pieces.
-const CASES: [[usize; 4]; 7] =
-    [[1, 1, 1, 1], [1, 1, 7, 3], [2, 3, 1, 5], [3, 2, 33, 17], [4, 5, 16, 1], [3, 500, 40, 96], [2, 700, 128, 64]];
+/// Two batch axes, features in and out: edges of vectors, tiles and blocks in each direction; the last three in parallel, with gradients summed in several
+/// pieces, the last one with a weight too large to stay in the cache.
+const CASES: [[usize; 4]; 10] = [
+    [1, 1, 1, 1],
+    [1, 1, 7, 3],
+    [2, 3, 1, 5],
+    [3, 2, 33, 17],
+    [4, 5, 16, 1],
+    [1, 53, 64, 64],
+    [1, 9, 31, 48],
+    [3, 500, 40, 96],
+    [2, 700, 128, 64],
+    [2, 40, 120, 160],
+];
 
-fn reference(x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
+/// The layer, and the function that comes first.
+#[derive(Clone, Copy)]
+struct Layer {
+    name: &'static str,
+    ours: fn(Tensor<4>, Tensor<2>, Option<Tensor<1>>) -> Tensor<4>,
+    function: fn(f64) -> f64,
+}
+
+fn layers() -> [Layer; 4] {
+    let [silu, gelu, gelu_tanh] = LINEAR_UNITS;
+    [
+        Layer { name: "linear", ours: linear, function: |x| x },
+        Layer { name: "silu_linear", ours: silu_linear, function: silu },
+        Layer { name: "gelu_linear", ours: gelu_linear, function: gelu },
+        Layer { name: "gelu_tanh_linear", ours: gelu_tanh_linear, function: gelu_tanh },
+    ]
+}
+
+fn reference(f: fn(f64) -> f64, x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
     let (to, from) = (bias.len(), weight.len() / bias.len());
+    let x: Vec<f64> = x.iter().map(|x| f(*x)).collect();
     x.chunks_exact(from)
         .flat_map(|x| {
             (0..to).map(|j| bias[j] + (0..from).map(|i| x[i] * weight[i * to + j]).sum::<f64>()).collect::<Vec<_>>()
@@ -21,41 +52,128 @@ fn reference(x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
 #[test]
 fn agrees_with_the_formula_and_its_gradients_with_differences_for_every_layout() {
     let device = Device::flex().autodiff();
-    for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-8)] {
+    for Layer { name, ours, function } in layers() {
         for [a, b, from, to] in CASES {
-            let (x, weight, bias) = (noise(a * b * from, 1), noise(from * to, 2), noise(to, 3));
+            // Twice as far from 0 as the noise, so that the functions bend.
+            let x: Vec<f64> = noise(a * b * from, 1).iter().map(|x| 2.0 * x).collect();
+            let (weight, bias) = (noise(from * to, 2), noise(to, 3));
             let scale = 1.0 / (from as f64).sqrt();
             let weight: Vec<f64> = weight.iter().map(|w| w * scale).collect();
             let weights = noise(a * b * to, 4);
-            let expected = reference(&x, &weight, &bias);
+            let expected = reference(function, &x, &weight, &bias);
             let large = a * b > 100;
-            let loss = |x: &[f64], weight: &[f64], bias: &[f64]| dot(&reference(x, weight, bias), &weights);
+            let loss = |x: &[f64], weight: &[f64], bias: &[f64]| dot(&reference(function, x, weight, bias), &weights);
             let every = |len: usize| if large { 1 + len / 3 } else { 1 + len / 12 };
             let slopes = [
                 differences(&x, every(x.len()), |x| loss(x, &weight, &bias)),
                 differences(&weight, every(weight.len()), |weight| loss(&x, weight, &bias)),
                 differences(&bias, every(bias.len()), |bias| loss(&x, &weight, bias)),
             ];
-            for layout in LAYOUTS {
-                // Rank 4, so that every layout of the tests applies.
-                let x = laid_out(&x, [1, a, b, from], dtype, layout, &device).require_grad();
-                let w = laid_out(&weight, [1, 1, from, to], dtype, layout, &device)
-                    .reshape([from, to])
-                    .detach()
-                    .require_grad();
-                let bias = tensor(&bias, [to], dtype, &device).require_grad();
-                let y = linear(x.clone(), w.clone(), Some(bias.clone()));
-                assert_eq!((y.dims(), y.dtype()), ([1, a, b, to], dtype));
-                let what = format!("{dtype:?} {layout:?} {a} {b} {from} {to}");
-                assert_close(&what, &values(y.clone()), &expected, tolerance);
-                let cotangent = laid_out(&weights, [1, a, b, to], dtype, layout, &device);
-                let gradients = (y * cotangent).sum().backward();
-                let found = [gradient(&x, &gradients), gradient(&w, &gradients), gradient(&bias, &gradients)];
-                for (name, (found, slopes)) in ["x", "weight", "bias"].into_iter().zip(found.iter().zip(&slopes)) {
-                    assert_slopes(&format!("{name} {what}"), found, slopes, 10.0 * tolerance);
+            for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-8)] {
+                for layout in LAYOUTS {
+                    // Rank 4, so that every layout of the tests applies.
+                    let x = laid_out(&x, [1, a, b, from], dtype, layout, &device).require_grad();
+                    let w = laid_out(&weight, [1, 1, from, to], dtype, layout, &device)
+                        .reshape([from, to])
+                        .detach()
+                        .require_grad();
+                    let bias = tensor(&bias, [to], dtype, &device).require_grad();
+                    let y = ours(x.clone(), w.clone(), Some(bias.clone()));
+                    assert_eq!((y.dims(), y.dtype()), ([1, a, b, to], dtype));
+                    let what = format!("{name} {dtype:?} {layout:?} {a} {b} {from} {to}");
+                    assert_close(&what, &values(y.clone()), &expected, tolerance);
+                    let cotangent = laid_out(&weights, [1, a, b, to], dtype, layout, &device);
+                    let gradients = (y * cotangent).sum().backward();
+                    let found = [gradient(&x, &gradients), gradient(&w, &gradients), gradient(&bias, &gradients)];
+                    for (name, (found, slopes)) in ["x", "weight", "bias"].into_iter().zip(found.iter().zip(&slopes)) {
+                        assert_slopes(&format!("{name} {what}"), found, slopes, 10.0 * tolerance);
+                    }
                 }
             }
         }
+    }
+}
+
+/// Which gradients are computed depends on who asks.
+#[test]
+fn each_gradient_is_the_same_whichever_others_are_asked_for() {
+    let device = Device::flex().autodiff();
+    for (rows, from, to) in [(70, 24, 40), (300, 130, 140)] {
+        for Layer { ours, .. } in layers() {
+            let x = tensor(&noise(rows * from, 1), [1, 1, rows, from], DType::F32, &device);
+            let weight = tensor(&noise(from * to, 2), [from, to], DType::F32, &device);
+            let bias = tensor(&noise(to, 3), [to], DType::F32, &device);
+            let slopes = |ask: [bool; 3]| {
+                let x = if ask[0] { x.clone().require_grad() } else { x.clone() };
+                let weight = if ask[1] { weight.clone().require_grad() } else { weight.clone() };
+                let bias = if ask[2] { bias.clone().require_grad() } else { bias.clone() };
+                let y = ours(x.clone(), weight.clone(), Some(bias.clone()));
+                let gradients = (y.clone() * y).sum().backward();
+                [x.grad(&gradients).map(values), weight.grad(&gradients).map(values), bias.grad(&gradients).map(values)]
+            };
+            let all = slopes([true; 3]);
+            for ask in 1..7 {
+                let ask = [ask & 1 > 0, ask & 2 > 0, ask & 4 > 0];
+                for ((found, all), asked) in slopes(ask).iter().zip(&all).zip(ask) {
+                    assert!(if asked { found == all } else { found.is_none() }, "{rows} {from} {to} {ask:?}");
+                }
+            }
+        }
+    }
+}
+
+/// A chain of layers is one after the other, tracked or not, small or large, with biases or without, for any number of rows.
+#[test]
+fn a_chain_is_its_layers() {
+    let silu = LINEAR_UNITS[0];
+    for widths in [&[3, 64, 64, 2][..], &[1, 1], &[5, 7], &[2, 100, 130, 3], &[4, 31, 33, 48, 16, 5], &[3, 200, 200, 1]]
+    {
+        for rows in [1, 2, 47, 200, 1000] {
+            let x: Vec<f64> = noise(rows * widths[0], 1).iter().map(|x| 2.0 * x).collect();
+            let layers: Vec<_> = widths
+                .windows(2)
+                .enumerate()
+                .map(|(i, w)| {
+                    let scale = 2.0 / (w[0] as f64).sqrt();
+                    let weight: Vec<f64> = noise(w[0] * w[1], 10 + i as u64).iter().map(|v| v * scale).collect();
+                    (weight, if i == 1 { vec![0.0; w[1]] } else { noise(w[1], 20 + i as u64) })
+                })
+                .collect();
+            let mut expected = x.clone();
+            for (i, (weight, bias)) in layers.iter().enumerate() {
+                expected = reference(if i == 0 { |x| x } else { silu }, &expected, weight, bias);
+            }
+            for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-12)] {
+                for device in [Device::flex(), Device::flex().autodiff()] {
+                    let tensors = layers.iter().zip(widths.windows(2)).enumerate();
+                    let tensors = tensors.map(|(i, ((weight, bias), w))| {
+                        let weight: Tensor<2> = tensor(weight, [w[0], w[1]], dtype, &device);
+                        (weight, (i != 1).then(|| tensor(bias, [w[1]], dtype, &device)))
+                    });
+                    let y = silu_chain(tensor(&x, [rows, widths[0]], dtype, &device), tensors.collect());
+                    assert_eq!(y.dims(), [rows, widths[widths.len() - 1]]);
+                    assert_close(&format!("{widths:?} {rows} {dtype:?}"), &values(y), &expected, tolerance);
+                }
+            }
+        }
+    }
+}
+
+/// A row of a small layer does not depend on how many there are, to the last bit.
+#[test]
+fn a_row_of_a_small_layer_does_not_depend_on_the_others() {
+    let device = Device::flex();
+    let (from, to) = (50, 70);
+    let x = noise(400 * from, 1);
+    let weight = tensor(&noise(from * to, 2), [from, to], DType::F32, &device);
+    let bias = tensor(&noise(to, 3), [to], DType::F32, &device);
+    let rows = |x: &[f64]| {
+        let x = tensor(x, [x.len() / from, from], DType::F32, &device);
+        values(silu_linear(x, weight.clone(), Some(bias.clone())))
+    };
+    let all = rows(&x);
+    for count in [1, 2, 5, 13, 60, 399] {
+        assert!(rows(&x[from..(1 + count) * from]) == all[to..(1 + count) * to], "{count} rows");
     }
 }
 
@@ -144,11 +262,15 @@ fn gives_the_same_bits_on_one_thread_and_on_three() {
     let run = || {
         let device = Device::flex().autodiff();
         let x = tensor(&noise(3000 * 96, 1), [3000, 96], DType::F32, &device).require_grad();
-        let weight = tensor(&noise(96 * 130, 2), [96, 130], DType::F32, &device).require_grad();
-        let bias = tensor(&noise(130, 3), [130], DType::F32, &device).require_grad();
+        let weight = tensor(&noise(96 * 200, 2), [96, 200], DType::F32, &device).require_grad();
+        let bias = tensor(&noise(200, 3), [200], DType::F32, &device).require_grad();
         let y = linear(x.clone(), weight.clone(), Some(bias.clone()));
         let gradients = (y.clone() * y.clone()).sum().backward();
-        [values(y), gradient(&x, &gradients), gradient(&weight, &gradients), gradient(&bias, &gradients)]
+        let large = [values(y), gradient(&x, &gradients), gradient(&weight, &gradients), gradient(&bias, &gradients)];
+        let y = silu_linear(x.clone(), weight.clone().narrow(1, 0, 100), Some(bias.clone().narrow(0, 0, 100)));
+        let gradients = (y.clone() * y.clone()).sum().backward();
+        let small = [values(y), gradient(&x, &gradients), gradient(&weight, &gradients), gradient(&bias, &gradients)];
+        [large, small]
     };
     let [one, three] = on_one_and_three_threads(run);
     assert!(one == three);

@@ -13,3 +13,4 @@ mod group_norm;
 mod layer_norm;
 mod linear;
 mod optimizer;
+mod weighted_sum;

@@ -1,6 +1,6 @@
 use super::{TimeLaw, normal_density, normal_quantile};
 use crate::{PathError, Schedule};
-use advect_core::{NoiseKey, normal};
+use advect_core::{SampleRng, normal};
 
 /// Times whose noise level `sigma_n = sigma / alpha` is log-normal.
 ///
@@ -50,7 +50,7 @@ impl<S: Schedule> TimeLaw for LogNormalSigmaTime<S> {
         if z.is_finite() { density } else { 0.0 }
     }
 
-    fn draw(&self, key: NoiseKey, id: u64, counter: u64) -> f64 {
-        self.time(normal(&mut key.rng(id, counter)))
+    fn draw(&self, rng: &mut SampleRng) -> f64 {
+        self.time(normal(rng))
     }
 }

@@ -1,7 +1,7 @@
 use super::{TimeLaw, normal_density, normal_quantile};
 use crate::PathError;
 use crate::schedule::sigmoid;
-use advect_core::{NoiseKey, normal};
+use advect_core::{SampleRng, normal};
 
 /// Times whose logit `ln(t / (1 - t))` is normal: more weight in the middle of the path.
 ///
@@ -40,7 +40,7 @@ impl TimeLaw for LogitNormalTime {
         normal_density(z) / (self.std * t * (1.0 - t))
     }
 
-    fn draw(&self, key: NoiseKey, id: u64, counter: u64) -> f64 {
-        sigmoid(self.mean + self.std * normal(&mut key.rng(id, counter)))
+    fn draw(&self, rng: &mut SampleRng) -> f64 {
+        sigmoid(self.mean + self.std * normal(rng))
     }
 }

@@ -14,7 +14,7 @@ pub use mode::ModeTime;
 pub use stratified::StratifiedTime;
 pub use uniform::UniformTime;
 
-use advect_core::NoiseKey;
+use advect_core::{NoiseKey, SampleRng};
 use rand::RngExt;
 
 /// Draws the times of training examples.
@@ -39,8 +39,8 @@ pub trait TimeLaw {
     fn density(&self, t: f64) -> f64;
 
     /// The time of one example: the quantile of a uniform number, unless the law has a better way.
-    fn draw(&self, key: NoiseKey, id: u64, counter: u64) -> f64 {
-        self.quantile(key.rng(id, counter).random())
+    fn draw(&self, rng: &mut SampleRng) -> f64 {
+        self.quantile(rng.random())
     }
 }
 
@@ -53,8 +53,8 @@ impl<L: TimeLaw + ?Sized> TimeLaw for &L {
         (**self).density(t)
     }
 
-    fn draw(&self, key: NoiseKey, id: u64, counter: u64) -> f64 {
-        (**self).draw(key, id, counter)
+    fn draw(&self, rng: &mut SampleRng) -> f64 {
+        (**self).draw(rng)
     }
 }
 
@@ -68,14 +68,14 @@ impl<L: TimeLaw + ?Sized> TimeLaw for Box<L> {
         (**self).density(t)
     }
 
-    fn draw(&self, key: NoiseKey, id: u64, counter: u64) -> f64 {
-        (**self).draw(key, id, counter)
+    fn draw(&self, rng: &mut SampleRng) -> f64 {
+        (**self).draw(rng)
     }
 }
 
 impl<L: TimeLaw> TimeSampler for L {
     fn sample(&self, key: NoiseKey, ids: &[u64], counter: u64) -> Vec<f64> {
-        ids.iter().map(|&id| self.draw(key, id, counter)).collect()
+        key.each(ids, counter, |_, rng| self.draw(rng))
     }
 }
 

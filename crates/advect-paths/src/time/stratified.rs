@@ -28,8 +28,6 @@ impl<L: TimeLaw> StratifiedTime<L> {
 impl<L: TimeLaw> TimeSampler for StratifiedTime<L> {
     fn sample(&self, key: NoiseKey, ids: &[u64], counter: u64) -> Vec<f64> {
         let count = ids.len() as f64;
-        let time =
-            |(row, &id): (usize, &u64)| self.law.quantile((row as f64 + key.rng(id, counter).random::<f64>()) / count);
-        ids.iter().enumerate().map(time).collect()
+        key.each(ids, counter, |row, rng| self.law.quantile((row as f64 + rng.random::<f64>()) / count))
     }
 }

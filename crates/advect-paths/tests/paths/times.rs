@@ -90,7 +90,7 @@ fn every_law_is_its_distribution_function() {
     // n = 20,000, seed 11. sqrt(n) D exceeds 2.23 with probability 1e-4 (four standard errors' worth).
     let ids: Vec<u64> = (0..N as u64).collect();
     for (name, law, cdf) in laws() {
-        let drawn: Vec<f64> = ids.iter().map(|&id| law.draw(key(), id, 0)).collect();
+        let drawn: Vec<f64> = key().each(&ids, 0, |_, rng| law.draw(rng));
         assert!(drawn.iter().all(|t| (0.0..=1.0).contains(t)), "{name}");
         let off = distance(drawn, &cdf) * (N as f64).sqrt();
         assert!(off < 2.23, "{name}: {off}");
@@ -116,8 +116,10 @@ fn the_edm_law_on_the_linear_path_is_logit_normal() {
     // sigma / alpha = (1 - t) / t: t = 1 / (1 + sigma), the skewed times of flow_matching's image example.
     let edm = LogNormalSigmaTime::new(-1.2, 1.2, Linear).unwrap();
     let logit_normal = LogitNormalTime::new(1.2, 1.2).unwrap();
-    for id in 0..50 {
-        assert!(close(edm.draw(key(), id, 0), logit_normal.draw(key(), id, 0), 1e-14));
+    let ids: Vec<u64> = (0..50).collect();
+    let drawn = key().each(&ids, 0, |_, rng| edm.draw(rng));
+    for (a, b) in drawn.into_iter().zip(key().each(&ids, 0, |_, rng| logit_normal.draw(rng))) {
+        assert!(close(a, b, 1e-14));
     }
     for t in [0.05, 0.4, 0.9] {
         assert!(close(edm.density(t), logit_normal.density(t), 1e-13));

@@ -1,0 +1,423 @@
+//! Linear layers with a small weight: activation, product and bias, and all their gradients, in one pass over blocks of rows.
+//!
+//! Between the activation and the product a block of rows stays in the first-level cache, the weight beside it. A number of the output does not depend on
+//! the other rows, nor on how many there are.
+use super::buffer::{Lines, Shared, filled_by};
+use super::elementwise::Pointwise;
+use super::lanes::{load, store};
+use super::linear::Linear;
+use super::matrix::{Left, Right, TALL, VECTORS, lanes, multiply_add};
+use super::threads;
+use crate::kernels::Wanted;
+use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::{Isa, SimdOp};
+
+/// Elements of a weight, at most, that stays in the cache.
+const SMALL: usize = 1 << 14;
+/// Rows of a block.
+const BLOCK: usize = 48;
+/// Rows whose gradients are summed by one task, about: a function of the shape, so that the number of threads changes no bit.
+const ROWS: usize = 256;
+/// Rows of a tile where there are 16 registers.
+const LOW: usize = 6;
+/// Multiply-adds below which one thread is faster.
+const PARALLEL: usize = 1 << 17;
+
+/// The gradients of a layer; None where nobody asked.
+pub(crate) struct Gradients {
+    /// `[rows, from]`
+    pub x: Option<Vec<f32>>,
+    /// `[from, to]`
+    pub weight: Option<Vec<f32>>,
+    /// `[to]`
+    pub bias: Option<Vec<f32>>,
+}
+
+/// Whether the weight is small enough for this way.
+pub(crate) fn pays(sizes: &Linear) -> bool {
+    sizes.from * sizes.to <= SMALL
+}
+
+/// A layer of a chain: `f(x) weight + bias`.
+#[derive(Clone, Copy)]
+pub(crate) struct Layer<'a> {
+    pub f: Option<Pointwise>,
+    /// `[from, to]`
+    pub weight: &'a [f32],
+    /// `[to]`
+    pub bias: &'a [f32],
+}
+
+/// What layers make of `x`, one after the other: a block of rows passes them all before the next one comes.
+pub(crate) fn forward(rows: usize, layers: &[Layer<'_>], x: &[f32]) -> Vec<f32> {
+    let mut packed: Vec<Lines> = layers.iter().map(|_| Lines::default()).collect();
+    let (mut from, mut widest) = (x.len() / rows, x.len() / rows);
+    let mut work = 0;
+    let mut links = Vec::with_capacity(layers.len());
+    for (layer, packed) in layers.iter().zip(&mut packed) {
+        let Layer { f, weight, bias } = *layer;
+        let to = bias.len();
+        assert!(from * to == weight.len() && to > 0);
+        links.push(Link { from, to, f, right: panels(packed, weight, [from, to]), bias: bias.as_ptr() });
+        work += rows * from * to;
+        (from, widest) = (to, widest.max(to));
+    }
+    assert!(x.len() == rows * links.first().map_or(0, |link| link.from));
+    let (links, to, from) = (&links[..], from, x.len() / rows);
+    let task = if work < PARALLEL { rows } else { balanced(rows, rayon::current_num_threads()) };
+    // SAFETY: every row of each task is written.
+    unsafe {
+        filled_by(rows * to, |out| {
+            let out = Shared(out.as_mut_ptr().cast());
+            threads::for_each_init(rows.div_ceil(task), Lines::default, |scratch, index| {
+                let first = index * task;
+                let rows = task.min(rows - first);
+                let scratch = scratch.reserve(2 * BLOCK * widest).as_mut_ptr();
+                // The rows belong to this task; the slices have the lengths asserted above.
+                let (x, out) = (x.as_ptr().add(first * from), out.at(first * to));
+                let scratch = [scratch, scratch.add(BLOCK * widest)];
+                Forward { rows, x, links, out, scratch }.dispatch();
+            });
+        })
+    }
+}
+
+/// Rows of a task: whole tiles, a block at most, and such that so many threads end together.
+fn balanced(rows: usize, threads: usize) -> usize {
+    let last = |task: usize| rows.div_ceil(task).div_ceil(threads) * task;
+    (1..=BLOCK / TALL).map(|tiles| tiles * TALL).rev().min_by_key(|task| last(*task)).unwrap_or(BLOCK)
+}
+
+/// The gradients of `x`, `weight` and the bias, from the gradient of the output.
+pub(crate) fn backward(
+    sizes: &Linear,
+    f: Option<Pointwise>,
+    x: &[f32],
+    weight: &[f32],
+    gradient: &[f32],
+    wanted: Wanted,
+) -> Gradients {
+    let Linear { rows, from, to } = *sizes;
+    assert!(x.len() == rows * from && weight.len() == from * to && gradient.len() == rows * to);
+    let (lanes, padded) = (lanes(), to.next_multiple_of(VECTORS * lanes()));
+    let mut packed = Lines::default();
+    let transposed = wanted.x.then(|| transposed_panels(&mut packed, weight, [from, to]));
+    // As many tasks as make two threads, or four, end together.
+    let tasks = rows.div_ceil(2 * ROWS) * 2;
+    let task = rows.div_ceil(tasks).next_multiple_of(TALL).max(BLOCK);
+    let mut parts: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
+    let mut run = |dx: Option<Shared>| {
+        let part = |index: usize| {
+            let first = index * task;
+            let rows = task.min(rows - first);
+            let mut dw = vec![0.0_f32; if wanted.weight { from * padded } else { 0 }];
+            let mut db = vec![0.0_f32; if wanted.bias { padded } else { 0 }];
+            let mut scratch = Lines::default();
+            // Values and slopes of the activation, and the gradient where its rows are no whole vectors.
+            let (values, gradients) = (BLOCK * from.next_multiple_of(lanes), BLOCK * padded);
+            let scratch = scratch.reserve(2 * values + gradients).as_mut_ptr();
+            // SAFETY: the rows belong to this task; the slices have the lengths asserted above, the scratch has three parts.
+            unsafe {
+                Backward {
+                    rows,
+                    from,
+                    to,
+                    padded,
+                    f,
+                    x: x.as_ptr().add(first * from),
+                    gradient: gradient.as_ptr().add(first * to),
+                    transposed,
+                    dx: dx.map(|dx| dx.at(first * from)),
+                    dw: wanted.weight.then_some(dw.as_mut_ptr()),
+                    db: wanted.bias.then_some(db.as_mut_ptr()),
+                    scratch: [scratch, scratch.add(values), scratch.add(2 * values)],
+                }
+                .dispatch();
+            }
+            (dw, db)
+        };
+        let count = rows.div_ceil(task);
+        parts = if rows * from * to < PARALLEL { (0..count).map(part).collect() } else { threads::map(count, part) };
+    };
+    let dx = if wanted.x {
+        // SAFETY: every row of each task is written.
+        Some(unsafe { filled_by(rows * from, |out| run(Some(Shared(out.as_mut_ptr().cast())))) })
+    } else {
+        run(None);
+        None
+    };
+    let add = |sum: Vec<f32>, part: Vec<f32>| sum.iter().zip(&part).map(|(a, b)| a + b).collect::<Vec<f32>>();
+    let sums = parts.into_iter().reduce(|(dw, db), (w, b)| (add(dw, w), add(db, b)));
+    let (dw, mut db) = sums.unwrap_or_default();
+    db.truncate(to);
+    let dw = if padded == to { dw } else { dw.chunks_exact(padded).flat_map(|row| &row[..to]).copied().collect() };
+    Gradients { x: dx, weight: wanted.weight.then_some(dw), bias: wanted.bias.then_some(db) }
+}
+
+/// The right matrix of a product, `[depth, columns]`: as it is, if its rows are whole vectors; or in panels, with zeros behind the last column.
+fn panels(packed: &mut Lines, weight: &[f32], [depth, columns]: [usize; 2]) -> Right {
+    let lanes = lanes();
+    let width = VECTORS * lanes;
+    if columns.is_multiple_of(lanes) {
+        return Right { start: weight.as_ptr(), panel_step: width, depth_step: columns };
+    }
+    let out = packed.reserve(columns.div_ceil(width) * depth * width);
+    for (panel, out) in out.chunks_exact_mut(depth * width).enumerate() {
+        let first = panel * width;
+        let count = width.min(columns - first);
+        for (row, out) in weight.chunks_exact(columns).zip(out.chunks_exact_mut(width)) {
+            out[..count].copy_from_slice(&row[first..first + count]);
+        }
+    }
+    Right { start: out.as_ptr(), panel_step: depth * width, depth_step: width }
+}
+
+/// The transpose of a weight `[from, to]` in panels of its rows.
+fn transposed_panels(packed: &mut Lines, weight: &[f32], [from, to]: [usize; 2]) -> Right {
+    let width = VECTORS * lanes();
+    let out = packed.reserve(from.div_ceil(width) * to * width);
+    for (rows, out) in weight.chunks(width * to).zip(out.chunks_exact_mut(to * width)) {
+        for (i, row) in rows.chunks_exact(to).enumerate() {
+            for (value, out) in row.iter().zip(out[i..].iter_mut().step_by(width)) {
+                *out = *value;
+            }
+        }
+    }
+    Right { start: out.as_ptr(), panel_step: to * width, depth_step: width }
+}
+
+/// The tiles of a product `[rows, depth]` times `[depth, columns]`: each begins with what `begin` says of its row and column, and `end` gets the sums.
+///
+/// # Safety
+///
+/// `left` and `right` are valid for reads, whole vectors of the right one.
+#[inline(always)]
+unsafe fn tiles<I: Isa>(
+    isa: I,
+    [rows, depth, columns]: [usize; 3],
+    left: Left,
+    right: Right,
+    begin: impl Fn(usize, usize) -> I::F32,
+    end: impl Fn(usize, usize, I::F32),
+) {
+    let lanes = isa.f32().len();
+    let mut column = 0;
+    while column < columns {
+        let mut row = 0;
+        while row < rows {
+            // SAFETY: as the caller promises.
+            row += unsafe {
+                match (rows - row, columns - column > lanes, lanes == 16) {
+                    (1, true, _) => tile::<I, 1, 2>(isa, depth, rows, row, column, left, right, &begin, &end),
+                    (1, false, _) => tile::<I, 1, 1>(isa, depth, rows, row, column, left, right, &begin, &end),
+                    (2..=4, true, _) => tile::<I, 4, 2>(isa, depth, rows, row, column, left, right, &begin, &end),
+                    (2..=4, false, _) => tile::<I, 4, 1>(isa, depth, rows, row, column, left, right, &begin, &end),
+                    (_, true, true) => tile::<I, TALL, 2>(isa, depth, rows, row, column, left, right, &begin, &end),
+                    (_, false, true) => tile::<I, TALL, 1>(isa, depth, rows, row, column, left, right, &begin, &end),
+                    (_, true, false) => tile::<I, LOW, 2>(isa, depth, rows, row, column, left, right, &begin, &end),
+                    (_, false, false) => tile::<I, LOW, 1>(isa, depth, rows, row, column, left, right, &begin, &end),
+                }
+            };
+        }
+        column += VECTORS * lanes;
+    }
+}
+
+/// One tile, of `M` rows (those behind the end are the last one again) and `N` vectors of columns; gives `M`.
+///
+/// # Safety
+///
+/// As for [`tiles`].
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn tile<I: Isa, const M: usize, const N: usize>(
+    isa: I,
+    depth: usize,
+    rows: usize,
+    row: usize,
+    column: usize,
+    left: Left,
+    right: Right,
+    begin: &impl Fn(usize, usize) -> I::F32,
+    end: &impl Fn(usize, usize, I::F32),
+) -> usize {
+    let lanes = isa.f32().len();
+    let count = M.min(rows - row);
+    let mut starts = [left.start; M];
+    let mut sums = [[isa.f32().zero(); N]; M];
+    for (i, (start, sums)) in starts.iter_mut().zip(&mut sums).enumerate() {
+        let row = row + i.min(count - 1);
+        // SAFETY: the row is inside.
+        *start = unsafe { left.start.add(row * left.row_step) };
+        for (j, sum) in sums.iter_mut().enumerate() {
+            *sum = begin(row, column + j * lanes);
+        }
+    }
+    // SAFETY: as the caller promises.
+    unsafe {
+        let columns = right.start.add(column / (VECTORS * lanes) * right.panel_step);
+        multiply_add(
+            isa,
+            &mut sums,
+            depth,
+            |i, d| starts[i].add(d * left.depth_step),
+            |j, d| columns.add(d * right.depth_step + j * lanes),
+        );
+    }
+    for (i, sums) in sums.iter().enumerate().take(count) {
+        for (j, sum) in sums.iter().enumerate() {
+            end(row + i, column + j * lanes, *sum);
+        }
+    }
+    M
+}
+
+/// A layer as the tasks see it.
+struct Link {
+    from: usize,
+    to: usize,
+    f: Option<Pointwise>,
+    right: Right,
+    bias: *const f32,
+}
+
+// SAFETY: a pointer alone does nothing; what it points at is only read, by `Forward` while `forward` holds it.
+unsafe impl Sync for Link {}
+
+struct Forward<'a> {
+    rows: usize,
+    x: *const f32,
+    links: &'a [Link],
+    out: *mut f32,
+    /// Two blocks of rows of the widest layer.
+    scratch: [*mut f32; 2],
+}
+
+impl SimdOp for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let ops = isa.f32();
+        let [Some(first), Some(last)] = [self.links.first(), self.links.last()] else { return };
+        for row in (0..self.rows).step_by(BLOCK) {
+            let rows = BLOCK.min(self.rows - row);
+            // SAFETY: the pointers are valid for these rows, as `forward` sees to; loads and stores end with a row.
+            unsafe {
+                let mut x = self.x.add(row * first.from);
+                for (index, link) in self.links.iter().enumerate() {
+                    let &Link { from, to, right, bias, .. } = link;
+                    let [mut own, mut other] = self.scratch;
+                    if index % 2 == 1 {
+                        (own, other) = (other, own);
+                    }
+                    if let Some(f) = link.f {
+                        // What the layer before left is needed by nobody else; what the first one is given belongs to the caller.
+                        let room = if index == 0 { other } else { x.cast_mut() };
+                        (f.value)(x, room, rows * from);
+                        x = room;
+                    }
+                    let out = if index + 1 == self.links.len() { self.out.add(row * last.to) } else { own };
+                    tiles(
+                        isa,
+                        [rows, from, to],
+                        Left { start: x, row_step: from, depth_step: 1 },
+                        right,
+                        |_, column| load(ops, bias.add(column), to - column),
+                        |row, column, sum| store(ops, sum, out.add(row * to + column), to - column),
+                    );
+                    x = out;
+                }
+            }
+        }
+    }
+}
+
+struct Backward {
+    rows: usize,
+    from: usize,
+    to: usize,
+    /// Columns of `dw` and `db`: `to`, rounded up.
+    padded: usize,
+    f: Option<Pointwise>,
+    x: *const f32,
+    gradient: *const f32,
+    /// The transpose of the weight, where `dx` is asked for.
+    transposed: Option<Right>,
+    dx: Option<*mut f32>,
+    dw: Option<*mut f32>,
+    db: Option<*mut f32>,
+    scratch: [*mut f32; 3],
+}
+
+impl SimdOp for Backward {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let (ops, &Self { from, to, padded, scratch: [values, slopes, copied], .. }) = (isa.f32(), &self);
+        let lanes = ops.len();
+        for first in (0..self.rows).step_by(BLOCK) {
+            let rows = BLOCK.min(self.rows - first);
+            // SAFETY: the pointers are valid for these rows, as `backward` sees to; loads and stores end with a row, or with its padding.
+            unsafe {
+                let x = self.x.add(first * from);
+                let own = self.gradient.add(first * to);
+                if let Some(f) = self.f {
+                    // Both whatever is asked for, since the value alone may have other last bits.
+                    (f.both)(x, values, slopes, rows * from);
+                }
+                // Rows that can be read in whole vectors.
+                let (gradient, step) = if to.is_multiple_of(lanes) {
+                    (own, to)
+                } else {
+                    for row in 0..rows {
+                        for column in (0..padded).step_by(lanes) {
+                            let left = to.saturating_sub(column);
+                            let value =
+                                if left == 0 { ops.zero() } else { load(ops, own.add(row * to + column), left) };
+                            ops.store_ptr(value, copied.add(row * padded + column));
+                        }
+                    }
+                    (copied.cast_const(), padded)
+                };
+                if let Some(dw) = self.dw {
+                    let start = if self.f.is_some() { values.cast_const() } else { x };
+                    tiles(
+                        isa,
+                        [from, rows, to],
+                        Left { start, row_step: 1, depth_step: from },
+                        Right { start: gradient, panel_step: VECTORS * lanes, depth_step: step },
+                        |row, column| ops.load_ptr(dw.add(row * padded + column)),
+                        |row, column, sum| ops.store_ptr(sum, dw.add(row * padded + column)),
+                    );
+                }
+                if let Some(db) = self.db {
+                    for column in (0..to).step_by(lanes) {
+                        let mut sum = ops.load_ptr(db.add(column));
+                        for row in 0..rows {
+                            sum = ops.add(sum, ops.load_ptr(gradient.add(row * step + column)));
+                        }
+                        ops.store_ptr(sum, db.add(column));
+                    }
+                }
+                if let (Some(dx), Some(transposed)) = (self.dx, self.transposed) {
+                    let dx = dx.add(first * from);
+                    let with_slopes = self.f.is_some();
+                    tiles(
+                        isa,
+                        [rows, to, from],
+                        Left { start: gradient, row_step: step, depth_step: 1 },
+                        transposed,
+                        |_, _| ops.zero(),
+                        |row, column, sum| {
+                            let (at, left) = (row * from + column, from - column);
+                            let sum = if with_slopes { ops.mul(sum, load(ops, slopes.add(at), left)) } else { sum };
+                            store(ops, sum, dx.add(at), left);
+                        },
+                    );
+                }
+            }
+        }
+    }
+}
