@@ -3,6 +3,41 @@
 /// Keys that are worked on side by side: the words of a vector of AVX-512, two of AVX2.
 const LANES: usize = 16;
 
+/// Eight rounds over the words of `$x`, by three operations on a word of all keys: sum, exclusive or, and turn to the left by so many bits. Written out, so that the
+/// compiler keeps the words in registers.
+macro_rules! rounds {
+    ($x:ident, $add:expr, $xor:expr, |$value:ident, $BITS:ident| $turn:expr) => {{
+        macro_rules! step {
+            ($to:literal, $from:literal, $turned:literal, $bits:literal) => {
+                $x[$to] = $add($x[$to], $x[$from]);
+                $x[$turned] = {
+                    const $BITS: i32 = $bits;
+                    let $value = $xor($x[$turned], $x[$to]);
+                    $turn
+                };
+            };
+        }
+        macro_rules! quarter {
+            ($a:literal, $b:literal, $c:literal, $d:literal) => {
+                step!($a, $b, $d, 16);
+                step!($c, $d, $b, 12);
+                step!($a, $b, $d, 8);
+                step!($c, $d, $b, 7);
+            };
+        }
+        for _ in 0..4 {
+            quarter!(0, 4, 8, 12);
+            quarter!(1, 5, 9, 13);
+            quarter!(2, 6, 10, 14);
+            quarter!(3, 7, 11, 15);
+            quarter!(0, 5, 10, 15);
+            quarter!(1, 6, 11, 12);
+            quarter!(2, 7, 8, 13);
+            quarter!(3, 4, 9, 14);
+        }
+    }};
+}
+
 /// One word of the state of each key.
 type Word = [u32; LANES];
 
@@ -38,18 +73,41 @@ pub fn chacha8_heads(keys: &[[u32; 8]], stream: u64) -> Vec<[u32; 16]> {
 }
 
 /// The fastest form of a block on this processor.
-#[allow(unsafe_code)] // Two calls of functions for processors that have been found to be there.
+#[allow(unsafe_code)] // Vector loads and stores of whole words, and calls of functions for processors that have been found to be there.
 fn best() -> fn(&mut [Word; 16]) {
     #[cfg(target_arch = "x86_64")]
     {
+        use std::arch::x86_64::*;
+
         #[target_feature(enable = "avx512f")]
         fn avx512(state: &mut [Word; 16]) {
-            block(state);
+            // SAFETY: a word of the state is 64 bytes.
+            let start = state.each_ref().map(|word| unsafe { _mm512_loadu_si512(word.as_ptr().cast()) });
+            let mut x = start;
+            rounds!(x, _mm512_add_epi32, _mm512_xor_si512, |v, BITS| _mm512_rol_epi32::<BITS>(v));
+            for ((word, x), start) in state.iter_mut().zip(x).zip(start) {
+                // SAFETY: as above.
+                unsafe { _mm512_storeu_si512(word.as_mut_ptr().cast(), _mm512_add_epi32(x, start)) };
+            }
         }
+
         #[target_feature(enable = "avx2")]
         fn avx2(state: &mut [Word; 16]) {
-            block(state);
+            for half in [0, LANES / 2] {
+                // SAFETY: a half of a word of the state is 32 bytes.
+                let load = |word: &Word| unsafe { _mm256_loadu_si256(word.as_ptr().add(half).cast()) };
+                let start = state.each_ref().map(load);
+                let mut x = start;
+                rounds!(x, _mm256_add_epi32, _mm256_xor_si256, |v, BITS| {
+                    _mm256_or_si256(_mm256_slli_epi32::<BITS>(v), _mm256_srli_epi32::<{ 32 - BITS }>(v))
+                });
+                for ((word, x), start) in state.iter_mut().zip(x).zip(start) {
+                    // SAFETY: as above.
+                    unsafe { _mm256_storeu_si256(word.as_mut_ptr().add(half).cast(), _mm256_add_epi32(x, start)) };
+                }
+            }
         }
+
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the processor has it.
             return |state| unsafe { avx512(state) };
@@ -59,33 +117,34 @@ fn best() -> fn(&mut [Word; 16]) {
             return |state| unsafe { avx2(state) };
         }
     }
-    block
+    plain
 }
 
-#[inline(always)]
-fn block(state: &mut [Word; 16]) {
+fn plain(state: &mut [Word; 16]) {
+    fn each(a: Word, b: Word, f: impl Fn(u32, u32) -> u32) -> Word {
+        std::array::from_fn(|lane| f(a[lane], b[lane]))
+    }
+    let (sum, differ) = (|a, b| each(a, b, u32::wrapping_add), |a, b| each(a, b, |a, b| a ^ b));
     let mut x = *state;
-    for _ in 0..4 {
-        for [a, b, c, d] in [[0, 4, 8, 12], [1, 5, 9, 13], [2, 6, 10, 14], [3, 7, 11, 15]] {
-            quarter(&mut x, a, b, c, d);
-        }
-        for [a, b, c, d] in [[0, 5, 10, 15], [1, 6, 11, 12], [2, 7, 8, 13], [3, 4, 9, 14]] {
-            quarter(&mut x, a, b, c, d);
-        }
-    }
+    rounds!(x, sum, differ, |word, BITS| word.map(|value| value.rotate_left(BITS as u32)));
     for (word, x) in state.iter_mut().zip(x) {
-        for (value, x) in word.iter_mut().zip(x) {
-            *value = value.wrapping_add(x);
-        }
+        *word = sum(*word, x);
     }
 }
 
-#[inline(always)]
-fn quarter(x: &mut [Word; 16], a: usize, b: usize, c: usize, d: usize) {
-    for [to, from, turned, by] in [[a, b, d, 16], [c, d, b, 12], [a, b, d, 8], [c, d, b, 7]] {
-        for lane in 0..LANES {
-            x[to][lane] = x[to][lane].wrapping_add(x[from][lane]);
-            x[turned][lane] = (x[turned][lane] ^ x[to][lane]).rotate_left(by as u32);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whichever form the processor runs, the others are right too.
+    #[test]
+    fn the_plain_form_is_the_fastest_one() {
+        let mut plainly: [Word; 16] = std::array::from_fn(|i| {
+            std::array::from_fn(|lane| ((i * 977 + lane * 31) as u32).wrapping_mul(2_654_435_769))
+        });
+        let mut fast = plainly;
+        plain(&mut plainly);
+        best()(&mut fast);
+        assert_eq!(plainly, fast);
     }
 }
