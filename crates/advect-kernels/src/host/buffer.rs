@@ -48,6 +48,15 @@ struct Line([f32; LINE]);
 const LINE: usize = 16;
 
 impl Lines {
+    /// Room for `len` floats that nobody has written.
+    pub(super) fn room(&mut self, len: usize) -> &mut [MaybeUninit<f32>] {
+        let lines = len.div_ceil(LINE);
+        self.0.clear();
+        self.0.reserve(lines);
+        // SAFETY: the vector has room for so many lines, and a line is its floats, side by side without gaps.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+    }
+
     /// Makes room for `len` floats, which keep what they were, or are 0.
     pub(super) fn reserve(&mut self, len: usize) -> &mut [f32] {
         let lines = len.div_ceil(LINE);

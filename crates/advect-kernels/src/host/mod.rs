@@ -12,6 +12,8 @@ mod lanes;
 pub(crate) mod linear;
 mod matrix;
 pub(crate) mod optimizer;
+mod panels;
+mod product;
 pub(crate) mod rows;
 pub(crate) mod small_linear;
 pub(crate) mod softmax;

@@ -6,7 +6,8 @@ use super::buffer::{Lines, Shared, filled_by};
 use super::elementwise::Pointwise;
 use super::lanes::{load, store};
 use super::linear::Linear;
-use super::matrix::{Left, Right, TALL, VECTORS, lanes, multiply_add};
+use super::matrix::{Left, Right, TALL, VECTORS, lanes};
+use super::panels::{panels, tiles, transposed_panels};
 use super::threads;
 use crate::kernels::Wanted;
 use rten_simd::ops::{BitOps, NumOps};
@@ -18,8 +19,6 @@ const SMALL: usize = 1 << 14;
 const BLOCK: usize = 48;
 /// Rows whose gradients are summed by one task, about: a function of the shape, so that the number of threads changes no bit.
 const ROWS: usize = 256;
-/// Rows of a tile where there are 16 registers.
-const LOW: usize = 6;
 /// Multiply-adds below which one thread is faster.
 const PARALLEL: usize = 1 << 17;
 
@@ -152,124 +151,6 @@ pub(crate) fn backward(
     db.truncate(to);
     let dw = if padded == to { dw } else { dw.chunks_exact(padded).flat_map(|row| &row[..to]).copied().collect() };
     Gradients { x: dx, weight: wanted.weight.then_some(dw), bias: wanted.bias.then_some(db) }
-}
-
-/// The right matrix of a product, `[depth, columns]`: as it is, if its rows are whole vectors; or in panels, with zeros behind the last column.
-fn panels(packed: &mut Lines, weight: &[f32], [depth, columns]: [usize; 2]) -> Right {
-    let lanes = lanes();
-    let width = VECTORS * lanes;
-    if columns.is_multiple_of(lanes) {
-        return Right { start: weight.as_ptr(), panel_step: width, depth_step: columns };
-    }
-    let out = packed.reserve(columns.div_ceil(width) * depth * width);
-    for (panel, out) in out.chunks_exact_mut(depth * width).enumerate() {
-        let first = panel * width;
-        let count = width.min(columns - first);
-        for (row, out) in weight.chunks_exact(columns).zip(out.chunks_exact_mut(width)) {
-            out[..count].copy_from_slice(&row[first..first + count]);
-        }
-    }
-    Right { start: out.as_ptr(), panel_step: depth * width, depth_step: width }
-}
-
-/// The transpose of a weight `[from, to]` in panels of its rows.
-fn transposed_panels(packed: &mut Lines, weight: &[f32], [from, to]: [usize; 2]) -> Right {
-    let width = VECTORS * lanes();
-    let out = packed.reserve(from.div_ceil(width) * to * width);
-    for (rows, out) in weight.chunks(width * to).zip(out.chunks_exact_mut(to * width)) {
-        for (i, row) in rows.chunks_exact(to).enumerate() {
-            for (value, out) in row.iter().zip(out[i..].iter_mut().step_by(width)) {
-                *out = *value;
-            }
-        }
-    }
-    Right { start: out.as_ptr(), panel_step: to * width, depth_step: width }
-}
-
-/// The tiles of a product `[rows, depth]` times `[depth, columns]`: each begins with what `begin` says of its row and column, and `end` gets the sums.
-///
-/// # Safety
-///
-/// `left` and `right` are valid for reads, whole vectors of the right one.
-#[inline(always)]
-unsafe fn tiles<I: Isa>(
-    isa: I,
-    [rows, depth, columns]: [usize; 3],
-    left: Left,
-    right: Right,
-    begin: impl Fn(usize, usize) -> I::F32,
-    end: impl Fn(usize, usize, I::F32),
-) {
-    let lanes = isa.f32().len();
-    let mut column = 0;
-    while column < columns {
-        let mut row = 0;
-        while row < rows {
-            // SAFETY: as the caller promises.
-            row += unsafe {
-                match (rows - row, columns - column > lanes, lanes == 16) {
-                    (1, true, _) => tile::<I, 1, 2>(isa, depth, rows, row, column, left, right, &begin, &end),
-                    (1, false, _) => tile::<I, 1, 1>(isa, depth, rows, row, column, left, right, &begin, &end),
-                    (2..=4, true, _) => tile::<I, 4, 2>(isa, depth, rows, row, column, left, right, &begin, &end),
-                    (2..=4, false, _) => tile::<I, 4, 1>(isa, depth, rows, row, column, left, right, &begin, &end),
-                    (_, true, true) => tile::<I, TALL, 2>(isa, depth, rows, row, column, left, right, &begin, &end),
-                    (_, false, true) => tile::<I, TALL, 1>(isa, depth, rows, row, column, left, right, &begin, &end),
-                    (_, true, false) => tile::<I, LOW, 2>(isa, depth, rows, row, column, left, right, &begin, &end),
-                    (_, false, false) => tile::<I, LOW, 1>(isa, depth, rows, row, column, left, right, &begin, &end),
-                }
-            };
-        }
-        column += VECTORS * lanes;
-    }
-}
-
-/// One tile, of `M` rows (those behind the end are the last one again) and `N` vectors of columns; gives `M`.
-///
-/// # Safety
-///
-/// As for [`tiles`].
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn tile<I: Isa, const M: usize, const N: usize>(
-    isa: I,
-    depth: usize,
-    rows: usize,
-    row: usize,
-    column: usize,
-    left: Left,
-    right: Right,
-    begin: &impl Fn(usize, usize) -> I::F32,
-    end: &impl Fn(usize, usize, I::F32),
-) -> usize {
-    let lanes = isa.f32().len();
-    let count = M.min(rows - row);
-    let mut starts = [left.start; M];
-    let mut sums = [[isa.f32().zero(); N]; M];
-    for (i, (start, sums)) in starts.iter_mut().zip(&mut sums).enumerate() {
-        let row = row + i.min(count - 1);
-        // SAFETY: the row is inside.
-        *start = unsafe { left.start.add(row * left.row_step) };
-        for (j, sum) in sums.iter_mut().enumerate() {
-            *sum = begin(row, column + j * lanes);
-        }
-    }
-    // SAFETY: as the caller promises.
-    unsafe {
-        let columns = right.start.add(column / (VECTORS * lanes) * right.panel_step);
-        multiply_add(
-            isa,
-            &mut sums,
-            depth,
-            |i, d| starts[i].add(d * left.depth_step),
-            |j, d| columns.add(d * right.depth_step + j * lanes),
-        );
-    }
-    for (i, sums) in sums.iter().enumerate().take(count) {
-        for (j, sum) in sums.iter().enumerate() {
-            end(row + i, column + j * lanes, *sum);
-        }
-    }
-    M
 }
 
 /// A layer as the tasks see it.

@@ -8,7 +8,7 @@
 //! Numbers that are infinite or not numbers have no such parts, and a product with one is refused: the caller takes the way of vectors. Below 2^-110 or so
 //! the smallest parts are flushed to zero.
 use super::buffer::Shared;
-use super::linear::Matrix;
+use super::product::Matrix;
 use super::threads;
 use std::arch::asm;
 use std::arch::x86_64::*;
