@@ -110,11 +110,10 @@ fn in_panels(
     threads::for_each(panels, |panel| {
         for first in (0..k).step_by(DEPTH) {
             let depth = DEPTH.min(k - first);
+            let (first, sizes) = ([first, panel * width], [depth, width.min(n - panel * width)]);
             // SAFETY: the panel of this pass belongs to this task alone.
-            unsafe {
-                let to = start.at(first * panels * width + panel * depth * width);
-                copy(right, [first, panel * width], [depth, width.min(n - panel * width)], width, to);
-            }
+            let to = unsafe { start.at(first[0] * panels * width + panel * depth * width) };
+            Copy { from: right, first, sizes, width, to }.dispatch();
         }
     });
     let out = Shared(out.as_mut_ptr().cast());
@@ -122,7 +121,7 @@ fn in_panels(
     threads::for_each_init(m.div_ceil(task), Lines::default, |scratch, index| {
         let row = index * task;
         let rows = task.min(m - row);
-        let scratch = if left.by_row == 1 { scratch.reserve(task * DEPTH).as_mut_ptr() } else { std::ptr::null_mut() };
+        let scratch = scratch.room(if left.by_row == 1 { task * DEPTH } else { 0 }).as_mut_ptr().cast::<f32>();
         for first in (0..k).step_by(DEPTH) {
             let depth = DEPTH.min(k - first);
             // SAFETY: the rows of the result belong to this task, and the matrices are as long as asserted.
@@ -145,35 +144,50 @@ fn rows_of_task(rows: usize, threads: usize) -> usize {
 }
 
 /// Copies `[steps, columns]` of a matrix, from a step and a column on, to lines of `width` floats, with zeros behind the last column.
-///
-/// # Safety
-///
-/// They lie inside of the matrix; `to` is valid for writes of `steps * width` floats.
-unsafe fn copy(from: Matrix<'_>, first: [usize; 2], [steps, columns]: [usize; 2], width: usize, to: *mut f32) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let start = from.values.as_ptr().add(first[0] * from.by_row + first[1] * from.by_column);
-        if from.by_column == 1 {
+struct Copy<'a> {
+    from: Matrix<'a>,
+    first: [usize; 2],
+    sizes: [usize; 2],
+    width: usize,
+    /// Room for `steps * width` floats.
+    to: *mut f32,
+}
+
+impl SimdOp for Copy<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let (ops, Self { from, first, sizes: [steps, columns], width, to }) = (isa.f32(), self);
+        // SAFETY: as `in_panels` promises, what is read lies inside of the matrix and what is written in the room.
+        unsafe {
+            let start = from.values.as_ptr().add(first[0] * from.by_row + first[1] * from.by_column);
+            if from.by_column == 1 {
+                for step in 0..steps {
+                    for at in (0..width).step_by(ops.len()) {
+                        // Nothing is left behind the last column.
+                        let left = columns.saturating_sub(at);
+                        let value =
+                            if left == 0 { ops.zero() } else { load(ops, start.add(step * from.by_row + at), left) };
+                        ops.store_ptr(value, to.add(step * width + at));
+                    }
+                }
+                return;
+            }
+            let squares = [steps / SQUARE * SQUARE, columns / SQUARE * SQUARE];
+            for column in (0..squares[1]).step_by(SQUARE) {
+                for step in (0..squares[0]).step_by(SQUARE) {
+                    let start = start.add(column * from.by_column + step);
+                    transpose_square(start, from.by_column, to.add(step * width + column), width);
+                }
+            }
             for step in 0..steps {
-                let to = to.add(step * width);
-                std::ptr::copy_nonoverlapping(start.add(step * from.by_row), to, columns);
-                std::ptr::write_bytes(to.add(columns), 0, width - columns);
+                let rest = if step < squares[0] { squares[1] } else { 0 };
+                for column in rest..width {
+                    let value = if column < columns { *start.add(column * from.by_column + step) } else { 0.0 };
+                    *to.add(step * width + column) = value;
+                }
             }
-            return;
-        }
-        let squares = [steps / SQUARE * SQUARE, columns / SQUARE * SQUARE];
-        for column in (0..squares[1]).step_by(SQUARE) {
-            for step in (0..squares[0]).step_by(SQUARE) {
-                let start = start.add(column * from.by_column + step);
-                transpose_square(start, from.by_column, to.add(step * width + column), width);
-            }
-        }
-        for step in 0..steps {
-            let rest = if step < squares[0] { squares[1] } else { 0 };
-            for column in rest..columns {
-                *to.add(step * width + column) = *start.add(column * from.by_column + step);
-            }
-            std::ptr::write_bytes(to.add(step * width + columns), 0, width - columns);
         }
     }
 }

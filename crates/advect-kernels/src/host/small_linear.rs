@@ -71,7 +71,7 @@ pub(crate) fn forward(rows: usize, layers: &[Layer<'_>], x: &[f32]) -> Vec<f32> 
             threads::for_each_init(rows.div_ceil(task), Lines::default, |scratch, index| {
                 let first = index * task;
                 let rows = task.min(rows - first);
-                let scratch = scratch.reserve(2 * BLOCK * widest).as_mut_ptr();
+                let scratch = scratch.room(2 * BLOCK * widest).as_mut_ptr().cast::<f32>();
                 // The rows belong to this task; the slices have the lengths asserted above.
                 let (x, out) = (x.as_ptr().add(first * from), out.at(first * to));
                 let scratch = [scratch, scratch.add(BLOCK * widest)];
@@ -114,7 +114,7 @@ pub(crate) fn backward(
             let mut scratch = Lines::default();
             // Values and slopes of the activation, and the gradient where its rows are no whole vectors.
             let (values, gradients) = (BLOCK * from.next_multiple_of(lanes), BLOCK * padded);
-            let scratch = scratch.reserve(2 * values + gradients).as_mut_ptr();
+            let scratch = scratch.room(2 * values + gradients).as_mut_ptr().cast::<f32>();
             // SAFETY: the rows belong to this task; the slices have the lengths asserted above, the scratch has three parts.
             unsafe {
                 Backward {
@@ -170,7 +170,7 @@ struct Forward<'a> {
     x: *const f32,
     links: &'a [Link],
     out: *mut f32,
-    /// Two blocks of rows of the widest layer.
+    /// Two blocks of rows of the widest layer, which nobody has written before.
     scratch: [*mut f32; 2],
 }
 
