@@ -38,6 +38,11 @@
 //!
 #![doc = include_str!("few_step_methods.md")]
 //!
+//! Time grids by name ([`named_grids`]); those made for one model on a pilot batch are [`optimize_grid`] and
+//! [`FittedMultistep`]:
+//!
+#![doc = include_str!("grids.md")]
+//!
 //! Lu et al. 2022a is "DPM-Solver", 2022b "DPM-Solver++"; the others are named at the samplers. Around any sampler:
 //! [`Restarted`], [`LangevinCorrected`], [`Ended`]; with step control: [`AdaptiveDpm`]. All move a batch at one time.
 
@@ -97,8 +102,8 @@ pub use edm_heun::EdmHeun;
 pub use error::DiffusionError;
 pub use grid::{
     Beta, CheapestPath, CosineSpacing, DdpmSpacing, DdpmSubset, DdpmTable, Exponential, FittedMultistep, FittedStepper,
-    Karras, OptimizedGrid, Pilot, PolyExponential, Quadratic, Shifted, SigmaRange, Spacing, Uniform, UniformLogSnr,
-    WithoutLast, cheapest_path, local_error_grid, optimize_grid,
+    GridRule, Karras, NamedGrid, OptimizedGrid, Pilot, PolyExponential, Quadratic, Shifted, SigmaRange, Spacing,
+    Uniform, UniformLogSnr, WithoutLast, cheapest_path, grid_table, local_error_grid, named_grids, optimize_grid,
 };
 pub use history::Order;
 pub use ipndm::Ipndm;
