@@ -10,7 +10,7 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 /// Multistep consistency sampling: each step jumps to the end of the path, then noise takes it back to its own end.
 ///
 /// Song et al., 2023, "Consistency Models", algorithm 1: `x' = f(x) + sqrt(sigma'^2 - sigma_1^2) z` where the path ends
-/// at noise `sigma_1`; on any schedule, by [`renoise`](crate::renoise) from t = 1. The data prediction of the model is
+/// at noise `sigma_1`; on any schedule, by [`renoise`](crate::renoise()) from t = 1. The data prediction of the model is
 /// taken for the consistency function f, which maps a point of a trajectory to its end (Luo et al., 2023, "Latent
 /// Consistency Models", sample so too). For such a model every step is exact in law, one is enough, and more
 /// wash out its errors. On a plain denoiser it has order 0: its samples stay blurred however many steps are taken.

@@ -24,11 +24,11 @@ use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let merge = arguments.iter().any(|a| a == "--merge");
+    let merge_only = arguments.iter().any(|a| a == "--merge");
     let shape = if arguments.iter().any(|a| a == "--sharp") { Shape::Sharp } else { Shape::Smooth };
     let folder = arguments.iter().find(|a| !a.starts_with("--")).map_or_else(|| "work-precision".into(), PathBuf::from);
     std::fs::create_dir_all(&folder)?;
-    if !merge {
+    if !merge_only {
         // Two dimensions, two threads.
         let (high, plane) = std::thread::scope(|scope| {
             let plane = scope.spawn(|| run::<2>(&folder, field::plane(shape), 1024, 1024));
@@ -37,6 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         high?;
         plane.map_err(|_| "the thread of the plane panicked")??;
     }
+    merge(&folder)
+}
+
+/// One CSV, figure and table of all that has been measured.
+fn merge(folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut rows = row::read(&folder.join("ours-2.csv"))?;
     rows.extend(row::read(&folder.join("ours-64.csv"))?);
     let peers = folder.join("peers.csv");
