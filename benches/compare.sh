@@ -3,7 +3,7 @@
 #
 #     benches/compare.sh [--csv FILE] [--only TEXT] [--rounds 9] [--compile]
 #
-# PYTHON names an interpreter that has torch, diffusers, safetensors, numpy and pillow. Without it an environment is made
+# PYTHON names an interpreter that has torch, diffusers, safetensors, numpy, pillow, torchdiffeq and flow_matching. Without it an environment is made
 # once, in the user's cache.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,9 +11,9 @@ cd "$(dirname "$0")/.."
 if [ -z "${PYTHON:-}" ]; then
     environment="${XDG_CACHE_HOME:-$HOME/.cache}/advect/compare"
     PYTHON="$environment/bin/python"
-    if ! "$PYTHON" -c "import torch, diffusers, safetensors, PIL" 2>/dev/null; then
+    if ! "$PYTHON" -c "import torch, diffusers, safetensors, PIL, torchdiffeq, flow_matching" 2>/dev/null; then
         python3 -m venv "$environment"
-        "$PYTHON" -m pip install --quiet torch==2.8.0 diffusers==0.35.1 safetensors numpy pillow
+        "$PYTHON" -m pip install --quiet torch==2.8.0 diffusers==0.35.1 safetensors numpy pillow torchdiffeq==0.2.5 flow_matching==1.0.10
     fi
 fi
 

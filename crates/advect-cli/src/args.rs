@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::config::{MOST, MOST_STEPS};
+use crate::grids::GridName;
 use crate::path::{PredictionName, ScheduleName};
 use crate::solvers::SolverName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -44,7 +45,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Draw samples from a trained run.
     #[command(
-        after_help = "Examples:\n  advect sample runs/digits --class 3 --count 16 --out threes.png\n  advect sample runs/digits --count 1000 --classes all --out digits.npz\n  advect sample runs/moons --solver dopri5 --rtol 1e-5 --atol 1e-5 --out moons.npy"
+        after_help = "Examples:\n  advect sample runs/digits --class 3 --count 16 --out threes.png\n  advect sample runs/digits --count 1000 --classes all --out digits.npz\n  advect sample runs/digits --solver uni-pc-3 --grid exponential --steps 8 --out quick.png\n  advect sample runs/moons --solver dopri5 --rtol 1e-5 --atol 1e-5 --out moons.npy"
     )]
     Sample(SampleArgs),
     /// Make a run folder of a network that diffusers trained, to draw samples from.
@@ -63,6 +64,9 @@ pub(crate) enum Command {
     /// List the solvers of `advect sample`.
     #[command(after_help = "Example: advect solvers")]
     Solvers,
+    /// List the time grids of `advect sample`.
+    #[command(after_help = "Example: advect grids")]
+    Grids,
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +119,9 @@ pub(crate) struct SampleArgs {
     /// Steps of fixed size [default: the run's, but adaptive solvers choose their own].
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["rtol", "atol"])]
     pub(crate) steps: Option<usize>,
+    /// Where the steps are: see `advect grids` [default: the run's].
+    #[arg(long, value_name = "NAME", value_parser = GridName::find, conflicts_with_all = ["rtol", "atol"])]
+    pub(crate) grid: Option<GridName>,
     /// Relative tolerance of an adaptive solver, such as dopri5 [default: the run's].
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) rtol: Option<f64>,

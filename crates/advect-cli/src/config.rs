@@ -2,7 +2,8 @@
 
 use crate::path::PathConfig;
 use crate::{
-    data::DataConfig, error::CliError, latent::LatentConfig, model::ModelConfig, presets, solvers::SolverName,
+    data::DataConfig, error::CliError, grids::GridName, latent::LatentConfig, model::ModelConfig, presets,
+    solvers::SolverName,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -60,6 +61,9 @@ pub(crate) struct TrainConfig {
 pub(crate) struct SampleConfig {
     pub(crate) solver: SolverName,
     pub(crate) steps: usize,
+    /// Where the steps are.
+    #[serde(default)]
+    pub(crate) grid: GridName,
     pub(crate) rtol: f64,
     pub(crate) atol: f64,
     pub(crate) guidance: f64,
@@ -188,6 +192,7 @@ impl RunConfig {
             ))),
             classes => {
                 self.path.validate(classes)?;
+                sample.grid.points(&self.path.schedule()?, sample.steps, [sample.start, sample.end])?;
                 self.path.permits(self.sample.solver)
             }
         }

@@ -5,6 +5,7 @@ mod autoencoder;
 mod config;
 mod data;
 mod error;
+mod grids;
 mod import;
 mod info;
 mod latent;
@@ -66,6 +67,10 @@ fn run(cli: &Cli) -> Result<(), CliError> {
                     json!({"name": preset.name, "about": preset.about}),
                 );
             }
+            Ok(())
+        }
+        Command::Grids => {
+            grids::run(say);
             Ok(())
         }
         Command::Solvers => {

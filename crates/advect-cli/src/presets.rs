@@ -3,6 +3,7 @@
 use crate::config::{RunConfig, SampleConfig, TrainConfig};
 use crate::data::{DataConfig, DataName};
 use crate::error::CliError;
+use crate::grids::GridName;
 use crate::latent::LatentConfig;
 use crate::model::ModelConfig;
 use crate::path::{CouplingName, PathConfig, PredictionName, ScheduleName, TimesName, WeightingName};
@@ -90,6 +91,7 @@ fn digits() -> RunConfig {
         sample: SampleConfig {
             solver: SolverName::HEUN,
             steps: 25,
+            grid: GridName::default(),
             rtol: 1e-4,
             atol: 1e-4,
             guidance: 1.25,
@@ -238,6 +240,7 @@ fn plane(name: &str, data: DataName, hidden: usize, steps: u64) -> RunConfig {
         sample: SampleConfig {
             solver: SolverName::MIDPOINT,
             steps: 50,
+            grid: GridName::default(),
             rtol: 1e-4,
             atol: 1e-4,
             guidance: 1.0,

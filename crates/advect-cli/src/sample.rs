@@ -3,6 +3,7 @@
 use crate::args::{SampleArgs, WeightsName};
 use crate::config::RunConfig;
 use crate::error::CliError;
+use crate::grids::GridName;
 use crate::latent::{self, Decoder};
 use crate::model::ModelConfig;
 use crate::output::Output;
@@ -120,6 +121,11 @@ fn choose(args: &SampleArgs, config: &RunConfig) -> Result<Method, CliError> {
     let solver = args.solver.unwrap_or(config.sample.solver);
     config.path.permits(solver)?;
     if solver.is_embedded() && args.steps.is_none() {
+        if let Some(grid) = args.grid {
+            return Err(CliError::usage(format!(
+                "--grid {grid} places fixed steps, {solver} chooses its own: give it --steps too, or leave out --grid"
+            )));
+        }
         let rtol = args.rtol.unwrap_or(config.sample.rtol);
         let atol = args.atol.unwrap_or(config.sample.atol);
         return Ok(Method::Adaptive { solver, tolerance: Tolerance::new(rtol, atol).map_err(CliError::usage)? });
@@ -129,9 +135,10 @@ fn choose(args: &SampleArgs, config: &RunConfig) -> Result<Method, CliError> {
             "--rtol and --atol choose the steps of an adaptive solver, {solver} has fixed steps: add --solver dopri5, or use --steps"
         )));
     }
-    Ok(method(solver, args.steps.unwrap_or(config.sample.steps)))
+    let grid = args.grid.unwrap_or(config.sample.grid);
+    Ok(method(solver, args.steps.unwrap_or(config.sample.steps), grid))
 }
 
-pub(crate) fn method(solver: SolverName, steps: usize) -> Method {
-    Method::Fixed { solver, steps }
+pub(crate) fn method(solver: SolverName, steps: usize, grid: GridName) -> Method {
+    Method::Fixed { solver, steps, grid }
 }

@@ -1,6 +1,7 @@
 //! From a network to samples: noise by id, guidance, a solver, the data's own units.
 
 use crate::error::CliError;
+use crate::grids::GridName;
 use crate::latent::Decoder;
 use crate::path::PathConfig;
 use crate::solvers::{Diffusion, Model, Solver, SolverName, Velocity, controlled, list};
@@ -21,6 +22,7 @@ pub(crate) enum Method {
     Fixed {
         solver: SolverName,
         steps: usize,
+        grid: GridName,
     },
     /// Every sample with its own steps, so that results do not depend on the batch.
     Adaptive {
@@ -135,7 +137,7 @@ impl<F: RowField<Tensor<D>>, const D: usize> RowField<Tensor<D>> for Counting<'_
 fn grid(request: &Request<'_>) -> Result<TimeGrid, CliError> {
     let [from, to] = request.span;
     let steps = match request.method {
-        Method::Fixed { steps, .. } => steps,
+        Method::Fixed { steps, grid, .. } => return grid.points(&request.path.schedule()?, steps, request.span),
         Method::Adaptive { .. } if request.frames => FRAMES,
         Method::Adaptive { .. } => 1,
     };

@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::presets;
 use crate::say::Say;
 use advect::core::{SpaceTimeLevyArea, WhiteNoise};
-use advect::diffusion::{Denoiser, diffusion_methods, diffusion_sde_methods};
+use advect::diffusion::{Denoiser, diffusion_methods, diffusion_sde_methods, few_step_methods};
 use advect::prelude::*;
 use advect::solvers::{DOPRI8, EmbeddedTableau, Entry, Family, HEUN_EULER, Method, Stepper, ode_methods, sde_methods};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
@@ -44,8 +44,9 @@ where
     let ode = ode_methods().into_iter().map(Solver::Velocity);
     let diffusion = diffusion_methods().into_iter().map(Solver::Model);
     let stochastic = diffusion_sde_methods(noise.clone()).into_iter().map(Solver::Model);
+    let few_step = few_step_methods(noise.clone()).into_iter().map(Solver::Model);
     let sde = sde_methods(noise).into_iter().map(Solver::Sde);
-    ode.chain(diffusion).chain(stochastic).chain(sde).collect()
+    ode.chain(diffusion).chain(stochastic).chain(sde).chain(few_step).collect()
 }
 
 /// What is known of each.
@@ -90,7 +91,7 @@ impl SolverName {
 
     /// Whether it adds noise on its way, and so needs the score of the model.
     pub(crate) fn is_stochastic(self) -> bool {
-        matches!(self.family(), Some(Family::Sde | Family::DiffusionSde))
+        matches!(self.family(), Some(Family::Sde | Family::DiffusionSde | Family::FewStep))
     }
 }
 
@@ -157,6 +158,7 @@ fn family(family: Family) -> &'static str {
         Family::Sde => "SDE",
         Family::Diffusion => "diffusion",
         Family::DiffusionSde => "diffusion SDE",
+        Family::FewStep => "few steps",
         _ => "other",
     }
 }

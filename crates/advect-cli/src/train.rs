@@ -402,7 +402,7 @@ fn show<N: Backbone<D>, const D: usize>(
     let method = if solver.is_embedded() {
         Method::Adaptive { solver, tolerance: Tolerance::new(config.sample.rtol, config.sample.atol)? }
     } else {
-        method(solver, config.sample.steps)
+        method(solver, config.sample.steps, config.sample.grid)
     };
     let device = device.clone().inner();
     let decoder = latent::decoder(config, path, &device)?;

@@ -11,6 +11,7 @@ pub trait Field<X> {
 }
 
 impl<X, F: Fn(X, &Times) -> X> Field<X> for F {
+    #[inline]
     fn eval(&self, x: X, t: &Times) -> X {
         self(x, t)
     }
@@ -71,6 +72,7 @@ pub fn shared<F>(f: F) -> Shared<F> {
 }
 
 impl<X: Batched, F: Fn(X, f64) -> X> Field<X> for Shared<F> {
+    #[inline]
     fn eval(&self, x: X, t: &Times) -> X {
         match t {
             Times::Shared(t) => (self.0)(x, *t),
@@ -122,6 +124,7 @@ impl<F> Counted<F> {
 }
 
 impl<X: State, F: Field<X>> Field<X> for Counted<F> {
+    #[inline]
     fn eval(&self, x: X, t: &Times) -> X {
         self.calls.set(self.calls.get() + 1);
         self.rows.set(self.rows.get() + x.rows() as u64);

@@ -108,8 +108,12 @@ impl<const N: usize> State for [f64; N] {
 
     #[inline]
     fn scaled_norm(&self, before: &Self, after: &Self, tolerance: Tolerance) -> f64 {
-        let squares = (0..N).map(|i| (self[i] / tolerance.scale(before[i], after[i])).powi(2));
-        rms(squares.sum(), N)
+        let scaled = |i: usize| self[i] / tolerance.scale(before[i], after[i]);
+        if N == 1 {
+            // What is decided by it waits for no root.
+            return scaled(0).abs();
+        }
+        rms((0..N).map(|i| scaled(i).powi(2)).sum(), N)
     }
 
     #[inline]
@@ -133,9 +137,10 @@ impl<const N: usize> Batched for [f64; N] {
 /// A batch of states that are one row each: `Vec<f64>`, `Vec<[f64; 2]>`.
 impl<X: State> State for Vec<X> {
     fn combine(self, scale: f64, terms: &[(f64, &Self)]) -> Self {
+        // Term by term, so that nothing is allocated for a row.
         let row = |(i, x): (usize, X)| {
-            let terms: Vec<(f64, &X)> = terms.iter().map(|(c, d)| (*c, &d[i])).collect();
-            x.combine(scale, &terms)
+            let start = if scale == 1.0 { x } else { x.combine(scale, &[]) };
+            terms.iter().fold(start, |x, (c, d)| x.combine(1.0, &[(*c, &d[i])]))
         };
         self.into_iter().enumerate().map(row).collect()
     }
@@ -155,8 +160,8 @@ impl<X: State> State for Vec<X> {
 
     fn combine_rows(self, scale: &[f64], terms: &[(&[f64], &Self)]) -> Self {
         let row = |(i, x): (usize, X)| {
-            let terms: Vec<(f64, &X)> = terms.iter().map(|(c, d)| (c[i], &d[i])).collect();
-            x.combine(scale[i], &terms)
+            let start = if scale[i] == 1.0 { x } else { x.combine(scale[i], &[]) };
+            terms.iter().fold(start, |x, (c, d)| x.combine(1.0, &[(c[i], &d[i])]))
         };
         self.into_iter().enumerate().map(row).collect()
     }

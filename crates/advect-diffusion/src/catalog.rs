@@ -1,10 +1,11 @@
 use crate::{
-    Ancestral, Churn, Ddim, Deis, Denoiser, DpmSolver2, DpmSolver3, DpmSolverPp2S, DpmSolverPp3S, DpmSolverPpMultistep,
-    EdmChurn, EdmHeun, Lms, Order, Pndm, SaSolver, SdeDpmSolverPp, Seeds, UniPc, UniPcVariant,
+    Ancestral, Churn, Consistency, Ddim, Deis, Denoiser, DpmSolver2, DpmSolver3, DpmSolverPp2S, DpmSolverPp3S,
+    DpmSolverPpMultistep, EdmChurn, EdmHeun, Ipndm, Lms, Order, Pndm, SaSolver, SdeDpmSolverPp, Seeds, Tcd, UniPc,
+    UniPcVariant,
 };
 use crate::{
-    ancestral, ddim, deis, dpm_solver_2, dpm_solver_3, dpm_solver_pp_2s, dpm_solver_pp_3s, dpm_solver_pp_multistep,
-    edm_churn, edm_heun, lms, pndm, sa_solver, sde_dpm_solver_pp, seeds, uni_pc,
+    ancestral, consistency, ddim, deis, dpm_solver_2, dpm_solver_3, dpm_solver_pp_2s, dpm_solver_pp_3s,
+    dpm_solver_pp_multistep, edm_churn, edm_heun, ipndm, lms, pndm, sa_solver, sde_dpm_solver_pp, seeds, tcd, uni_pc,
 };
 use advect_core::{Brownian, State};
 use advect_solvers::Entry;
@@ -51,6 +52,7 @@ pub fn diffusion_methods<G: Denoiser<X> + ?Sized, X: State + 'static>() -> Vec<E
         Entry::new(lms::METHODS[0], || Lms::new(Order::Three)),
         Entry::new(lms::METHODS[1], || Lms::new(Order::Four)),
         Entry::new(pndm::METHOD, Pndm::new),
+        Entry::new(ipndm::METHOD, Ipndm::new),
     ]
 }
 
@@ -78,5 +80,42 @@ where
         Entry::new(sa_solver::METHOD, move || SaSolver::reverse_sde(sa.clone())),
         Entry::new(seeds::METHOD, move || Seeds::new(seeds.clone())),
         Entry::new(edm_churn::METHOD, move || EdmChurn::new(Churn::default(), churn.clone())),
+    ]
+}
+
+/// Every sampler of this crate for models that were distilled to jump, each with its own copy of the noise.
+///
+/// A list of its own: on a plain denoiser they do not converge.
+///
+/// ```
+/// use advect_core::{TimeGrid, WhiteNoise, shared};
+/// use advect_diffusion::{Denoiser, few_step_methods};
+/// use advect_paths::{Linear, Prediction, Predictor, SourceLaw};
+/// use advect_solvers::solve;
+///
+/// // All data at 3: a consistency function says so wherever it is asked.
+/// let model = Predictor {
+///     field: shared(|_x: f64, _t: f64| 3.0),
+///     prediction: Prediction::Data,
+///     schedule: Linear,
+///     source: SourceLaw::GaussianIndependent,
+/// };
+/// for entry in few_step_methods::<dyn Denoiser<f64>, f64, _>(WhiteNoise::new(1, vec![0])) {
+///     let end = solve(&model as &dyn Denoiser<f64>, entry.stepper(), -0.7, &TimeGrid::uniform(0.0, 1.0, 2)?)?;
+///     assert!((end - 3.0).abs() < 1e-9, "{}", entry.method.title);
+/// }
+/// # Ok::<(), advect_solvers::SolveError>(())
+/// ```
+#[must_use]
+pub fn few_step_methods<G, X, B>(noise: B) -> Vec<Entry<G, X>>
+where
+    G: Denoiser<X> + ?Sized,
+    X: State + 'static,
+    B: Brownian<X> + Clone + 'static,
+{
+    let [consistency, tcd] = [(); 2].map(|()| noise.clone());
+    vec![
+        Entry::new(consistency::METHOD, move || Consistency::new(consistency.clone())),
+        Entry::new(tcd::METHOD, move || Tcd::distilled(tcd.clone())),
     ]
 }

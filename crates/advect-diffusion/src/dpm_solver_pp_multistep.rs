@@ -9,8 +9,9 @@ use advect_solvers::{Family, Method, SolveError, Step, Stepper};
 ///
 /// Lu et al., 2022, "DPM-Solver++", algorithm 2: `x' = (sigma'/sigma) x + alpha' int_0^h e^(s - h) P(s) ds`
 /// with P the polynomial through the last predictions; for 2M the authors' form, `(1 - e^-h) (D + (D - D_1) / 2r)`.
-/// For 3M the integral is exact. (The published code of 3M halves the quadratic term, as do its ports, and
-/// is then of order 2.) Order 2 or 3 after a start of lower order, one evaluation a step.
+/// For 3M the integral is exact. (The authors' code and diffusers 0.35.1 take half of the integral of the quadratic
+/// term, which leaves order 2: `tools/sampler_table.py` measures it.) Order 2 or 3 after a start of lower order, one
+/// evaluation a step.
 ///
 /// A step from noise alone or to data alone is of first order, and what was predicted at noise alone is not
 /// extrapolated: `lambda` is infinite there.

@@ -33,12 +33,23 @@
 //!
 #![doc = include_str!("diffusion_sde_methods.md")]
 //!
+//! For models that were distilled to jump ([`few_step_methods`]): exact in law for such a model, of order 0 on a plain
+//! denoiser, whose samples they leave blurred however many steps are taken.
+//!
+#![doc = include_str!("few_step_methods.md")]
+//!
+//! Time grids by name ([`named_grids`]); those made for one model on a pilot batch are [`optimize_grid`] and
+//! [`FittedMultistep`]:
+//!
+#![doc = include_str!("grids.md")]
+//!
 //! Lu et al. 2022a is "DPM-Solver", 2022b "DPM-Solver++"; the others are named at the samplers. Around any sampler:
 //! [`Restarted`], [`LangevinCorrected`], [`Ended`]; with step control: [`AdaptiveDpm`]. All move a batch at one time.
 
 mod adaptive_dpm;
 mod ancestral;
 mod catalog;
+mod consistency;
 mod coordinates;
 mod ddim;
 mod deis;
@@ -54,6 +65,7 @@ mod edm_heun;
 mod error;
 mod grid;
 mod history;
+mod ipndm;
 mod langevin_corrected;
 mod lms;
 mod pndm;
@@ -65,6 +77,7 @@ mod sa_solver;
 mod sde_dpm_solver_pp;
 mod seeds;
 mod singlestep;
+mod tcd;
 mod terminal;
 mod thresholding;
 mod uni_pc;
@@ -72,7 +85,8 @@ mod weights;
 
 pub use adaptive_dpm::{AdaptiveDpm, DpmPair};
 pub use ancestral::Ancestral;
-pub use catalog::{diffusion_methods, diffusion_sde_methods};
+pub use catalog::{diffusion_methods, diffusion_sde_methods, few_step_methods};
+pub use consistency::Consistency;
 pub use coordinates::Coordinates;
 pub use ddim::Ddim;
 pub use deis::Deis;
@@ -88,10 +102,11 @@ pub use edm_heun::EdmHeun;
 pub use error::DiffusionError;
 pub use grid::{
     Beta, CheapestPath, CosineSpacing, DdpmSpacing, DdpmSubset, DdpmTable, Exponential, FittedMultistep, FittedStepper,
-    Karras, OptimizedGrid, Pilot, PolyExponential, Quadratic, Shifted, SigmaRange, Spacing, Uniform, UniformLogSnr,
-    WithoutLast, cheapest_path, local_error_grid, optimize_grid,
+    GridRule, Karras, NamedGrid, OptimizedGrid, Pilot, PolyExponential, Quadratic, Shifted, SigmaRange, Spacing,
+    Uniform, UniformLogSnr, WithoutLast, cheapest_path, grid_table, local_error_grid, named_grids, optimize_grid,
 };
 pub use history::Order;
+pub use ipndm::Ipndm;
 pub use langevin_corrected::LangevinCorrected;
 pub use lms::Lms;
 pub use pndm::Pndm;
@@ -101,6 +116,7 @@ pub use restarted::Restarted;
 pub use sa_solver::SaSolver;
 pub use sde_dpm_solver_pp::SdeDpmSolverPp;
 pub use seeds::Seeds;
+pub use tcd::Tcd;
 pub use terminal::{Ended, Terminal, denoised};
 pub use thresholding::{Clip, Thresholded, Thresholding};
 pub use uni_pc::{UniPc, UniPcVariant};

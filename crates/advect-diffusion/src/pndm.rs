@@ -46,8 +46,7 @@ impl<X: State, G: Denoiser<X> + ?Sized> Stepper<G, X> for Pndm<X> {
         let x = if self.seen < 4 && end.sigma > 0.0 {
             runge_kutta(model, x, noise, &start, &end)?
         } else {
-            let (on_x, on_noise) = start.with_noise(&end);
-            x.combine(on_x, &self.history.integral(start.t, end.t, 0.0, on_noise / (end.t - start.t)))
+            transferred(x, &self.history, &start, &end)
         };
         arrive(x, from, to)
     }
@@ -62,6 +61,12 @@ impl<X> Pndm<X> {
         self.history.clear();
         self.seen = 0;
     }
+}
+
+/// The pseudo multistep step: a DDIM step with the Adams-Bashforth mean of the noise in t.
+pub(crate) fn transferred<X: State>(x: X, history: &History<X>, start: &Coordinates, end: &Coordinates) -> X {
+    let (on_x, on_noise) = start.with_noise(end);
+    x.combine(on_x, &history.integral(start.t, end.t, 0.0, on_noise / (end.t - start.t)))
 }
 
 /// The pseudo Runge-Kutta step of order four: every move is a DDIM step.

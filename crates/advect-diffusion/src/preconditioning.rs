@@ -6,7 +6,8 @@ use std::f64::consts::FRAC_PI_2;
 
 /// How the input and output of a raw network are scaled: `D = c_skip y + c_out F(c_in y, c_noise)`, y = x / alpha.
 ///
-/// Karras et al., 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", table 1.
+/// Karras et al., 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", table 1; consistency
+/// models as in their own paper.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Preconditioning {
@@ -14,6 +15,15 @@ pub enum Preconditioning {
     Edm {
         /// The standard deviation of the data; 0.5 in the paper.
         data_std: f64,
+    },
+    /// A consistency model: EDM's with the identity at the least noise level, `c_noise = 250 ln(sigma)`.
+    ///
+    /// Song et al., 2023, "Consistency Models", appendix C.
+    Consistency {
+        /// The standard deviation of the data; 0.5 in the paper.
+        data_std: f64,
+        /// The noise level at which the output is the input: 0.002 in the paper.
+        sigma_min: f64,
     },
     /// Variance preserving (DDPM++ of Song et al., 2021): the network predicts noise, from 999 times the time.
     Vp {
@@ -40,6 +50,11 @@ impl Preconditioning {
             Self::Edm { data_std } => {
                 let total = square + data_std * data_std;
                 (data_std * data_std / total, level * data_std / total.sqrt(), 1.0 / total.sqrt(), level.ln() / 4.0)
+            }
+            Self::Consistency { data_std, sigma_min } => {
+                let (rest, variance) = (level - sigma_min, data_std * data_std);
+                let root = (square + variance).sqrt();
+                (variance / (rest * rest + variance), data_std * rest / root, 1.0 / root, 250.0 * level.ln())
             }
             Self::Vp { beta_slope, beta_min } => {
                 // The time at which the noise of the VP path has this level.
@@ -87,11 +102,16 @@ impl<F, S: Schedule> Preconditioned<F, S> {
     /// `sigma / alpha` counts.
     ///
     /// # Errors
-    /// [`DiffusionError::Setting`] unless `data_std > 0`, `beta_slope > 0` and `beta_min >= 0`, all finite.
+    /// [`DiffusionError::Setting`] unless `data_std > 0`, `sigma_min >= 0`, `beta_slope > 0` and `beta_min >= 0`, all
+    /// finite.
     pub fn new(network: F, preconditioning: Preconditioning, schedule: S) -> Result<Self, DiffusionError> {
         match preconditioning {
             Preconditioning::Edm { data_std } => {
                 check(data_std.is_finite() && data_std > 0.0, "data_std", data_std, "it must be finite and > 0")?;
+            }
+            Preconditioning::Consistency { data_std, sigma_min } => {
+                check(data_std.is_finite() && data_std > 0.0, "data_std", data_std, "it must be finite and > 0")?;
+                check(sigma_min.is_finite() && sigma_min >= 0.0, "sigma_min", sigma_min, "it must be finite and >= 0")?;
             }
             Preconditioning::Vp { beta_slope, beta_min } => {
                 let valid = beta_slope.is_finite() && beta_slope > 0.0;

@@ -121,6 +121,7 @@ impl<S: Embedded> Adaptive<S> {
 
 impl<S: Embedded> Adaptive<S> {
     /// One accepted step, the slope where it began and what else `attempt` says of it.
+    #[inline]
     pub(crate) fn accepted_step<G: Field<S::State> + ?Sized, W>(
         &mut self,
         field: &G,
@@ -141,7 +142,11 @@ impl<S: Embedded> Adaptive<S> {
                 return Err(diagnose(error, parts, field, x, slope, (from, to)));
             }
             let target = pace.target(clock, end, &self.control);
-            let at = if target == end { to.clone() } else { toward(from, to, (target - clock).abs()) };
+            let at = match from {
+                Times::Shared(_) if matches!(to, Times::Shared(_)) => Times::Shared(target),
+                _ if target == end => to.clone(),
+                _ => toward(from, to, (target - clock).abs()),
+            };
             let (attempt, with) = attempt(&self.inner, field, x, slope, from, &at);
             let Attempt { x: next, error, slope: start_slope, end_slope } = attempt;
             let norm = error.scaled_norm(x, &next, self.control.tolerance);
@@ -163,6 +168,7 @@ impl<S: Embedded> Adaptive<S> {
 }
 
 impl<S: Embedded, G: Field<S::State> + ?Sized> Stepper<G, S::State> for Adaptive<S> {
+    #[inline]
     fn step(&mut self, field: &G, x: S::State, from: &Times, to: &Times) -> Result<Step<S::State>, SolveError> {
         let attempt = |inner: &S, field: &G, x: &S::State, slope, from: &Times, to: &Times| {
             (inner.attempt(field, x, slope, from, to), ())
@@ -177,6 +183,7 @@ impl<S: Embedded, G: Field<S::State> + ?Sized> Stepper<G, S::State> for Adaptive
 }
 
 /// Start and end of the row that has the longest way to go: the clock of the batch.
+#[inline]
 fn farthest(from: &Times, to: &Times) -> (f64, f64) {
     match (from, to) {
         (Times::Shared(a), Times::Shared(b)) => (*a, *b),
@@ -188,6 +195,7 @@ fn farthest(from: &Times, to: &Times) -> (f64, f64) {
 }
 
 /// Every row by `step` toward its end; the end itself if that is nearer.
+#[inline]
 fn toward(from: &Times, to: &Times, step: f64) -> Times {
     from.zip(to, |a, b| if (b - a).abs() <= step { b } else { a + step.copysign(b - a) })
 }

@@ -47,6 +47,8 @@ pub enum Family {
     Diffusion,
     /// For diffusion models, with noise.
     DiffusionSde,
+    /// For models distilled to jump, such as consistency models; of no order on others.
+    FewStep,
 }
 
 /// A method and how to make its stepper: one line of a list.

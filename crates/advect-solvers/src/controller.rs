@@ -15,6 +15,7 @@ use crate::SolveError;
 /// | --- | --- | --- | --- | --- |
 /// | [`elementary`](Self::elementary) (I) | 1 | 0 | 0 | to compare with SciPy, torchdiffeq, diffrax's default |
 /// | [`standard`](Self::standard) (PI) | 0.3 | 0.4 | 0 | as a rule: few rejections near the limit of stability |
+/// | [`hairer`](Self::hairer) (PI) | 0.65 | 0.2 | 0 | for fewer steps at the same tolerance: the error comes nearer to it |
 /// | [`filter`](Self::filter) (PID, H312) | 2/9 | -2/9 | 1/18 | for steps that change smoothly, as in work with noise |
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PidController {
@@ -29,9 +30,13 @@ pub struct PidController {
 /// The usual case of a [`PidController`], by its usual name.
 pub type PiController = PidController;
 
-/// Errors below this are forgotten by the memory, so that one lucky step does not throttle the next
-/// (the value of Hairer's DOPRI5 code).
-const LEAST_MEMORY: f64 = 1e-4;
+/// The logarithm of an error as the memory keeps it: errors below 1e-4 are forgotten, so that one lucky step does not
+/// throttle the next (the value of Hairer's DOPRI5 code).
+#[inline]
+pub(crate) fn remembered(logarithm: f64) -> f64 {
+    const LEAST: f64 = -4.0 * std::f64::consts::LN_10;
+    logarithm.max(LEAST)
+}
 
 impl PidController {
     /// A controller of given coefficients, with safety 0.9 and factors in [0.2, 10].
@@ -77,6 +82,16 @@ impl PidController {
         Self { integral: 0.3, proportional: 0.4, derivative: 0.0, safety: 0.9, min_factor: 0.2, max_factor: 10.0 }
     }
 
+    /// The PI controller of Hairer's DOPRI5, i = 0.65 and p = 0.2, with safety 0.9 and factors in [0.2, 10].
+    ///
+    /// Hairer, Norsett & Wanner I, II.4, p. 168, with beta = 0.04: exponents 0.2 - 0.75 beta of the new error and beta of
+    /// the old one, for the order 4 of the error estimate. It aims at an error of 0.44 of the tolerance, the standard one
+    /// at 0.17: about a fifth fewer steps, and a larger error.
+    #[must_use]
+    pub fn hairer() -> Self {
+        Self { integral: 0.65, proportional: 0.2, ..Self::standard() }
+    }
+
     /// The elementary (I) controller, i = 1, with safety 0.9 and factors in [0.2, 10].
     ///
     /// Hairer, Norsett & Wanner I, II.4, eq. 4.13; the rule of SciPy's `RK45`.
@@ -97,18 +112,17 @@ impl PidController {
     /// The factor to the next step after an accepted one, from the errors of the last three, newest first.
     #[must_use]
     pub fn grow(&self, errors: [f64; 3], error_order: u32) -> f64 {
-        let Self { integral: i, proportional: p, derivative: d, .. } = self;
-        let k = f64::from(error_order + 1);
         let [newest, before, first] = errors;
-        let mut factor = self.safety * newest.powf(-(i + p + d) / k);
-        // A power costs as much as an evaluation of a small field.
-        if p + 2.0 * d != 0.0 {
-            factor *= before.max(LEAST_MEMORY).powf((p + 2.0 * d) / k);
-        }
-        if *d != 0.0 {
-            factor *= first.max(LEAST_MEMORY).powf(-d / k);
-        }
-        factor.clamp(self.min_factor, self.max_factor)
+        self.grow_by_logarithms(newest.ln(), [remembered(before.ln()), remembered(first.ln())], error_order)
+    }
+
+    /// The same from logarithms, those of the past as they are [`remembered`]: one for each error and one exponential
+    /// cost less than the powers, each of which costs as much as an evaluation of a small field.
+    #[inline]
+    pub(crate) fn grow_by_logarithms(&self, newest: f64, [before, first]: [f64; 2], error_order: u32) -> f64 {
+        let Self { integral: i, proportional: p, derivative: d, .. } = self;
+        let sum = -(i + p + d) * newest + (p + 2.0 * d) * before - d * first;
+        (self.safety * (sum / f64::from(error_order + 1)).exp()).clamp(self.min_factor, self.max_factor)
     }
 
     /// The factor to the next attempt after a rejected one; the smallest if the error is not a number.

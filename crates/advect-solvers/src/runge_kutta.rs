@@ -159,18 +159,35 @@ fn add_rows<X: State>(x: X, h: &[f64], weights: &[f64], slopes: &[Option<X>]) ->
 
 /// `size * sum of weights_j slopes_j`, none if all weights are zero.
 #[inline]
-pub(crate) fn weighted<const S: usize, X: State>(
-    size: &Times,
-    weights: &[f64; S],
-    slopes: &[Option<X>; S],
-) -> Option<X> {
+pub(crate) fn weighted<const S: usize, X: State>(size: &Times, weights: &[f64; S], slopes: &[&X]) -> Option<X> {
     let base = weights.iter().position(|w| *w != 0.0)?;
-    let (first, rest, later) = (slopes[base].clone()?, &weights[base + 1..], &slopes[base + 1..]);
+    let used = || weights.iter().zip(slopes).skip(base + 1).filter(|(w, _)| **w != 0.0);
+    let first = (*slopes.get(base)?).clone();
     Some(match size {
-        Times::Shared(h) => combine_shared::<S, X>(first, h * weights[base], *h, rest, later),
+        Times::Shared(h) => {
+            let terms: Vec<(f64, &X)> = used().map(|(w, k)| (h * w, *k)).collect();
+            first.combine(h * weights[base], &terms)
+        }
         Times::Each(h) => {
-            let factors: Vec<f64> = h.iter().map(|h| h * weights[base]).collect();
-            add_rows(first.combine_rows(&factors, &[]), h, rest, later)
+            let scaled = |w: f64| h.iter().map(|h| h * w).collect::<Vec<f64>>();
+            let factors: Vec<(Vec<f64>, &X)> = used().map(|(w, k)| (scaled(*w), *k)).collect();
+            let terms: Vec<(&[f64], &X)> = factors.iter().map(|(f, k)| (f.as_slice(), *k)).collect();
+            first.combine_rows(&scaled(weights[base]), &terms)
         }
     })
+}
+
+/// `x + h * sum of weights_j slopes_j`, terms of weight zero included: a state of numbers adds them faster than it finds
+/// them, a tensor leaves them out.
+#[inline(always)]
+pub(crate) fn plus<const I: usize, X: State>(x: &X, h: f64, weights: &[f64], slopes: [&X; I]) -> X {
+    let terms: [(f64, &X); I] = std::array::from_fn(|j| (h * weights[j], slopes[j]));
+    x.clone().combine(1.0, &terms)
+}
+
+/// `h * sum of weights_j slopes_j`, in the same way.
+#[inline(always)]
+pub(crate) fn times<const I: usize, X: State>(h: f64, weights: &[f64], slopes: [&X; I]) -> X {
+    let terms: [(f64, &X); I] = std::array::from_fn(|j| (h * weights[j], slopes[j]));
+    slopes[0].clone().combine(terms[0].0, &terms[1..])
 }

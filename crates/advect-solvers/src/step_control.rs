@@ -1,3 +1,4 @@
+use crate::controller::remembered;
 use crate::{PidController, SolveError};
 use advect_core::Tolerance;
 
@@ -37,6 +38,7 @@ impl StepControl {
     }
 
     /// Below this a step drowns in the round-off of the time (Hairer's DOPRI5 stops at `0.1 |h| <= eps |t|`).
+    #[inline]
     fn limit(&self, from: f64) -> f64 {
         self.min_step.max(16.0 * f64::EPSILON * from.abs()).max(f64::MIN_POSITIVE)
     }
@@ -69,7 +71,7 @@ pub(crate) fn second_guess(guess: f64, slope: f64, slope_change: f64, error_orde
 pub(crate) struct Pace {
     /// The next step, without sign.
     step: f64,
-    /// The errors of the last two accepted steps, newest first.
+    /// The logarithms of the errors of the last two accepted steps, newest first.
     previous: [f64; 2],
     after_rejection: bool,
     attempts: u64,
@@ -77,7 +79,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new(step: f64) -> Self {
-        Self { step, previous: [1.0; 2], after_rejection: false, attempts: 0 }
+        Self { step, previous: [0.0; 2], after_rejection: false, attempts: 0 }
     }
 
     /// The next step, without sign.
@@ -86,6 +88,7 @@ impl Pace {
     }
 
     /// Where the next attempt ends.
+    #[inline]
     pub(crate) fn target(&self, from: f64, to: f64, control: &StepControl) -> f64 {
         let step = self.step.max(control.limit(from));
         // Stretched by a hundredth, so that no step of round-off size is left over (Hairer's DOPRI5).
@@ -93,6 +96,7 @@ impl Pace {
     }
 
     /// Counts an attempt, before its cost is paid.
+    #[inline]
     pub(crate) fn start(&mut self, from: f64, to: f64, control: &StepControl) -> Result<(), SolveError> {
         if self.attempts >= control.max_steps {
             let limit = control.max_steps;
@@ -103,6 +107,7 @@ impl Pace {
     }
 
     /// Whether an attempt from `from` to `target`, on the way to `to`, is accepted with this error; plans the next.
+    #[inline]
     pub(crate) fn judge(
         &mut self,
         norm: f64,
@@ -112,14 +117,14 @@ impl Pace {
     ) -> Result<bool, SolveError> {
         let used = (target - from).abs();
         if norm <= 1.0 {
-            let [before, first] = self.previous;
-            let factor = control.controller.grow([norm, before, first], error_order);
+            let newest = norm.ln();
+            let factor = control.controller.grow_by_logarithms(newest, self.previous, error_order);
             let next = used * if self.after_rejection { factor.min(1.0) } else { factor };
             // A step cut short by a grid point says nothing against the step that was planned. (Asked of `to`: by
             // round-off alone `used` is as often below the plan as above.)
             let cut = target == to && used < self.step;
             self.step = if cut { next.max(self.step) } else { next };
-            self.previous = [norm, before];
+            self.previous = [remembered(newest), self.previous[0]];
             self.after_rejection = false;
             return Ok(true);
         }

@@ -94,7 +94,7 @@ struct Work {
     results: Box<dyn Fn() -> Tensors>,
 }
 
-const NAMES: [&str; 36] = [
+const NAMES: [&str; 40] = [
     "gemm 1024",
     "silu 1M",
     "gelu 1M",
@@ -121,6 +121,10 @@ const NAMES: [&str; 36] = [
     "attention b4 h6 t256 d64, forward and backward",
     "flow 2-D width 64, 50 midpoint steps, 1000 points",
     "flow 2-D width 64, 50 midpoint steps, 1 point",
+    "flow 2-D width 64, 50 midpoint steps, 1000 points, torchdiffeq",
+    "flow 2-D width 64, 50 midpoint steps, 1000 points, flow_matching",
+    "flow 2-D width 64, dopri5 at 1e-5, 1000 points, torchdiffeq",
+    "flow 2-D width 64, dopri5 at 1e-5, 1000 points, flow_matching",
     "flow 2-D width 64, training step b4096",
     "flow 2-D width 512, 50 midpoint steps, 1000 points",
     "flow 2-D width 512, 50 midpoint steps, 1 point",
@@ -234,15 +238,22 @@ fn flow(what: &str) -> Work {
     if what == "training step b4096" {
         return flow_training(network);
     }
-    let points = if what.ends_with("1000 points") { 1000 } else { 1 };
+    // The last word of some is the library on the other side.
+    let points = if what.contains("1000 points") { 1000 } else { 1 };
+    let adaptive = what.starts_with("dopri5 at 1e-5");
     let (network, device) = (network.valid(), Device::flex());
     let weights = weights_of_mlp(&network);
     let noise = Tensor::<2>::random([points, 2], Distribution::Normal(0.0, 1.0), &device);
     let start = noise.clone();
     let sample = move || {
         let field = shared(|x: Tensor<2>, t: f64| network.forward(x, Tensor::full([1], t, &device), None));
-        let grid = TimeGrid::uniform(0.0, 1.0, 50).expect("a valid grid");
-        solve(&field, MIDPOINT.stepper(), noise.clone(), &grid).expect("a solution")
+        let grid = |steps| TimeGrid::uniform(0.0, 1.0, steps).expect("a valid grid");
+        if adaptive {
+            let tolerance = Tolerance::new(1e-5, 1e-5).expect("a valid tolerance");
+            let stepper = Adaptive::new(DOPRI5.stepper(), tolerance, PiController::standard());
+            return solve(&field, stepper, noise.clone(), &grid(1)).expect("a solution");
+        }
+        solve(&field, MIDPOINT.stepper(), noise.clone(), &grid(50)).expect("a solution")
     };
     let end = sample().into_data();
     Work {

@@ -24,24 +24,42 @@ fn normal(random: &mut impl Rng) -> f64 {
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
+/// How wide the components are and how far apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Components that overlap, as in natural data.
+    Smooth,
+    /// Components of a quarter of the width, so that rows between two of them are decided late.
+    Sharp,
+}
+
+impl Shape {
+    fn width(self) -> f64 {
+        match self {
+            Self::Smooth => 1.0,
+            Self::Sharp => 0.25,
+        }
+    }
+}
+
 /// Five components around the origin of the plane, each with its own spread.
-pub(crate) fn plane() -> Parameters {
+pub(crate) fn plane(shape: Shape) -> Parameters {
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let mean = |k: u32, random: &mut ChaCha8Rng| {
         let angle = 0.3 + f64::from(k) * std::f64::consts::TAU / 5.0;
         vec![1.5 * angle.cos() + 0.2 * normal(random), 1.5 * angle.sin() + 0.2 * normal(random)]
     };
     let means = (0..5).map(|k| mean(k, &mut random)).collect();
-    let stds = (0..5).map(|_| (0..2).map(|_| random.random_range(0.2..0.5)).collect()).collect();
+    let stds = (0..5).map(|_| (0..2).map(|_| shape.width() * random.random_range(0.2..0.5)).collect()).collect();
     Parameters { weights: (0..5).map(|_| random.random_range(0.5..1.5)).collect(), means, stds }
 }
 
 /// Eight components in 64 dimensions, with spreads from 0.8 down to 0.1 as in natural data, on other axes each.
-pub(crate) fn high() -> Parameters {
+pub(crate) fn high(shape: Shape) -> Parameters {
     let mut random = ChaCha8Rng::seed_from_u64(8);
     let means = (0..8).map(|_| (0..64).map(|_| 0.3 * normal(&mut random)).collect()).collect();
     let spread = |random: &mut ChaCha8Rng| -> Vec<f64> {
-        let mut row: Vec<f64> = (0..64).map(|i| 0.8 / (1.0 + f64::from(i)).sqrt()).collect();
+        let mut row: Vec<f64> = (0..64).map(|i| shape.width() * 0.8 / (1.0 + f64::from(i)).sqrt()).collect();
         for i in (1..row.len()).rev() {
             row.swap(i, random.random_range(0..=i));
         }
@@ -117,17 +135,16 @@ impl<const D: usize> Problem<D> {
     pub(crate) fn velocity(&self) -> Counted<Exact> {
         Counted::new(Exact { mixture: self.mixture.clone(), prediction: Prediction::Velocity })
     }
+}
 
-    /// Root mean square error on the test batch, and the median over rows.
-    pub(crate) fn errors(&self, end: &Rows<D>) -> (f64, f64) {
-        let distance = |(a, b): (&[f64; D], &[f64; D])| {
-            (a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / D as f64).sqrt()
-        };
-        let mut distances: Vec<f64> = end.iter().zip(self.test.end()).map(distance).collect();
-        distances.sort_by(f64::total_cmp);
-        let square: f64 = distances.iter().map(|d| d * d).sum();
-        ((square / distances.len() as f64).sqrt(), distances[distances.len() / 2])
-    }
+/// Root mean square distance to the true ends of a batch, and the median over rows.
+pub(crate) fn errors<const D: usize>(batch: &Pilot<Rows<D>>, end: &Rows<D>) -> (f64, f64) {
+    let distance =
+        |(a, b): (&[f64; D], &[f64; D])| (a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / D as f64).sqrt();
+    let mut distances: Vec<f64> = end.iter().zip(batch.end()).map(distance).collect();
+    distances.sort_by(f64::total_cmp);
+    let square: f64 = distances.iter().map(|d| d * d).sum();
+    ((square / distances.len() as f64).sqrt(), distances[distances.len() / 2])
 }
 
 /// From noise alone to data alone on the linear path, finer toward both ends.

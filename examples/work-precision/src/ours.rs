@@ -1,6 +1,6 @@
 //! What of ours is measured.
 
-use crate::field::{Model, Problem, Rows};
+use crate::field::{Model, Problem, Rows, errors};
 use crate::row::Row;
 use advect_core::{Counted, TimeGrid};
 use advect_diffusion::{
@@ -8,7 +8,7 @@ use advect_diffusion::{
     diffusion_methods, local_error_grid, optimize_grid,
 };
 use advect_paths::Linear;
-use advect_solvers::{Method, ode_methods, solve};
+use advect_solvers::{Method, Stepper, ode_methods, solve};
 use std::error::Error;
 
 /// Evaluations allowed.
@@ -49,10 +49,8 @@ pub(crate) fn measure<const D: usize>(problem: &Problem<D>) -> Result<Vec<Row>, 
         for (grid, spacing) in &published {
             for entry in diffusion_methods::<Model, Rows<D>>() {
                 if let Some(steps) = steps(budget, &entry.method) {
-                    let model = problem.model();
-                    let end =
-                        solve(&model, entry.stepper(), problem.test.start().clone(), &from_noise(spacing, steps)?)?;
-                    rows.push(row(problem, entry.method.name, grid, model.field.calls(), &end));
+                    let points = from_noise(spacing, steps)?;
+                    rows.push(sampled(problem, entry.method.name, grid, &points, || entry.stepper())?);
                 }
             }
             rows.extend(runge_kutta(problem, grid, spacing, budget)?);
@@ -82,9 +80,13 @@ fn runge_kutta<const D: usize>(
     let mut rows = Vec::new();
     for entry in ode_methods::<Counted<crate::field::Exact>, Rows<D>>() {
         let Some(steps) = steps(budget, &entry.method) else { continue };
-        let field = problem.velocity();
-        let end = solve(&field, entry.stepper(), problem.test.start().clone(), &from_noise(spacing, steps)?)?;
-        rows.push(row(problem, entry.method.name, grid, field.calls(), &end));
+        let points = from_noise(spacing, steps)?;
+        let run = |start: &Rows<D>| -> Result<_, Box<dyn Error>> {
+            let field = problem.velocity();
+            let end = solve(&field, entry.stepper(), start.clone(), &points)?;
+            Ok((field.calls(), end))
+        };
+        rows.push(row(problem, entry.method.name, grid, run)?);
     }
     Ok(rows)
 }
@@ -100,21 +102,41 @@ fn searched<const D: usize>(problem: &Problem<D>, budget: u64, rows: &mut Vec<Ro
         ];
         let found = optimize_grid(&model, entry.stepper(), &problem.pilot, &guesses, steps, SOLVES)?;
         for (name, grid) in [("local-errors", &guesses[0]), ("optimized", &found.grid)] {
-            let counted = problem.model();
-            let end = solve(&counted, entry.stepper(), problem.test.start().clone(), grid)?;
-            rows.push(row(problem, entry.method.name, name, counted.field.calls(), &end));
+            rows.push(sampled(problem, entry.method.name, name, grid, || entry.stepper())?);
         }
     }
     let steps = usize::try_from(budget)?;
     let guess = from_noise(&Exponential::new(SigmaRange::new(0.02, 20.0)?), steps)?;
     let fitted = FittedMultistep::search(&model, &problem.pilot, &[guess], steps, SOLVES, 1e-8)?;
-    let counted = problem.model();
-    let end = solve(&counted, fitted.stepper(), problem.test.start().clone(), fitted.grid())?;
-    rows.push(row(problem, "fitted-multistep", "optimized", counted.field.calls(), &end));
+    rows.push(sampled(problem, "fitted-multistep", "optimized", fitted.grid(), || fitted.stepper())?);
     Ok(())
 }
 
-fn row<const D: usize>(problem: &Problem<D>, method: &str, grid: &str, evaluations: u64, end: &Rows<D>) -> Row {
-    let (error, median) = problem.errors(end);
-    Row { library: "advect".into(), dimension: D, method: method.into(), grid: grid.into(), evaluations, error, median }
+/// A sampler of the denoiser on a grid.
+fn sampled<const D: usize, S: Stepper<Model, Rows<D>>>(
+    problem: &Problem<D>,
+    method: &str,
+    name: &str,
+    grid: &TimeGrid,
+    stepper: impl Fn() -> S,
+) -> Result<Row, Box<dyn Error>> {
+    row(problem, method, name, |start| {
+        let model = problem.model();
+        let end = solve(&model, stepper(), start.clone(), grid)?;
+        Ok((model.field.calls(), end))
+    })
+}
+
+/// What `run` costs from a start, and where it ends: for the test batch, and for the pilot by which it may be chosen.
+fn row<const D: usize>(
+    problem: &Problem<D>,
+    method: &str,
+    grid: &str,
+    run: impl Fn(&Rows<D>) -> Result<(u64, Rows<D>), Box<dyn Error>>,
+) -> Result<Row, Box<dyn Error>> {
+    let (evaluations, end) = run(problem.test.start())?;
+    let (error, median) = errors(&problem.test, &end);
+    let (pilot, _) = errors(&problem.pilot, &run(problem.pilot.start())?.1);
+    let (library, method, grid) = ("advect".into(), method.into(), grid.into());
+    Ok(Row { library, dimension: D, method, grid, evaluations, error, median, pilot })
 }

@@ -14,15 +14,22 @@ pub(crate) struct Row {
     pub(crate) error: f64,
     /// The median over rows of the root mean square over elements: what rows that end at another component cannot move.
     pub(crate) median: f64,
+    /// The error on the pilot batch, by which ours are chosen. Of the others the error itself: they are chosen by the
+    /// test batch.
+    pub(crate) pilot: f64,
 }
 
-const HEAD: &str = "library,dimension,method,grid,evaluations,error,median";
+const HEAD: &str = "library,dimension,method,grid,evaluations,error,median,pilot";
 
 pub(crate) fn write(path: &Path, rows: &[Row]) -> Result<(), Box<dyn Error>> {
     let mut text = format!("{HEAD}\n");
     for r in rows {
         let (library, method, grid) = (&r.library, &r.method, &r.grid);
-        writeln!(text, "{library},{},{method},{grid},{},{:e},{:e}", r.dimension, r.evaluations, r.error, r.median)?;
+        writeln!(
+            text,
+            "{library},{},{method},{grid},{},{:e},{:e},{:e}",
+            r.dimension, r.evaluations, r.error, r.median, r.pilot
+        )?;
     }
     Ok(std::fs::write(path, text)?)
 }
@@ -34,8 +41,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
         return Err(format!("{}: the first line must be {HEAD}", path.display()).into());
     }
     let parse = |line: &str| -> Result<Row, Box<dyn Error>> {
-        let [library, dimension, method, grid, evaluations, error, median] =
-            line.split(',').collect::<Vec<_>>().try_into().map_err(|_| format!("seven columns, not {line:?}"))?;
+        let [library, dimension, method, grid, evaluations, error, median, pilot] =
+            line.split(',').collect::<Vec<_>>().try_into().map_err(|_| format!("eight columns, not {line:?}"))?;
         Ok(Row {
             library: library.into(),
             dimension: dimension.parse()?,
@@ -44,6 +51,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
             evaluations: evaluations.parse()?,
             error: error.parse()?,
             median: median.parse()?,
+            pilot: pilot.parse()?,
         })
     };
     lines.map(parse).collect()

@@ -9,10 +9,10 @@ pub(crate) fn made(row: &Row) -> bool {
     row.grid == "optimized" || row.grid == "local-errors"
 }
 
-/// The least error within a budget.
+/// The one with the least error on the pilot batch within a budget: what it is worth, the test batch says.
 pub(crate) fn least(rows: &[Row], dimension: usize, budget: u64, which: impl Fn(&Row) -> bool) -> Option<&Row> {
-    let fits = |r: &&Row| r.dimension == dimension && r.evaluations <= budget && r.error.is_finite() && which(r);
-    rows.iter().filter(fits).min_by(|a, b| a.error.total_cmp(&b.error))
+    let fits = |r: &&Row| r.dimension == dimension && r.evaluations <= budget && r.pilot.is_finite() && which(r);
+    rows.iter().filter(fits).min_by(|a, b| a.pilot.total_cmp(&b.pilot))
 }
 
 /// The best of ours and of theirs within 5, 10 and 20 evaluations, as Markdown.

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod crash;
+mod grids;
 mod import;
 mod mnist;
 mod paths;

@@ -1,5 +1,5 @@
-use super::Spacing;
 use super::spacing::{span, warped};
+use super::{GridRule, Spacing};
 use crate::DiffusionError;
 use crate::error::check;
 use advect_core::TimeGrid;
@@ -43,6 +43,13 @@ impl Spacing for Beta {
         warped(self.start, self.end, steps, |u| quantile(self.a, self.b, u))
     }
 }
+
+pub(super) const RULE: GridRule = GridRule {
+    name: "beta",
+    title: "quantiles of Beta(0.6, 0.6)",
+    source: "Lee et al. 2024",
+    use_when: "on the linear path, with 10 to 30 steps",
+};
 
 /// The u-quantile of Beta(a, b), by bisection of its distribution function.
 fn quantile(a: f64, b: f64, u: f64) -> f64 {

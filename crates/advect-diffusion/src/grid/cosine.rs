@@ -1,6 +1,6 @@
-use super::Spacing;
 use super::sigmas::time_at_level;
 use super::spacing::at_least_one;
+use super::{GridRule, Spacing};
 use crate::DiffusionError;
 use advect_core::TimeGrid;
 use advect_paths::Schedule;
@@ -31,3 +31,10 @@ impl Spacing for CosineSpacing {
         Ok(TimeGrid::new((0..=steps).map(point).collect::<Result<_, _>>()?)?)
     }
 }
+
+pub(super) const RULE: GridRule = GridRule {
+    name: "cosine",
+    title: "the noise levels of a cosine path",
+    source: "Nichol & Dhariwal 2021, eq. 17",
+    use_when: "for the pace of a cosine path on any other",
+};

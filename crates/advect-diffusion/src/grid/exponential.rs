@@ -1,4 +1,4 @@
-use super::{SigmaRange, Spacing};
+use super::{GridRule, SigmaRange, Spacing};
 use crate::DiffusionError;
 use advect_core::TimeGrid;
 use advect_paths::Schedule;
@@ -26,3 +26,10 @@ impl Spacing for Exponential {
         self.range.grid(schedule, steps, |u| (high + u * (low - high)).exp())
     }
 }
+
+pub(super) const RULE: GridRule = GridRule {
+    name: "exponential",
+    title: "equal steps of ln sigma",
+    source: "Lu et al. 2022a, sec. 3.4; k-diffusion",
+    use_when: "with methods of high order in lambda",
+};

@@ -1,4 +1,4 @@
-use super::{SigmaRange, Spacing};
+use super::{GridRule, SigmaRange, Spacing};
 use crate::DiffusionError;
 use crate::error::check;
 use advect_core::TimeGrid;
@@ -19,6 +19,12 @@ impl Karras {
     /// The grid of EDM: 80 to 0.002, rho = 7.
     pub const EDM: Self = Self { range: SigmaRange::EDM, rho: 7.0 };
 
+    /// A range, and the paper's rho = 7.
+    #[must_use]
+    pub fn with_rho_7(range: SigmaRange) -> Self {
+        Self { range, rho: 7.0 }
+    }
+
     /// A range and a power.
     ///
     /// # Errors
@@ -36,3 +42,10 @@ impl Spacing for Karras {
         self.range.grid(schedule, steps, |u| (high + u * (low - high)).powf(self.rho))
     }
 }
+
+pub(super) const RULE: GridRule = GridRule {
+    name: "karras",
+    title: "equal steps of sigma^(1/7)",
+    source: "Karras et al. 2022, eq. 5",
+    use_when: "for models of images, with 15 to 50 evaluations",
+};

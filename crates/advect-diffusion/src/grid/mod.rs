@@ -4,6 +4,7 @@
 //! Grids that are published in noise levels take `sigma` as `sigma / alpha`, which is sigma itself where alpha is 1.
 
 mod beta;
+mod catalog;
 mod cosine;
 mod ddpm;
 mod dynamic_programming;
@@ -23,6 +24,7 @@ mod uniform;
 mod uniform_log_snr;
 
 pub use beta::Beta;
+pub use catalog::{GridRule, NamedGrid, grid_table, named_grids};
 pub use cosine::CosineSpacing;
 pub use ddpm::{DdpmSpacing, DdpmSubset, DdpmTable};
 pub use dynamic_programming::{CheapestPath, cheapest_path};

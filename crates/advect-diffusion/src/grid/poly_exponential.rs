@@ -1,4 +1,4 @@
-use super::{SigmaRange, Spacing};
+use super::{GridRule, SigmaRange, Spacing};
 use crate::DiffusionError;
 use crate::error::check;
 use advect_core::TimeGrid;
@@ -15,6 +15,12 @@ pub struct PolyExponential {
 }
 
 impl PolyExponential {
+    /// A range, and rho = 2.
+    #[must_use]
+    pub fn with_rho_2(range: SigmaRange) -> Self {
+        Self { range, rho: 2.0 }
+    }
+
     /// A range and a power.
     ///
     /// # Errors
@@ -36,3 +42,10 @@ impl Spacing for PolyExponential {
         self.range.grid(schedule, steps, |u| (low + (1.0 - u).powf(self.rho) * (high - low)).exp())
     }
 }
+
+pub(super) const RULE: GridRule = GridRule {
+    name: "poly-exponential",
+    title: "ln sigma falls along a square",
+    source: "k-diffusion",
+    use_when: "for more steps at small noise",
+};

@@ -1,5 +1,5 @@
-use super::Spacing;
 use super::spacing::{span, warped};
+use super::{GridRule, Spacing};
 use crate::DiffusionError;
 use advect_core::TimeGrid;
 use advect_paths::Schedule;
@@ -33,3 +33,10 @@ impl Spacing for Quadratic {
         warped(self.start, self.end, steps, |u| 1.0 - (1.0 - u) * (1.0 - u))
     }
 }
+
+pub(super) const RULE: GridRule = GridRule {
+    name: "quadratic",
+    title: "equal steps of the root of the time left",
+    source: "Song et al. 2021, sec. D.2",
+    use_when: "with VP paths and few steps",
+};

@@ -1,5 +1,5 @@
-use super::Spacing;
 use super::spacing::at_least_one;
+use super::{GridRule, Spacing};
 use crate::DiffusionError;
 use crate::error::check;
 use advect_core::TimeGrid;
@@ -25,6 +25,9 @@ pub struct Shifted {
 }
 
 impl Shifted {
+    /// The factor 3 of SD3 at 1024 x 1024.
+    pub const SD3: Self = Self { factor: 3.0 };
+
     /// A factor: 3 for SD3 at 1024 x 1024.
     ///
     /// # Errors
@@ -79,3 +82,10 @@ impl Spacing for Shifted {
         Ok(TimeGrid::new((0..=steps).map(point).collect())?)
     }
 }
+
+pub(super) const RULE: GridRule = GridRule {
+    name: "shift-3",
+    title: "equal steps of t, noise levels three times as large",
+    source: "Esser et al. 2024, eq. 23",
+    use_when: "for models that were trained with SD3's shift",
+};

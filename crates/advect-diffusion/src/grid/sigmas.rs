@@ -15,6 +15,11 @@ impl SigmaRange {
     /// 0.002 to 80: Karras et al., 2022, table 1.
     pub const EDM: Self = Self { min: 0.002, max: 80.0 };
 
+    /// 0.02 to 20: where the samples of data of unit size take shape.
+    ///
+    /// Few steps are better spent here than on the range of EDM, of which a third lies outside.
+    pub const UNIT_DATA: Self = Self { min: 0.02, max: 20.0 };
+
     /// From `max` (at the noise) down to `min` (next to the data).
     ///
     /// # Errors

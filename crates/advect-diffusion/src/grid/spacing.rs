@@ -50,6 +50,22 @@ impl<S: Spacing> Spacing for WithoutLast<S> {
     }
 }
 
+/// A grid with other ends, between which its other points must lie.
+pub(super) fn ends(grid: &TimeGrid, start: f64, end: f64) -> Result<TimeGrid, DiffusionError> {
+    span(start, end)?;
+    let inside = &grid.points()[1..grid.steps()];
+    let outside = inside.iter().find(|&&t| t <= start || t >= end);
+    if let Some(&t) = outside {
+        check(
+            false,
+            "t",
+            t,
+            "the grid has a point beyond the ends asked for: choose ends further out, or another grid",
+        )?;
+    }
+    Ok(TimeGrid::new(std::iter::once(start).chain(inside.iter().copied()).chain([end]).collect())?)
+}
+
 /// `steps` must not be zero.
 pub(super) fn at_least_one(steps: usize) -> Result<(), DiffusionError> {
     check(steps > 0, "steps", steps as f64, "a grid needs at least one step")

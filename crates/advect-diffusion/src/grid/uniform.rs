@@ -1,5 +1,5 @@
-use super::Spacing;
 use super::spacing::{span, warped};
+use super::{GridRule, Spacing};
 use crate::DiffusionError;
 use advect_core::TimeGrid;
 use advect_paths::Schedule;
@@ -32,3 +32,10 @@ impl Spacing for Uniform {
         warped(self.start, self.end, steps, |u| u)
     }
 }
+
+pub(super) const RULE: GridRule = GridRule {
+    name: "uniform",
+    title: "equal steps of t",
+    source: "Lipman et al. 2023",
+    use_when: "on the linear path with 20 steps or more",
+};

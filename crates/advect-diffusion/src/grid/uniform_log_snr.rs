@@ -1,5 +1,5 @@
-use super::Spacing;
 use super::spacing::{at_least_one, span};
+use super::{GridRule, Spacing};
 use crate::DiffusionError;
 use crate::error::check;
 use advect_core::TimeGrid;
@@ -16,6 +16,9 @@ pub struct UniformLogSnr {
 }
 
 impl UniformLogSnr {
+    /// From t = 0.001 to 0.999.
+    pub const INSIDE: Self = Self { start: 0.001, end: 0.999 };
+
     /// Between two times.
     ///
     /// # Errors
@@ -41,3 +44,10 @@ impl Spacing for UniformLogSnr {
         Ok(TimeGrid::new((0..=steps).map(point).collect())?)
     }
 }
+
+pub(super) const RULE: GridRule = GridRule {
+    name: "log-snr",
+    title: "equal steps of the log-SNR between t = 0.001 and 0.999",
+    source: "Lu et al. 2022a, sec. 3.4",
+    use_when: "with methods of high order, on the levels of the path itself",
+};

@@ -1,7 +1,7 @@
 //! The lists of methods, the tables made of them, and that no stepper is missing.
 
 use crate::problems::Law;
-use advect_diffusion::{Denoiser, diffusion_methods, diffusion_sde_methods};
+use advect_diffusion::{Denoiser, diffusion_methods, diffusion_sde_methods, few_step_methods};
 use advect_solvers::{Method, method_table};
 
 fn assert_table(methods: Vec<Method>, written: &str, file: &str) {
@@ -16,6 +16,16 @@ fn deterministic() -> Vec<Method> {
 fn stochastic() -> Vec<Method> {
     let noise = crate::problems::Basis::default();
     diffusion_sde_methods::<dyn Denoiser<Law>, Law, _>(noise).into_iter().map(|entry| entry.method).collect()
+}
+
+fn few_step() -> Vec<Method> {
+    let noise = crate::problems::Basis::default();
+    few_step_methods::<dyn Denoiser<Law>, Law, _>(noise).into_iter().map(|entry| entry.method).collect()
+}
+
+#[test]
+fn the_table_of_few_step_samplers_is_the_list() {
+    assert_table(few_step(), include_str!("../../src/few_step_methods.md"), "few_step_methods.md");
 }
 
 #[test]
@@ -47,9 +57,10 @@ fn every_stepper_is_listed() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 21, "steppers found in src/");
-    let mut names: Vec<_> = deterministic().into_iter().chain(stochastic()).map(|method| method.name).collect();
+    assert_eq!(seen, 24, "steppers found in src/");
+    let mut names: Vec<_> =
+        deterministic().into_iter().chain(stochastic()).chain(few_step()).map(|method| method.name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 23, "every name once: {names:?}");
+    assert_eq!(names.len(), 26, "every name once: {names:?}");
 }

@@ -4,7 +4,7 @@ use crate::problems::{Exploding, flow, gaussian};
 use advect_core::{State, TimeGrid, Times, Tolerance, WhiteNoise, shared};
 use advect_diffusion::{
     AdaptiveDpm, Ddim, Denoiser, DpmPair, Ended, LangevinCorrected, Restarted, Terminal, denoised, diffusion_methods,
-    diffusion_sde_methods,
+    diffusion_sde_methods, few_step_methods,
 };
 use advect_paths::{Cosine, Edm, Linear, LinearVp, Prediction, Predictor, Schedule, SourceLaw, Vp};
 use advect_solvers::{PiController, Stepper, solve};
@@ -19,6 +19,7 @@ fn samplers() -> Vec<(String, Box<dyn Stepper<Model<'static>, f64>>)> {
     let mut list: Vec<(String, Box<dyn Stepper<Model<'static>, f64>>)> = diffusion_methods::<Model<'static>, f64>()
         .iter()
         .chain(&diffusion_sde_methods(noise()))
+        .chain(&few_step_methods(noise()))
         .map(|entry| (entry.method.name.to_owned(), entry.stepper()))
         .collect();
     for (name, pair) in [("adaptive-12", DpmPair::OneTwo), ("adaptive-23", DpmPair::TwoThree)] {

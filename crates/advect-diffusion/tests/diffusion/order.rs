@@ -2,8 +2,8 @@ use crate::problems::{Exploding, both_ends, flow, gaussian, inside, mixture_flow
 use advect_analytic::order::observed;
 use advect_core::{Brownian, State, Times};
 use advect_diffusion::{
-    Ddim, Deis, Denoiser, DpmSolver2, DpmSolver3, DpmSolverPp2S, DpmSolverPp3S, DpmSolverPpMultistep, EdmHeun, Lms,
-    Order, Pndm, SaSolver, UniPc, UniPcVariant, diffusion_methods,
+    Ddim, Deis, Denoiser, DpmSolver2, DpmSolver3, DpmSolverPp2S, DpmSolverPp3S, DpmSolverPpMultistep, EdmHeun, Ipndm,
+    Lms, Order, Pndm, SaSolver, UniPc, UniPcVariant, diffusion_methods,
 };
 use advect_paths::{Linear, Prediction, Vp};
 use advect_solvers::{Stepper, solve};
@@ -98,8 +98,10 @@ order!(lms_1, [1.0; 4], Lms::new(Order::One));
 order!(lms_2, [2.0; 4], Lms::new(Order::Two));
 order!(lms_3, [3.0; 4], Lms::new(Order::Three));
 order!(lms_4, [4.0; 4], Lms::new(Order::Four));
-// Where sigma is linear in t, as on the second problem, PNDM is LMS of order four.
+// Where sigma is linear in t, as on the second problem, PNDM is LMS of order four, and iPNDM too: its first steps, of
+// lower order, are short there.
 order!(pndm, [2.0, 4.0, 2.0, 2.0], Pndm::new());
+order!(ipndm, [2.0, 4.0, 2.0, 2.0], Ipndm::new());
 order!(edm_heun, [2.0; 4], EdmHeun);
 order!(uni_pc_1_bh1, [2.0; 4], UniPc::new(Order::One, UniPcVariant::Bh1));
 order!(uni_pc_2_bh1, [3.0; 4], UniPc::new(Order::Two, UniPcVariant::Bh1));

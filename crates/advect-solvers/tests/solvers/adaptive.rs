@@ -243,7 +243,13 @@ fn the_controller_is_the_published_rule() {
     let by_hand = 0.9 * (0.14 * 2.0_f64.ln()).exp() * (-0.16 * 2.0_f64.ln()).exp();
     assert!((pi.grow([0.5, 0.25, 7.0], 4) - by_hand).abs() < 1e-15);
     assert_eq!(pi.grow([0.0, 1.0, 1.0], 4), 10.0);
-    assert_eq!(pi.grow([1.0, 0.0, 1.0], 4), 0.9 * 1e-4_f64.powf(0.08));
+    assert!((pi.grow([1.0, 0.0, 1.0], 4) - 0.9 * 1e-4_f64.powf(0.08)).abs() < 1e-15);
+    // Hairer's DOPRI5: 0.9 * 0.5^(-0.17) * 0.25^(0.04); held at its aim, 0.9^(1/0.13) = 0.445, a step stays as it is.
+    let hairer = PidController::hairer();
+    let by_hand = 0.9 * (0.17 * 2.0_f64.ln()).exp() * (-0.08 * 2.0_f64.ln()).exp();
+    assert!((hairer.grow([0.5, 0.25, 7.0], 4) - by_hand).abs() < 1e-15);
+    let aim = 0.9_f64.powf(1.0 / 0.13);
+    assert!((hairer.grow([aim; 3], 4) - 1.0).abs() < 1e-14 && (aim - 0.4446).abs() < 1e-4);
     // Soderlind's H312, k = 4: the product of e_n e_(n-1)^2 e_(n-2) to the power -1/72; 2^(-1 - 4 - 3) gives 2^(1/9).
     let pid = PidController::filter();
     assert!((pid.grow([0.5, 0.25, 0.125], 3) - 0.9 * 2.0_f64.powf(8.0 / 72.0)).abs() < 1e-15);
