@@ -60,6 +60,9 @@ mod linear;
 mod memory;
 mod optimizer;
 mod route;
+#[allow(unsafe_code)]
+// Calls of functions that want more of the processor than every one has, behind a look at this one.
+mod vectorized;
 
 pub use activation::{exp, gelu, gelu_tanh, sigmoid, silu, softmax, softplus, tanh};
 pub use attention::{attention, self_attention};
@@ -69,3 +72,4 @@ pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm,
 pub use linear::linear;
 pub use memory::keep_freed_memory;
 pub use optimizer::{AdamW, AdamWState, adamw, sum_of_squares};
+pub use vectorized::{Vectorized, vectorized};
