@@ -64,8 +64,8 @@ fn ring(lab: &Lab) -> Result<Vec<Number>, Error> {
     let flow = FlowMatching::new(forward, path, times, Prediction::Velocity, 0);
     // beta^2 |score - target|^2: finite at every t, and the same minimum.
     let score = FlowMatching::new(forward, path, times, Prediction::Score, 1).with_weighting(NoiseWeighting);
-    let flow_network = fit(network()?, &flow, batch, lab.size(5000, 300), 1e-3)?;
-    let score_network = fit(network()?, &score, batch, lab.size(5000, 300), 1e-3)?;
+    let flow_network = fit(network()?, &flow, batch, lab.size(5000, 100), 1e-3)?;
+    let score_network = fit(network()?, &score, batch, lab.size(5000, 100), 1e-3)?;
 
     // What the networks learned, against the exact fields.
     let velocity = Predictor {
@@ -183,7 +183,7 @@ fn checkerboards(lab: &Lab) -> Result<(), Error> {
             Ok(flow_matching_loss(output, &sample, Prediction::Velocity)?)
         };
         let batch = |step: u64| (2000 * step..2000 * (step + 1)).collect::<Vec<u64>>();
-        let network = fit(network, &objective, batch, lab.size(steps, 300), 1e-3)?;
+        let network = fit(network, &objective, batch, lab.size(steps, 100), 1e-3)?;
         let grid = TimeGrid::uniform(0.0, 1.0, euler)?;
         let velocity = Conditioned::new(&network, None);
         let states: Vec<Vec<Point>> = trajectory(&velocity, EULER.stepper(), source(3, &ids, &device), &grid)

@@ -57,7 +57,7 @@ pub(crate) fn three_modes(lab: &Lab) -> Result<Vec<Number>, Error> {
         Batch { classes: Some(data.iter().map(label).collect()), data: tensor(&data, &training), ids }
     };
     let network = MlpConfig::new(2, 256, 2).with_classes(Some(3)).init(&training)?;
-    let network = fit(network, &objective, batch, lab.size(5000, 600), 2e-3)?;
+    let network = fit(network, &objective, batch, lab.size(5000, 400), 2e-3)?;
 
     let count = lab.size(2000, 1000);
     let ids: Vec<u64> = (0..count as u64).collect();
