@@ -1,7 +1,7 @@
 use std::f64::consts::LOG2_E;
 
 /// `e^x` for x up to 700, to a few units in the last place, without branches: a loop of it runs in whole vectors, where the
-/// standard library's goes one by one. Below -708 it is e^-708, which is as good as nothing.
+/// standard library's goes one by one. Below -708 it is zero.
 ///
 /// x = k ln 2 + r with |r| < 0.35 (Cody & Waite 1980), a Taylor polynomial for e^r, and k put into the exponent.
 #[inline(always)]
@@ -28,7 +28,7 @@ pub(super) fn exp(x: f64) -> f64 {
         1.0,
         1.0,
     ];
-    let x = if x < -708.0 { -708.0 } else { x };
+    let (x, kept) = if x < -708.0 { (-708.0, 0.0) } else { (x, 1.0) };
     let shifted = x * LOG2_E + ROUND;
     let k = shifted - ROUND;
     let r = (x - k * LN_2_HIGH) - k * LN_2_LOW;
@@ -37,7 +37,7 @@ pub(super) fn exp(x: f64) -> f64 {
         sum = sum * r + term;
     }
     // The last twelve bits of `shifted` are those of k.
-    sum * f64::from_bits(shifted.to_bits().wrapping_add(1023) << 52)
+    kept * sum * f64::from_bits(shifted.to_bits().wrapping_add(1023) << 52)
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
                 assert!((found / exact - 1.0).abs() < 1e-15, "e^{x} = {exact}, not {found}");
             }
         }
-        assert_eq!((exp(0.0), exp(-1e300) < 1e-307), (1.0, true));
+        assert_eq!((exp(0.0), exp(-708.01), exp(-1e300), exp(f64::NEG_INFINITY)), (1.0, 0.0, 0.0, 0.0));
         assert!(exp(f64::NAN).is_nan());
     }
 }

@@ -39,7 +39,7 @@ const ABSORB: f64 = 30.0;
 const FALL: f64 = 4.0;
 const TOP: f64 = 1.0 / 64.0;
 /// Above this the over-relaxed iteration is near its edge.
-const MOST_RELAXED: f64 = 1.9;
+const MOST_RELAXED: f64 = 1.97;
 
 /// The minimizer of `<P, C> + epsilon KL(P | a b^T) + rho_noise KL(P 1 | a) + rho_data KL(P^T 1 | b)`, with uniform a
 /// and b, by scaling rows and columns in turn; an infinite rho is a fixed marginal.
@@ -247,7 +247,7 @@ impl Scaling<'_> {
 /// for regularized optimal transport"): where plain steps shrink the error by a factor of 1 - r, these do by about
 /// 1 - 2 sqrt(r).
 ///
-/// The rate is read off plain steps. If the error grows all the same, it is plain steps again, for good after a few.
+/// The rate is read off the steps before, plain or not, and so follows the slowest part of the error. If the error grows all the same, it is plain steps again, for good after a few.
 struct Relaxation {
     omega: f64,
     /// The last change, and the factor by which it fell.
@@ -276,15 +276,16 @@ impl Relaxation {
         let steady = (factor - self.factor).abs() < 0.3 * (1.0 - factor);
         (self.last, self.factor, self.least) = (change, factor, self.least.min(change));
         self.steps += 1;
-        let omega = if self.omega == 1.0 {
-            let ready = self.trials > 0 && self.steps > Self::LOOK && factor < 1.0 && steady;
-            if ready { (2.0 / (1.0 + (1.0 - factor).sqrt())).min(MOST_RELAXED) } else { 1.0 }
-        } else if change > 3.0 * self.least {
+        let mut omega = self.omega;
+        if change > 3.0 * self.least && omega > 1.0 {
             self.trials -= 1;
-            1.0
-        } else {
-            self.omega
-        };
+            omega = 1.0;
+        } else if self.trials > 0 && self.steps > Self::LOOK && factor < 1.0 && steady {
+            // Young (1954): what plain steps would shrink the error by, from what these do.
+            let plain = (factor + omega - 1.0).powi(2) / (omega * omega * factor);
+            let best = (2.0 / (1.0 + (1.0 - plain).max(0.0).sqrt())).min(MOST_RELAXED);
+            omega = if best > omega + 0.02 { best } else { omega };
+        }
         if omega != self.omega {
             (self.omega, self.steps, self.least) = (omega, 0, f64::INFINITY);
         }

@@ -83,8 +83,8 @@ fn the_gradient_is_unbiased_under_every_coupling_that_keeps_the_marginals() {
 #[test]
 fn what_does_not_keep_the_noise_biases_the_gradient() {
     // The nearest of four noise rows leans towards the data: of b_1 that changes the gradient by the lean.
-    let [a, b, _] = gradient(&NearestNoise::new(4).unwrap(), 4);
-    assert!(a.deviation(exact()[0]) > 10.0 && b.deviation(exact()[1]) > 10.0, "{a:?} {b:?}");
+    let [_, b, _] = gradient(&NearestNoise::new(4).unwrap(), 4);
+    assert!(b.deviation(exact()[1]) > 10.0, "{b:?}");
     // A partial plan leaves the data out that lie far off.
     let partial = PartialOt::new(SquaredEuclidean, 0.7).unwrap();
     assert!(gradient(&partial, 1)[0].deviation(exact()[0]) > 10.0);
