@@ -7,7 +7,9 @@ use advect::prelude::*;
 use advect_analytic::gaussian::Affine;
 use advect_analytic::mixture::Mixture;
 use advect_analytic::ornstein_uhlenbeck::OrnsteinUhlenbeck;
-use labs::{BLUE, COLORS, Error, Estimate, Figure, Lab, Number, ORANGE, Panel, Point, RED, draw, normals, number, pair};
+use labs::{
+    BLUE, COLORS, Error, Estimate, Figure, Lab, Number, ORANGE, Panel, Point, RED, draw, normals, number, pair,
+};
 
 fn main() -> Result<(), Error> {
     lab1(&Lab::from_args("lab1")?).map(drop)
@@ -139,9 +141,7 @@ fn langevin(lab: &Lab) -> Result<Vec<Number>, Error> {
     let at = Affine::new(1.0, 0.0, 0.0, 0.0);
     let log_density = |x: &[Point]| -> Vec<f64> { x.iter().map(|x| target.log_density(at, x)).collect() };
     let (sigma, count) = (0.6, lab.size(2_000, 300));
-    let drift = |x: &Point| {
-        pair(target.score(at, x)).map(|s| sigma * sigma / 2.0 * s)
-    };
+    let drift = |x: &Point| pair(target.score(at, x)).map(|s| sigma * sigma / 2.0 * s);
 
     // Started in the law itself it stays there: each mode keeps its fifth, and the mean log-density is minus the entropy.
     let start = draw(&target, 4, &(0..count as u64).collect::<Vec<_>>());

@@ -12,7 +12,8 @@ use advect_analytic::gaussian::Affine;
 use advect_analytic::mixture::Mixture;
 use advect_analytic::statistics::energy_distance;
 use labs::{
-    BLUE, Error, Estimate, Figure, GRAY, Lab, Number, ORANGE, Panel, Point, draw, fit, normals, number, pair, points, tensor,
+    BLUE, Error, Estimate, Figure, GRAY, Lab, Number, ORANGE, Panel, Point, draw, fit, normals, number, pair, points,
+    tensor,
 };
 
 /// The loss with beta = sqrt(1 - t) has no mean: it grows like ln(1 / CLIP) as times come closer than CLIP to t = 1,
@@ -104,12 +105,8 @@ fn ring(lab: &Lab) -> Result<Vec<Number>, Error> {
     let exact = |x: Vec<Point>, t: &Times| -> Vec<Point> {
         x.iter().map(|x| pair(ring.velocity(affine(t.at(0)), x))).collect()
     };
-    let exact = Predictor {
-        field: exact,
-        prediction: Prediction::Velocity,
-        schedule: path.schedule,
-        source: path.source,
-    };
+    let exact =
+        Predictor { field: exact, prediction: Prediction::Velocity, schedule: path.schedule, source: path.source };
     // Two networks make an SDE as well as one: u + g^2 / 2 score.
     let both = |x: Tensor<2>, t: &Times| {
         velocity.field.eval(x.clone(), t) + learned.eval(x, t) * (g(t.at(0)) * g(t.at(0)) / 2.0)

@@ -8,7 +8,9 @@ use advect::guidance::{Paired, constant};
 use advect::prelude::*;
 use advect_analytic::gaussian::Affine;
 use advect_analytic::mixture::Mixture;
-use labs::{COLORS, Error, Estimate, Figure, Lab, Number, Panel, Point, draw, fit, normals, number, pair, points, tensor};
+use labs::{
+    COLORS, Error, Estimate, Figure, Lab, Number, Panel, Point, draw, fit, normals, number, pair, points, tensor,
+};
 
 fn main() -> Result<(), Error> {
     let lab = Lab::from_args("lab3")?;
@@ -107,7 +109,11 @@ pub(crate) fn three_modes(lab: &Lab) -> Result<Vec<Number>, Error> {
     // Exact fields above, learned ones below.
     let (above, below): (Vec<_>, Vec<_>) = panels.into_iter().enumerate().partition(|(k, _)| k % 2 == 0);
     let figure = Figure::new(3, above.into_iter().chain(below).map(|(_, panel)| panel));
-    lab.save(figure, "guidance.png", "samples of each class at w = 1, 2, 4, modes marked: exact fields above, learned below")?;
+    lab.save(
+        figure,
+        "guidance.png",
+        "samples of each class at w = 1, 2, 4, modes marked: exact fields above, learned below",
+    )?;
     Ok(numbers)
 }
 
@@ -165,7 +171,8 @@ pub(crate) fn handwriting(lab: &Lab) -> Result<(), Error> {
         let samples = data.units().to_data(solve(&guided, HEUN.stepper(), noise.clone(), &grid)?);
         let pixels = samples.into_data().try_into_vec_as::<f32>()?;
         let images: Vec<&[f32]> = pixels.chunks(shape.iter().product()).collect();
-        let right = images.iter().zip(&classes).filter(|(image, class)| labels[nearest(image, &real)] == **class).count();
+        let right =
+            images.iter().zip(&classes).filter(|(image, class)| labels[nearest(image, &real)] == **class).count();
         println!(
             "  w = {weight}: {:.0} % look most like a real digit of their class, spread within a class {:.2} of the real one",
             100.0 * right as f64 / rows as f64,
@@ -188,7 +195,8 @@ fn nearest(image: &[f32], real: &[&[f32]]) -> usize {
 /// The mean squared distance of images from the mean of their class.
 fn spread(images: &[&[f32]], classes: &[usize]) -> f64 {
     let total = (0..10).map(|class| {
-        let own: Vec<&[f32]> = images.iter().zip(classes).filter(|(_, c)| **c == class).map(|(image, _)| *image).collect();
+        let own: Vec<&[f32]> =
+            images.iter().zip(classes).filter(|(_, c)| **c == class).map(|(image, _)| *image).collect();
         let mean: Vec<f32> =
             (0..images[0].len()).map(|k| own.iter().map(|x| x[k]).sum::<f32>() / own.len() as f32).collect();
         // Unbiased, so that few samples and many compare.

@@ -220,7 +220,9 @@ impl PathConfig {
             WeightingName::Likelihood => Box::new(LikelihoodWeighting),
             WeightingName::MinSnr => Box::new(MinSnrWeighting::new(MIN_SNR).map_err(CliError::usage)?),
             WeightingName::SoftMinSnr => Box::new(SoftMinSnrWeighting::new(SOFT_MIN_SNR).map_err(CliError::usage)?),
-            WeightingName::Edm => Box::new(EdmWeighting::new(self.data_std.unwrap_or(SIGMA_DATA)).map_err(CliError::usage)?),
+            WeightingName::Edm => {
+                Box::new(EdmWeighting::new(self.data_std.unwrap_or(SIGMA_DATA)).map_err(CliError::usage)?)
+            }
             WeightingName::SigmaSqrt => Box::new(SigmaSqrtWeighting),
             WeightingName::CosMap => Box::new(CosMapWeighting),
         }))

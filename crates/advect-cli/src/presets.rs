@@ -5,7 +5,9 @@ use crate::data::{DataConfig, DataName};
 use crate::error::CliError;
 use crate::latent::LatentConfig;
 use crate::model::ModelConfig;
-use crate::path::{CouplingName, PathConfig, PreconditioningName, PredictionName, ScheduleName, TimesName, WeightingName};
+use crate::path::{
+    CouplingName, PathConfig, PreconditioningName, PredictionName, ScheduleName, TimesName, WeightingName,
+};
 use crate::solvers::SolverName;
 use advect::nn::{AutoencoderKlConfig, Conditioning, DiTConfig, MlpConfig, UNetConfig};
 

@@ -153,27 +153,29 @@ fn classes_follow_their_data_through_a_coupling() {
 #[test]
 fn preconditioning_is_what_makes_large_noise_learnable() {
     let bench = Bench::new();
-    let path = "schedule=edm prediction=data weighting=edm times=log-normal-sigma times_mean=-0.4 times_std=1.4 data_std=1.2";
+    let path =
+        "schedule=edm prediction=data weighting=edm times=log-normal-sigma times_mean=-0.4 times_std=1.4 data_std=1.4";
     let settings: String = path.split_whitespace().flat_map(|key| [" --set path.", key]).collect();
     // The held-out loss of both is that of their data prediction, weighted alike: 1 for one that says nothing.
     let loss = |run: &str, more: &str| {
-        let command = MOONS.replace("--run run", &format!("--run {run}")).replace("--steps 20", "--steps 150");
+        let command = MOONS.replace("--run run", &format!("--run {run}")).replace("--steps 20", "--steps 300");
         let said = bench.ok(&format!("{command} --json --set model.hidden=32{settings}{more}"));
         let done: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
         (done["validation_loss"].as_f64().unwrap(), said)
     };
     let (scaled, quiet) = loss("scaled", " --set path.preconditioning=edm");
     let (raw, warned) = loss("raw", "");
-    assert!(scaled < 0.5 * raw, "{scaled} scaled, {raw} as it is");
+    assert!(scaled < 1.0 && raw > 1.25 * scaled, "{scaled} scaled, {raw} as it is");
     assert!(warned.contains("as large as the noise") && !quiet.contains("warning"), "{warned}");
-    // The samples of the scaled one are of the size of the data from far away: the mean square of the moons is 1.6.
+    // Samples come from noise of size 80 to that of the data, whose mean square is 2.0: by the geometry of the
+    // moons.
     let size = |run: &str| {
-        bench.ok(&format!("sample {run} --count 200 --steps 18 --out {run}.npy --quiet"));
+        bench.ok(&format!("sample {run} --count 200 --steps 60 --out {run}.npy --quiet"));
         let (values, _) = npy(&bench.path(&format!("{run}.npy")));
         values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32
     };
     let found = size("scaled");
-    assert!((1.0..2.4).contains(&found), "{found}");
+    assert!((1.5..2.6).contains(&found), "{found}; losses {scaled} and {raw}");
 }
 
 #[test]
