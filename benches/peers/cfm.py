@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Two moons and eight Gaussians by torchcfm's I-CFM, OT-CFM and SB-CFM: the peer of `couplings --bin cfm`.
 
-    RAYON_NUM_THREADS=1 cargo run --release -p couplings --bin cfm -- 3000 5
-    python benches/peers/cfm.py 3000 5
+    RAYON_NUM_THREADS=1 cargo run --release -p couplings --bin cfm -- 2000 5
+    python benches/peers/cfm.py 2000 5
+    python benches/peers/cfm.py 2000 5 "moons, OT-CFM"
+
+benches/cfm.py runs both and makes the table of docs/couplings.md.
 
 Laws, network, batch, optimizer, learning rates, average of the weights, solver and distance are the same on both sides.
 sigma is 0 for I-CFM and OT-CFM (the sharpest of theirs) and 0.5 for SB-CFM, with its entropic plan. One thread. Needs
@@ -115,7 +118,8 @@ def run(law, matcher, steps: int, seed: int) -> tuple[float, float]:
 
 def main():
     torch.set_num_threads(1)
-    steps, seeds = (int(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) > 2 else (3000, 5)
+    steps, seeds = (int(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) > 2 else (2000, 5)
+    only = sys.argv[3] if len(sys.argv) > 3 else ""
     methods = {
         "I-CFM": lambda: ConditionalFlowMatcher(sigma=0.0),
         "OT-CFM": lambda: ExactOptimalTransportConditionalFlowMatcher(sigma=0.0),
@@ -123,6 +127,8 @@ def main():
     }
     for name, law in (("moons", moons), ("eight Gaussians", eight_gaussians)):
         for method, matcher in methods.items():
+            if only not in f"{name}, {method}":
+                continue
             runs = [run(law, matcher(), steps, seed) for seed in range(seeds)]
             distances = [distance for distance, _ in runs]
             error = statistics.stdev(distances) / math.sqrt(seeds) if seeds > 1 else math.nan

@@ -74,13 +74,14 @@ pub(crate) struct SampleConfig {
 }
 
 /// Keys that a preset may leave out.
-const OPTIONAL: [&str; 10] = [
+const OPTIONAL: [&str; 11] = [
     "data.folder",
     "data.side",
     "latent.autoencoder",
     "latent.weights",
     "model.classes",
     "path.coupling_epsilon",
+    "path.data_std",
     "path.sigma_max",
     "path.sigma_min",
     "train.kl_weight",

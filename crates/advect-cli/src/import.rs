@@ -290,6 +290,7 @@ fn scheduler(folder: &Path) -> Result<(ScheduleName, PredictionName), CliError> 
     match found.prediction_type.as_str() {
         "epsilon" => Ok((ScheduleName::Vp, PredictionName::Noise)),
         "sample" => Ok((ScheduleName::Vp, PredictionName::Data)),
+        "v_prediction" => Ok((ScheduleName::Vp, PredictionName::V)),
         other => refused("prediction_type", other),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::solvers::SolverName;
+use advect::diffusion::{Coordinates, Preconditioned, Preconditioning};
 use advect::paths::{
     ClassWise, CosMapWeighting, CosineTime, DataWeighting, Edm, EdmWeighting, Immiscible, LikelihoodWeighting,
     LinearVp, LogNormalSigmaTime, MinSnrWeighting, ModeTime, NoiseWeighting, Pairing, PathError, Polynomial, SigmaMin,
@@ -9,6 +10,7 @@ use advect::paths::{
     Uncoupled, VWeighting, Ve, VelocityWeighting, Vp,
 };
 use advect::prelude::*;
+use advect::train::{Scaling, Scalings};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -34,6 +36,12 @@ pub(crate) struct PathConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sigma_max: Option<f64>,
     pub(crate) prediction: PredictionName,
+    /// How the network is scaled at each noise level.
+    #[serde(default)]
+    pub(crate) preconditioning: PreconditioningName,
+    /// The standard deviation of the data in the model's units, for the preconditioning and the weighting `edm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) data_std: Option<f64>,
     /// How much an error counts at each time.
     #[serde(default)]
     pub(crate) weighting: WeightingName,
@@ -73,6 +81,16 @@ pub(crate) enum PredictionName {
     Data,
     Score,
     V,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PreconditioningName {
+    /// The network is asked at (x, t).
+    #[default]
+    None,
+    /// Input and target have unit variance at every noise level.
+    Edm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -117,7 +135,7 @@ pub(crate) enum TimesName {
 }
 
 impl PathConfig {
-    pub(crate) fn schedule(&self) -> Result<Arc<dyn Schedule>, CliError> {
+    pub(crate) fn schedule(&self) -> Result<Arc<dyn Schedule + Send + Sync>, CliError> {
         let (min, max) = (self.sigma_min, self.sigma_max);
         let (takes_min, takes_max) = match self.schedule {
             ScheduleName::Ve | ScheduleName::Edm => (true, true),
@@ -130,7 +148,7 @@ impl PathConfig {
                  leave it out",
             ));
         }
-        let schedule: Result<Arc<dyn Schedule>, PathError> = match self.schedule {
+        let schedule: Result<Arc<dyn Schedule + Send + Sync>, PathError> = match self.schedule {
             ScheduleName::Linear => Ok(Arc::new(Linear)),
             ScheduleName::Cosine => Ok(Arc::new(Cosine)),
             ScheduleName::Vp => Ok(Arc::new(Vp::default())),
@@ -202,10 +220,53 @@ impl PathConfig {
             WeightingName::Likelihood => Box::new(LikelihoodWeighting),
             WeightingName::MinSnr => Box::new(MinSnrWeighting::new(MIN_SNR).map_err(CliError::usage)?),
             WeightingName::SoftMinSnr => Box::new(SoftMinSnrWeighting::new(SOFT_MIN_SNR).map_err(CliError::usage)?),
-            WeightingName::Edm => Box::new(EdmWeighting::new(SIGMA_DATA).map_err(CliError::usage)?),
+            WeightingName::Edm => {
+                Box::new(EdmWeighting::new(self.data_std.unwrap_or(SIGMA_DATA)).map_err(CliError::usage)?)
+            }
             WeightingName::SigmaSqrt => Box::new(SigmaSqrtWeighting),
             WeightingName::CosMap => Box::new(CosMapWeighting),
         }))
+    }
+
+    /// How the network is scaled.
+    pub(crate) fn preconditioning(&self) -> Option<Preconditioning> {
+        let data_std = self.data_std.unwrap_or(SIGMA_DATA);
+        (self.preconditioning == PreconditioningName::Edm).then_some(Preconditioning::Edm { data_std })
+    }
+
+    /// The same for training, at every time.
+    pub(crate) fn scaling(&self) -> Result<Option<Scalings>, CliError> {
+        let schedule = self.schedule()?;
+        let scaled = |preconditioning: Preconditioning| {
+            Scalings::new(move |t| {
+                let at = Coordinates::at(&schedule, t);
+                let (skip, out, input, noise) = preconditioning.coefficients(at.level());
+                // Those are for x / alpha.
+                Scaling { skip: skip / at.alpha, out, input: input / at.alpha, noise }
+            })
+        };
+        Ok(self.preconditioning().map(scaled))
+    }
+
+    /// What trains, but hardly as the user thinks: a sentence each.
+    pub(crate) fn warnings(&self, classes: Option<usize>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if classes.is_some() && self.is_coupled() && self.coupling != CouplingName::ClassWiseOt {
+            warnings.push(
+                "this coupling gives each class the noise on its own side, but sampling a class starts from all of the \
+                 noise: path.coupling = \"class-wise-ot\" has no such bias"
+                    .to_owned(),
+            );
+        }
+        let grows = matches!(self.schedule, ScheduleName::Ve | ScheduleName::Edm);
+        if grows && self.preconditioning == PreconditioningName::None {
+            warnings.push(
+                "on this schedule the network sees inputs as large as the noise: path.preconditioning = \"edm\" with \
+                 path.prediction = \"data\" scales them"
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 
     /// The coupling of samples of so many numbers.
@@ -242,6 +303,24 @@ impl PathConfig {
         let (schedule, times, prediction, source) =
             (self.schedule()?, self.times()?, self.prediction(), self.source()?);
         source.permits(prediction, prediction).map_err(CliError::usage)?;
+        if let Some(preconditioning) = self.preconditioning() {
+            if prediction != Prediction::Data {
+                return Err(CliError::usage(
+                    "path.preconditioning = \"edm\" makes a prediction of the data of what the network gives: set \
+                     path.prediction = \"data\"",
+                ));
+            }
+            // At noise alone, or without any, there is no finite noise level.
+            let [from, to] = times.span();
+            let inside = |t: f64| (1e-6..1e6).contains(&Coordinates::at(&schedule, t).level());
+            if !(inside(from) && inside(to)) {
+                return Err(CliError::usage(
+                    "path.preconditioning = \"edm\" needs data and noise at every time: set path.schedule to ve or edm \
+                     with path.sigma_min above 0, or path.times_clip",
+                ));
+            }
+            Preconditioned::new((), preconditioning, &schedule).map_err(CliError::usage)?;
+        }
         if self.coupling == CouplingName::ClassWiseOt && classes.is_none() {
             return Err(CliError::usage(
                 "path.coupling = \"class-wise-ot\" couples within each class, and this model has none: \

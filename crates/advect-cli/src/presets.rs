@@ -6,7 +6,9 @@ use crate::error::CliError;
 use crate::grids::GridName;
 use crate::latent::LatentConfig;
 use crate::model::ModelConfig;
-use crate::path::{CouplingName, PathConfig, PredictionName, ScheduleName, TimesName, WeightingName};
+use crate::path::{
+    CouplingName, PathConfig, PreconditioningName, PredictionName, ScheduleName, TimesName, WeightingName,
+};
 use crate::solvers::SolverName;
 use advect::nn::{AutoencoderKlConfig, Conditioning, DiTConfig, MlpConfig, UNetConfig};
 
@@ -54,6 +56,8 @@ fn path() -> PathConfig {
         sigma_min: None,
         sigma_max: None,
         prediction: PredictionName::Velocity,
+        preconditioning: PreconditioningName::None,
+        data_std: None,
         weighting: WeightingName::Velocity,
         coupling: CouplingName::Independent,
         coupling_epsilon: None,
@@ -201,11 +205,13 @@ fn mnist() -> RunConfig {
 /// A network that was trained elsewhere: what its run folder says.
 pub(crate) fn imported(data: DataConfig, model: ModelConfig, path: (ScheduleName, PredictionName)) -> RunConfig {
     let (schedule, prediction) = path;
+    // It is not trained here; but a v on a VP path has no finite error of its velocity.
+    let weighting = WeightingName::None;
     RunConfig {
         preset: "imported".to_owned(),
         data,
         model,
-        path: PathConfig { schedule, prediction, ..self::path() },
+        path: PathConfig { schedule, prediction, weighting, ..self::path() },
         train: TrainConfig { steps: 1, ..digits().train },
         // Discrete steps end one before the data, where a prediction of the noise says nothing any more.
         sample: SampleConfig { steps: 50, guidance: 1.0, batch: 64, end: 0.999, ..digits().sample },

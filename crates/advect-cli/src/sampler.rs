@@ -8,6 +8,7 @@ use crate::solvers::{Diffusion, Model, Solver, SolverName, Velocity, controlled,
 use crate::task::SAMPLE_NOISE;
 use advect::core::WhiteNoise;
 use advect::data::Units;
+use advect::diffusion::Preconditioned;
 use advect::paths::Schedule;
 use advect::prelude::*;
 use advect::solvers::Stepper;
@@ -159,9 +160,26 @@ fn transport<N: Backbone<D>, const D: usize>(
         let weak = Conditioned::new(network, Some(vec![request.null_class; rows]));
         let guidance = request.guidance;
         let field = Guided { strong, weak, scale: move |_t: f64| guidance };
-        integrate(Counting { field, evaluated }, request, noise, ids, grid)
+        scaled(Counting { field, evaluated }, request, noise, ids, grid)
     } else {
-        integrate(Counting { field: strong, evaluated }, request, noise, ids, grid)
+        scaled(Counting { field: strong, evaluated }, request, noise, ids, grid)
+    }
+}
+
+/// The network with the scaling that it was trained in.
+fn scaled<F: RowField<Tensor<D>>, const D: usize>(
+    field: F,
+    request: &Request<'_>,
+    noise: Tensor<D>,
+    ids: Vec<u64>,
+    grid: &TimeGrid,
+) -> Result<Vec<Tensor<D>>, CliError> {
+    match request.path.preconditioning() {
+        None => integrate(field, request, noise, ids, grid),
+        Some(preconditioning) => {
+            let field = Preconditioned::new(field, preconditioning, request.path.schedule()?)?;
+            integrate(field, request, noise, ids, grid)
+        }
     }
 }
 

@@ -211,12 +211,16 @@ impl Session {
             path: AffinePath::new(config.path.schedule()?, SourceLaw::GaussianIndependent),
             times: config.path.times()?,
             prediction: config.path.prediction(),
+            scaling: config.path.scaling()?,
             weighting: config.path.weighting()?,
             coupling: config.path.coupling(numbers)?,
             label_drop: config.train.label_drop,
             null_class: config.model.classes().unwrap_or(0),
             seed: config.seed,
         };
+        for warning in config.path.warnings(config.model.classes()) {
+            say.event(&format!("note: {warning}"), json!({"event": "warning", "text": warning}));
+        }
         let task = Task::<D>::new(config, source, device);
         let trained = self.fit(network, &objective, task, say)?;
         finish(&self.config, &trained, &self.path, device, say)

@@ -4,21 +4,27 @@ use std::collections::BTreeMap;
 /// Half the width of a line, in screen pixels.
 const LINE: f64 = 0.6;
 
-/// Points and lines on the plane, drawn into a square picture.
-///
-/// The square shows [-range, range] in both directions, y up, with a faint cross through the origin and a tick at
-/// every unit, up to a range of 50. What lies outside is not drawn.
+/// Points and lines on a window of the plane, y up. What lies outside is not drawn.
 #[derive(Debug, Clone)]
 pub struct Canvas {
-    range: f64,
+    x: [f64; 2],
+    y: [f64; 2],
     picture: RgbImage,
 }
 
 impl Canvas {
-    /// A white square of `side` screen pixels.
+    /// A white picture of `size` screen pixels (width and height) that shows the window from `x[0]` to `x[1]` and from
+    /// `y[0]` to `y[1]`.
+    #[must_use]
+    pub fn window(x: [f64; 2], y: [f64; 2], size: [u32; 2]) -> Self {
+        Self { x, y, picture: RgbImage::from_pixel(size[0], size[1], Rgb([255; 3])) }
+    }
+
+    /// A white square of `side` screen pixels that shows [-range, range] in both directions, with a faint cross through
+    /// the origin and a tick at every unit, up to a range of 50.
     #[must_use]
     pub fn new(range: f64, side: u32) -> Self {
-        let mut canvas = Self { range, picture: RgbImage::from_pixel(side, side, Rgb([255; 3])) };
+        let mut canvas = Self::window([-range, range], [-range, range], [side; 2]);
         let gray = [225; 3];
         canvas.path(&[[-range, 0.0], [range, 0.0]], gray, 1.0);
         canvas.path(&[[0.0, -range], [0.0, range]], gray, 1.0);
@@ -56,8 +62,9 @@ impl Canvas {
     }
 
     fn screen(&self, point: [f64; 2]) -> [f64; 2] {
-        let side = f64::from(self.picture.width());
-        [(point[0] / self.range + 1.0) * side / 2.0, (1.0 - point[1] / self.range) * side / 2.0]
+        let along = |v: f64, [low, high]: [f64; 2], size: u32| (v - low) / (high - low) * f64::from(size);
+        let (width, height) = self.picture.dimensions();
+        [along(point[0], self.x, width), f64::from(height) - along(point[1], self.y, height)]
     }
 
     /// Draws a line through screen points with round ends and smooth edges.
@@ -80,16 +87,16 @@ impl Canvas {
 
     /// How far each pixel lies inside `radius` of a segment.
     fn share(&self, from: [f64; 2], to: [f64; 2], radius: f64, shares: &mut BTreeMap<(u32, u32), f64>) {
-        let side = f64::from(self.picture.width());
-        let bounds = |a: f64, b: f64| {
-            let low = (a.min(b) - radius - 1.0).floor().clamp(0.0, side) as u32;
-            let high = (a.max(b) + radius + 1.0).ceil().clamp(0.0, side) as u32;
+        let (width, height) = self.picture.dimensions();
+        let bounds = |a: f64, b: f64, size: u32| {
+            let low = (a.min(b) - radius - 1.0).floor().clamp(0.0, f64::from(size)) as u32;
+            let high = (a.max(b) + radius + 1.0).ceil().clamp(0.0, f64::from(size)) as u32;
             low..high
         };
         let direction = [to[0] - from[0], to[1] - from[1]];
         let length = direction[0].powi(2) + direction[1].powi(2);
-        for y in bounds(from[1], to[1]) {
-            for x in bounds(from[0], to[0]) {
+        for y in bounds(from[1], to[1], height) {
+            for x in bounds(from[0], to[0], width) {
                 let offset = [f64::from(x) + 0.5 - from[0], f64::from(y) + 0.5 - from[1]];
                 let along = (offset[0] * direction[0] + offset[1] * direction[1]) / length.max(1e-12);
                 let along = along.clamp(0.0, 1.0);

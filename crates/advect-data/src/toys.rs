@@ -12,10 +12,13 @@ pub enum Toy {
     Checkerboard,
     /// Eight Gaussians of standard deviation 0.2 on a circle of radius 3.
     EightGaussians,
+    /// Two circles of radii 3 and 1.5, each with half of the points, with Gaussian noise of 0.1 (after scikit-learn's
+    /// `make_circles`).
+    Circles,
 }
 
 impl Toy {
-    /// A point and the component it came from (half circle, square, Gaussian).
+    /// A point and the component it came from (half circle, square, Gaussian, circle).
     #[must_use]
     pub fn point(self, seed: u64, id: u64) -> ([f64; 2], usize) {
         let mut rng = NoiseKey::new(seed, Purpose::Data).rng(id, 0);
@@ -40,6 +43,12 @@ impl Toy {
                 let component = rng.random_range(0..8);
                 let angle = 2.0 * PI * component as f64 / 8.0;
                 ([3.0 * angle.cos(), 3.0 * angle.sin()].map(|v| v + 0.2 * normal(&mut rng)), component)
+            }
+            Self::Circles => {
+                let component = rng.random_range(0..2);
+                let angle = 2.0 * PI * rng.random::<f64>();
+                let radius = [3.0, 1.5][component];
+                ([radius * angle.cos(), radius * angle.sin()].map(|v| v + 0.1 * normal(&mut rng)), component)
             }
         }
     }

@@ -61,6 +61,9 @@ mod linear;
 mod memory;
 mod optimizer;
 mod route;
+#[allow(unsafe_code)]
+// Calls of functions that want more of the processor than every one has, behind a look at this one.
+mod vectorized;
 mod weighted_sum;
 
 pub use activation::{exp, gelu, gelu_tanh, sigmoid, silu, softmax, softplus, tanh};
@@ -72,4 +75,5 @@ pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm,
 pub use linear::{gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
 pub use memory::keep_freed_memory;
 pub use optimizer::{AdamW, AdamWState, adamw, sum_of_squares};
+pub use vectorized::{Vectorized, vectorized};
 pub use weighted_sum::weighted_sum;

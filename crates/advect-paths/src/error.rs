@@ -36,9 +36,12 @@ pub enum PathError {
     },
     /// A score or an SDE was asked of a model whose source is not Gaussian or not independent of the data.
     #[error(
-        "cannot convert the {have} to the {want}: a score can be read off only where the source is Gaussian and \
-         independent of the data, and this run's source law is Other (an OT or reflow coupling, or another source); \
-         sample the velocity with an ODE solver instead"
+        "{}: that takes a source that is Gaussian and independent of the data, and this run's source law is Other (an OT \
+         or reflow coupling, or another source); {}",
+        if have == want { format!("there is no {have} to learn from these pairs") }
+        else { format!("cannot convert the {have} to the {want}") },
+        if have == want { "predict the velocity, the noise or the data" }
+        else { "sample the velocity with an ODE solver instead" }
     )]
     NoScore {
         /// What the field predicts.

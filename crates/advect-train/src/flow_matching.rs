@@ -1,11 +1,12 @@
 use crate::{Objective, TrainError};
-use advect_core::{NoiseKey, Purpose, Times};
+use advect_core::{NoiseKey, Purpose, State, Times};
 use advect_paths::{
     AffinePath, Coupling, Independent, Path, Prediction, Schedule, TimeSampler, Uncoupled, VelocityWeighting,
     Weighting, flow_matching_loss, weighted_loss,
 };
 use burn::tensor::{Int, Tensor, TensorData};
 use rand::RngExt;
+use std::sync::Arc;
 
 /// One training batch of data, in the model's units.
 ///
@@ -20,6 +21,39 @@ pub struct Batch<const D: usize> {
     pub classes: Option<Vec<usize>>,
     /// The name of each row: its noise, time and label drop are keyed by it, so no two draws of a run share one.
     pub ids: Vec<u64>,
+}
+
+/// How a network is scaled at one time: `skip x + out F(input x, noise)` is the prediction, F the network.
+///
+/// Karras et al., 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", equation 7, with x for
+/// their y: where noise is large, as on the VE and EDM paths, a network sees and gives numbers of size 1 all the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scaling {
+    /// c_skip.
+    pub skip: f64,
+    /// c_out.
+    pub out: f64,
+    /// c_in.
+    pub input: f64,
+    /// c_noise, what the network sees in place of the time.
+    pub noise: f64,
+}
+
+/// The scaling of a network at each time.
+#[derive(Clone)]
+pub struct Scalings(Arc<dyn Fn(f64) -> Scaling + Send + Sync>);
+
+impl Scalings {
+    /// The scaling as a function of the time.
+    pub fn new(at: impl Fn(f64) -> Scaling + Send + Sync + 'static) -> Self {
+        Self(Arc::new(at))
+    }
+}
+
+impl std::fmt::Debug for Scalings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scalings(..)")
+    }
 }
 
 /// Flow matching (Lipman et al., 2023, equation 9): regress the conditional target of a path.
@@ -37,8 +71,10 @@ pub struct FlowMatching<F, S, T, W = VelocityWeighting, C = Independent> {
     pub path: AffinePath<S>,
     /// The distribution of training times.
     pub times: T,
-    /// What the network's output means.
+    /// What the network's output means, after its scaling.
     pub prediction: Prediction,
+    /// How the network is scaled; `None` for a network that is asked at (x, t) and gives the prediction itself.
+    pub scaling: Option<Scalings>,
     /// How much an error counts at each time; `None` is [`flow_matching_loss`], all errors of the velocity alike.
     pub weighting: Option<W>,
     /// Which noise meets which data of a batch.
@@ -59,8 +95,8 @@ impl<F, S, T> FlowMatching<F, S, T> {
     where
         F: Fn(&M, Tensor<D>, Tensor<1>, Option<Tensor<1, Int>>) -> Tensor<D>,
     {
-        let (weighting, coupling) = (None, Independent);
-        Self { forward, path, times, prediction, weighting, coupling, label_drop: 0.0, null_class: 0, seed }
+        let (scaling, weighting, coupling) = (None, None, Independent);
+        Self { forward, path, times, prediction, scaling, weighting, coupling, label_drop: 0.0, null_class: 0, seed }
     }
 }
 
@@ -68,16 +104,16 @@ impl<F, S, T, W, C> FlowMatching<F, S, T, W, C> {
     /// The same objective with another weight on the errors at each time.
     #[must_use]
     pub fn with_weighting<V: Weighting>(self, weighting: V) -> FlowMatching<F, S, T, V, C> {
-        let Self { forward, path, times, prediction, coupling, label_drop, null_class, seed, .. } = self;
+        let Self { forward, path, times, prediction, scaling, coupling, label_drop, null_class, seed, .. } = self;
         let weighting = Some(weighting);
-        FlowMatching { forward, path, times, prediction, weighting, coupling, label_drop, null_class, seed }
+        FlowMatching { forward, path, times, prediction, scaling, weighting, coupling, label_drop, null_class, seed }
     }
 
     /// The same objective with other pairs of noise and data.
     #[must_use]
     pub fn with_coupling<K>(self, coupling: K) -> FlowMatching<F, S, T, W, K> {
-        let Self { forward, path, times, prediction, weighting, label_drop, null_class, seed, .. } = self;
-        FlowMatching { forward, path, times, prediction, weighting, coupling, label_drop, null_class, seed }
+        let Self { forward, path, times, prediction, scaling, weighting, label_drop, null_class, seed, .. } = self;
+        FlowMatching { forward, path, times, prediction, scaling, weighting, coupling, label_drop, null_class, seed }
     }
 }
 
@@ -135,7 +171,17 @@ where
             });
             Tensor::<1, Int>::from_data(TensorData::new(values, [rows]), &device)
         });
-        let output = (self.forward)(model, sample.x.clone(), times.tensor(rows, &device), class);
+        let ask = |x: Tensor<D>, times: &Times| (self.forward)(model, x, times.tensor(rows, &device), class);
+        let output = match &self.scaling {
+            None => ask(sample.x.clone(), &times),
+            Some(Scalings(at)) => {
+                let scalings: Vec<Scaling> = times.to_vec(rows).into_iter().map(|t| at(t)).collect();
+                let each = |of: fn(&Scaling) -> f64| scalings.iter().map(of).collect::<Vec<f64>>();
+                let x = || sample.x.clone();
+                let raw = ask(x().combine_rows(&each(|s| s.input), &[]), &Times::Each(each(|s| s.noise)));
+                x().combine_rows(&each(|s| s.skip), &[(&each(|s| s.out), &raw)])
+            }
+        };
         Ok(match &self.weighting {
             Some(weighting) => weighted_loss(output, &sample, self.prediction, weighting)?,
             None => flow_matching_loss(output, &sample, self.prediction)?,

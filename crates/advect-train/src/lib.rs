@@ -59,7 +59,7 @@ mod weights;
 
 pub use ema::Ema;
 pub use error::TrainError;
-pub use flow_matching::{Batch, FlowMatching};
+pub use flow_matching::{Batch, FlowMatching, Scaling, Scalings};
 pub use optimizer::AdamW;
 pub use rate::LearningRate;
 pub use run_folder::{FORMAT, History, Record, RunFolder, RunState, Which};

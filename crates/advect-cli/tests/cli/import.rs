@@ -148,8 +148,12 @@ fn bad_checkpoints_are_one_sentence_and_leave_nothing() {
     replaced("\"sample_size\": 8", "\"sample_size\": 2000");
     refused(&bench, 1, "unet", "config.json: images of 2000x2000 pixels with 1 channels are out of range");
     replaced("", "");
+    scheduler(&bench, "flow_prediction", "linear");
+    refused(&bench, 1, "unet", "`prediction_type` = flow_prediction is not supported");
     scheduler(&bench, "v_prediction", "linear");
-    refused(&bench, 1, "unet", "`prediction_type` = v_prediction is not supported");
+    bench.ok("import unet --out with-v");
+    assert!(bench.text("with-v/config.toml").contains("prediction = \"v\""));
+    bench.ok("sample with-v --count 2 --steps 3 --out v.npy --quiet");
     scheduler(&bench, "epsilon", "squaredcos_cap_v2");
     refused(&bench, 1, "unet", "`beta_schedule` = squaredcos_cap_v2 is not supported");
     std::fs::remove_file(bench.path("scheduler/scheduler_config.json")).unwrap();

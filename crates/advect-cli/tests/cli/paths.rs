@@ -29,6 +29,8 @@ fn every_key_of_the_path_trains_and_samples() {
         "prediction=data weighting=soft-min-snr schedule=sigma-min",
         "schedule=ve prediction=noise weighting=noise sigma_max=10",
         "schedule=edm prediction=data weighting=edm",
+        "schedule=edm prediction=data weighting=edm preconditioning=edm data_std=1.3",
+        "schedule=ve prediction=data preconditioning=edm weighting=edm times=log-normal-sigma times_mean=-1.2 times_std=1.2",
     ]
     .iter()
     .enumerate()
@@ -77,7 +79,7 @@ fn runs_of_older_versions_still_load() {
     let bench = Bench::new();
     bench.ok(&format!("{MOONS} --quiet"));
     let config = bench.text("run/config.toml");
-    let new = ["weighting", "coupling"];
+    let new = ["weighting", "coupling", "preconditioning"];
     let old: Vec<&str> = config.lines().filter(|line| !new.iter().any(|key| line.starts_with(key))).collect();
     assert_eq!(old.len() + new.len(), config.lines().count(), "{config}");
     bench.ok("sample run --count 5 --out new.npy");
@@ -91,11 +93,17 @@ fn runs_of_older_versions_still_load() {
 fn wrong_combinations_are_refused_before_training() {
     let bench = Bench::new();
     for (settings, parts) in [
-        ("--set path.prediction=score --set path.coupling=exact-ot", ["Gaussian and independent", "score"]),
+        ("--set path.prediction=score --set path.coupling=exact-ot", ["no score to learn", "Gaussian and independent"]),
         ("--set path.prediction=score --set path.coupling=immiscible", ["Gaussian and independent", "score"]),
         ("--set path.prediction=score --set path.coupling=sinkhorn", ["Gaussian and independent", "score"]),
         ("--set sample.solver=ancestral --set path.coupling=exact-ot", ["ancestral adds noise", "independent"]),
         ("--set sample.solver=shark --set path.coupling=immiscible", ["shark adds noise", "independent"]),
+        ("--set path.preconditioning=edm", ["path.preconditioning", "path.prediction = \"data\""]),
+        ("--set path.preconditioning=edm --set path.prediction=data", ["every time", "path.schedule"]),
+        (
+            "--set path.preconditioning=edm --set path.prediction=data --set path.schedule=edm --set path.data_std=0",
+            ["data_std", "> 0"],
+        ),
         ("--set path.coupling=class-wise-ot", ["class-wise-ot", "model.classes"]),
         ("--set path.schedule=edm --set path.sigma_min=0", ["infinite", "t = 1"]),
         ("--set path.schedule=ve --set path.sigma_min=0", ["sigma_min", "above 0"]),
@@ -139,5 +147,43 @@ fn classes_follow_their_data_through_a_coupling() {
         bench.ok(&format!("{command} --quiet --set path.coupling={coupling}"));
         let solver = "--solver dpm-solver-pp-2m --steps 3 --guidance 2";
         bench.ok(&format!("sample {coupling} --class 3 --count 2 {solver} --out s.npy --quiet"));
+    }
+}
+
+#[test]
+fn preconditioning_is_what_makes_large_noise_learnable() {
+    let bench = Bench::new();
+    let path =
+        "schedule=edm prediction=data weighting=edm times=log-normal-sigma times_mean=-0.4 times_std=1.4 data_std=1.4";
+    let settings: String = path.split_whitespace().flat_map(|key| [" --set path.", key]).collect();
+    // The held-out loss of both is that of their data prediction, weighted alike: 1 for one that says nothing.
+    let loss = |run: &str, more: &str| {
+        let command = MOONS.replace("--run run", &format!("--run {run}")).replace("--steps 20", "--steps 300");
+        let said = bench.ok(&format!("{command} --json --set model.hidden=32{settings}{more}"));
+        let done: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        (done["validation_loss"].as_f64().unwrap(), said)
+    };
+    let (scaled, quiet) = loss("scaled", " --set path.preconditioning=edm");
+    let (raw, warned) = loss("raw", "");
+    assert!(scaled < 1.0 && raw > 1.25 * scaled, "{scaled} scaled, {raw} as it is");
+    assert!(warned.contains("as large as the noise") && !quiet.contains("warning"), "{warned}");
+    // Samples come from noise of size 80 to that of the data, whose mean square is 2.0: by the geometry of the
+    // moons.
+    let size = |run: &str| {
+        bench.ok(&format!("sample {run} --count 200 --steps 60 --out {run}.npy --quiet"));
+        let (values, _) = npy(&bench.path(&format!("{run}.npy")));
+        values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32
+    };
+    let found = size("scaled");
+    assert!((1.5..2.6).contains(&found), "{found}; losses {scaled} and {raw}");
+}
+
+#[test]
+fn classes_under_plain_transport_are_warned_of() {
+    let bench = Bench::new();
+    for (coupling, warned) in [("exact-ot", true), ("class-wise-ot", false), ("independent", false)] {
+        let command = DIGITS.replace("--run run", &format!("--run {coupling}"));
+        let said = bench.ok(&format!("{command} --set path.coupling={coupling}"));
+        assert_eq!(said.contains("path.coupling = \"class-wise-ot\" has no such bias"), warned, "{said}");
     }
 }

@@ -203,3 +203,19 @@ fn axes_and_lines() {
     };
     assert!(draw(1) < 200 && draw(2) < draw(1));
 }
+
+#[test]
+fn a_window_need_not_be_square_nor_start_at_zero() {
+    // x from 10 to 14 on 200 pixels, y from -1 to 1 on 60: (11, 0.5) is at (50, 15).
+    let mut canvas = Canvas::window([10.0, 14.0], [-1.0, 1.0], [200, 60]);
+    canvas.dots(&[11.0, 0.5, 13.9, -0.9], [255, 0, 0], 3.0, 1.0);
+    canvas.path(&[[10.0, 0.0], [14.0, 0.0]], [0, 0, 255], 1.0);
+    let picture = canvas.into_picture();
+    assert_eq!(picture.dimensions(), (200, 60));
+    let red = |x, y| picture.get_pixel(x, y).0 == [255, 0, 0];
+    assert!(red(50, 15) && red(48, 14) && red(195, 57) && !red(50, 22) && !red(56, 15));
+    assert!(picture.get_pixel(2, 29).0[0] < 130 && picture.get_pixel(197, 30).0[0] < 130);
+    // Nothing else: no cross, no ticks.
+    assert_eq!(picture.get_pixel(100, 5).0, [255; 3]);
+    assert_eq!(picture.pixels().filter(|p| p.0 != [255; 3]).count(), 400 + 2 * 32);
+}

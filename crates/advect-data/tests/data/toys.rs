@@ -4,7 +4,7 @@ use advect_data::Toy;
 use burn::tensor::Device;
 use std::f64::consts::PI;
 
-const ALL: [Toy; 3] = [Toy::Moons, Toy::Checkerboard, Toy::EightGaussians];
+const ALL: [Toy; 4] = [Toy::Moons, Toy::Checkerboard, Toy::EightGaussians, Toy::Circles];
 const N: u64 = 40_000;
 
 fn points(toy: Toy) -> Vec<([f64; 2], usize)> {
@@ -80,6 +80,22 @@ fn eight_gaussians() {
             mean_is("mean", own(), 0.0);
             mean_is("variance", own().map(|v| v * v), 0.04);
         }
+    }
+}
+
+#[test]
+fn circles() {
+    let points = points(Toy::Circles);
+    components_are_even(&points, 2);
+    for (component, radius) in [(0, 3.0), (1, 1.5)] {
+        let own = || points.iter().filter(move |(_, c)| *c == component).map(|(p, _)| *p);
+        // As with the moons: the noise along the circle adds 0.01 / (2 radius).
+        mean_is("radius", own().map(|[x, y]| x.hypot(y)), radius + 0.01 / (2.0 * radius));
+        mean_is("width", own().map(|[x, y]| (x.hypot(y) - radius).powi(2)), 0.01);
+        mean_is("x", own().map(|[x, _]| x), 0.0);
+        mean_is("y", own().map(|[_, y]| y), 0.0);
+        mean_is("x^2", own().map(|[x, _]| x * x), radius * radius / 2.0 + 0.01);
+        mean_is("x^2 y^2", own().map(|[x, y]| (x * y).powi(2)), radius.powi(4) / 8.0 + 0.01 * radius.powi(2) + 1e-4);
     }
 }
 

@@ -1,5 +1,6 @@
 use super::Rows;
 use crate::PathError;
+use advect_kernels::{Vectorized, vectorized};
 
 /// What it costs to pair a noise row with a data row.
 ///
@@ -14,13 +15,18 @@ pub trait Cost {
     /// # Errors
     /// [`PathError::Shape`] if the rows differ in width; [`PathError::Cost`] if a cost is not finite.
     fn matrix(&self, noise: &Rows, data: &Rows) -> Result<CostMatrix, PathError> {
-        if noise.width() != data.width() {
-            let (got, expected) = (vec![noise.count(), noise.width()], vec![noise.count(), data.width()]);
-            return Err(PathError::Shape { what: "the noise", got, expected });
-        }
+        equally_wide(noise, data)?;
         let values = noise.iter().flat_map(|n| data.iter().map(|d| self.between(n, d))).collect();
         CostMatrix::new(values, noise.count())
     }
+}
+
+fn equally_wide(noise: &Rows, data: &Rows) -> Result<(), PathError> {
+    if noise.width() == data.width() {
+        return Ok(());
+    }
+    let (got, expected) = (vec![noise.count(), noise.width()], vec![noise.count(), data.width()]);
+    Err(PathError::Shape { what: "the noise", got, expected })
 }
 
 impl<F: Fn(&[f64], &[f64]) -> f64> Cost for F {
@@ -46,6 +52,42 @@ impl Cost for SquaredEuclidean {
         }
         sums.iter().sum::<f64>() + rest
     }
+
+    fn matrix(&self, noise: &Rows, data: &Rows) -> Result<CostMatrix, PathError> {
+        CostMatrix::new(squares(noise, data)?, noise.count())
+    }
+}
+
+/// The squared distances of all pairs, row by row.
+fn squares(noise: &Rows, data: &Rows) -> Result<Vec<f64>, PathError> {
+    /// A row of distances at a time, one coordinate after the other: whole vectors, however few coordinates there are.
+    struct Squares<'a> {
+        noise: &'a Rows,
+        /// The first coordinate of all data rows, then the second, and so on.
+        coordinates: &'a [f64],
+        columns: usize,
+    }
+
+    impl Vectorized for Squares<'_> {
+        type Output = Vec<f64>;
+
+        #[inline(always)]
+        fn run(self) -> Vec<f64> {
+            let mut values = vec![0.0; self.noise.count() * self.columns];
+            for (row, point) in values.chunks_exact_mut(self.columns).zip(self.noise.iter()) {
+                for (x, coordinate) in point.iter().zip(self.coordinates.chunks_exact(self.columns)) {
+                    for (value, y) in row.iter_mut().zip(coordinate) {
+                        *value += (x - y) * (x - y);
+                    }
+                }
+            }
+            values
+        }
+    }
+
+    equally_wide(noise, data)?;
+    let coordinates: Vec<f64> = (0..data.width()).flat_map(|k| data.iter().map(move |y| y[k])).collect();
+    Ok(vectorized(Squares { noise, coordinates: &coordinates, columns: data.count() }))
 }
 
 /// `|x - y|`, the cost of the Wasserstein-1 distance.
@@ -55,6 +97,12 @@ pub struct Euclidean;
 impl Cost for Euclidean {
     fn between(&self, noise: &[f64], data: &[f64]) -> f64 {
         SquaredEuclidean.between(noise, data).sqrt()
+    }
+
+    fn matrix(&self, noise: &Rows, data: &Rows) -> Result<CostMatrix, PathError> {
+        let mut values = squares(noise, data)?;
+        values.iter_mut().for_each(|value| *value = value.sqrt());
+        CostMatrix::new(values, noise.count())
     }
 }
 
@@ -77,7 +125,10 @@ impl CostMatrix {
         }
         let columns = values.len() / rows;
         // Sums of costs, such as dual potentials, must be finite too.
-        match values.iter().position(|v| v.is_nan() || v.abs() > 1e300) {
+        // Counted first: that takes whole vectors, and as a rule there is nothing to look for.
+        let wrong = |v: &f64| v.is_nan() | (v.abs() > 1e300);
+        let any = values.iter().filter(|v| wrong(v)).count() > 0;
+        match any.then(|| values.iter().position(wrong)).flatten() {
             Some(at) => Err(PathError::Cost { noise: at / columns, data: at % columns, value: values[at] }),
             None => Ok(Self { values, rows }),
         }

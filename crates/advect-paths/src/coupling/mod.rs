@@ -7,6 +7,7 @@ mod assignment;
 mod class_wise;
 mod cost;
 mod exact;
+mod exponential;
 mod immiscible;
 mod independent;
 mod nearest_noise;

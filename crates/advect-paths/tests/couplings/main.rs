@@ -6,6 +6,7 @@
 mod assignments;
 mod classes;
 mod entropic;
+mod gradients;
 mod input;
 mod peers;
 mod semidiscrete;

@@ -6,7 +6,7 @@ use advect_paths::{
     AffinePath, Coupling, DataWeighting, ExactOt, Linear, Pairing, PathError, Prediction, SourceLaw, TimeSampler,
     Uncoupled, UniformTime,
 };
-use advect_train::{Batch, FlowMatching, Objective, TrainError};
+use advect_train::{Batch, FlowMatching, Objective, Scaling, Scalings, TrainError};
 use burn::tensor::{Int, Tensor, TensorData};
 use std::{cell::RefCell, f64::consts::PI};
 
@@ -247,4 +247,38 @@ fn a_weighting_replaces_the_loss_of_the_velocity() {
     // Off by 3 everywhere, and all data errors count alike.
     let loss = objective.with_weighting(DataWeighting).loss(&(), &Batch::new(data, ids)).unwrap();
     assert!((vector(loss)[0] - 9.0).abs() < 1e-5);
+}
+
+#[test]
+fn a_scaled_network_is_asked_and_read_as_its_scaling_says() {
+    // Data at one point, 3: the denoiser is the constant 3, so the raw network that makes it of any scaling is known,
+    // F = (3 - skip x) / out; as it is asked at x' = input x and c = noise, it must find x and t back from those.
+    let scaling = |t: f64| Scaling { skip: t * t, out: 2.0 - t, input: 1.0 / (1.0 + t), noise: 5.0 - 2.0 * t };
+    let asked = RefCell::new(Vec::new());
+    let forward = |(): &(), x: Tensor<2>, c: Tensor<1>, _class: Option<Tensor<1, Int>>| {
+        let t = (c.neg() + 5.0) / 2.0;
+        asked.borrow_mut().extend(vector(t.clone()));
+        let t = t.unsqueeze_dim::<2>(1);
+        let x = x * (t.clone() + 1.0);
+        (x * t.clone() * t.clone() - 3.0).neg() / (t.neg() + 2.0)
+    };
+    let objective = FlowMatching::new(forward, path(), UniformTime::new(), Prediction::Data, SEED);
+    let objective = objective.with_weighting(DataWeighting);
+    let objective = FlowMatching { scaling: Some(Scalings::new(scaling)), ..objective };
+    let ids: Vec<u64> = (0..64).collect();
+    let batch = Batch::new(Tensor::<2>::full([64, 1], 3.0, &device()), ids.clone());
+    let loss = objective.loss(&(), &batch).unwrap().into_scalar::<f32>();
+    assert!(loss < 1e-10, "{loss}");
+    // Each row at its own time.
+    let times = UniformTime::new().sample(NoiseKey::new(SEED, Purpose::Time), &ids, 0);
+    assert!(asked.borrow().iter().zip(&times).all(|(a, t)| (a - t).abs() < 1e-5));
+    // Any other scaling of the same network is another prediction.
+    for wrong in [
+        |t: f64| Scaling { skip: t, out: 2.0 - t, input: 1.0 / (1.0 + t), noise: 5.0 - 2.0 * t },
+        |t: f64| Scaling { skip: t * t, out: 2.0, input: 1.0 / (1.0 + t), noise: 5.0 - 2.0 * t },
+        |t: f64| Scaling { skip: t * t, out: 2.0 - t, input: 1.0, noise: 5.0 - 2.0 * t },
+    ] {
+        let objective = FlowMatching { scaling: Some(Scalings::new(wrong)), ..objective.clone() };
+        assert!(objective.loss(&(), &batch).unwrap().into_scalar::<f32>() > 1e-2);
+    }
 }

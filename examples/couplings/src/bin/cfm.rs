@@ -1,5 +1,5 @@
 //! Two moons and eight Gaussians by I-CFM, OT-CFM and SB-CFM, to be compared with benches/peers/cfm.py:
-//! `cargo run --release -p couplings --bin cfm -- STEPS SEEDS`.
+//! `cargo run --release -p couplings --bin cfm -- STEPS SEEDS`, and a third argument such as "moons, OT-CFM" for one of them.
 //!
 //! Prints, for each law and coupling, the mean and standard error over the seeds of the sliced Wasserstein-2 distance
 //! of 10,000 samples to 10,000 fresh points, and the median time of training. Set RAYON_NUM_THREADS=1 for one core.
@@ -23,12 +23,16 @@ struct Pairs {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = |n: usize, or: u64| std::env::args().nth(n).map_or(Ok(or), |text| text.parse());
-    let (steps, seeds) = (number(1, 3000)?, number(2, 5)?);
+    let (steps, seeds) = (number(1, 2000)?, number(2, 5)?);
+    let only = std::env::args().nth(3).unwrap_or_default();
     let bridge = Sinkhorn::new(SquaredEuclidean, 2.0 * SIGMA * SIGMA, Stop::new(1e-3, 100_000)?)?;
     let methods: [(&str, &dyn Coupling<2>, f64); 3] =
         [("I-CFM", &Independent, 0.0), ("OT-CFM", &ExactOt::new(), 0.0), ("SB-CFM", &bridge, SIGMA)];
     for (name, toy) in [("moons", Toy::Moons), ("eight Gaussians", Toy::EightGaussians)] {
         for (method, coupling, sigma) in methods {
+            if !format!("{name}, {method}").contains(&only) {
+                continue;
+            }
             let mut runs =
                 (0..seeds).map(|seed| run(toy, coupling, sigma, steps, seed)).collect::<Result<Vec<_>, _>>()?;
             let n = runs.len() as f64;
