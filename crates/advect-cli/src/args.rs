@@ -23,8 +23,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Where to compute: cuda, vulkan, wgpu or flex (the processor), as far as compiled in.
-    /// Without it: the environment variable BURN_DEVICE, else the first that this machine has.
+    /// Where to compute: cuda, metal, rocm, vulkan, wgpu or flex (the processor), as far as compiled in; cuda:1 is the second
+    /// card. See `advect devices`. Without it: the environment variable BURN_DEVICE, else the first that this machine has.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) device: Option<String>,
     /// Print nothing but errors.
@@ -63,6 +63,9 @@ pub(crate) enum Command {
     /// List the solvers of `advect sample`.
     #[command(after_help = "Example: advect solvers")]
     Solvers,
+    /// List the devices that this build and this machine have.
+    #[command(after_help = "Example: advect devices")]
+    Devices,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod args;
 mod autoencoder;
 mod config;
 mod data;
+mod devices;
 mod error;
 mod import;
 mod info;
@@ -70,6 +71,10 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         }
         Command::Solvers => {
             solvers::run(say);
+            Ok(())
+        }
+        Command::Devices => {
+            devices::run(say);
             Ok(())
         }
     }
