@@ -3,6 +3,7 @@
 use crate::config::{MOST, MOST_STEPS};
 use crate::path::{PredictionName, ScheduleName};
 use crate::solvers::SolverName;
+use advect::train::Precision;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -88,6 +89,9 @@ pub(crate) struct TrainArgs {
     /// The seed of everything random.
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub(crate) seed: Option<u64>,
+    /// What the network computes in: f32, f16 or bf16. Weights and loss stay in f32 [default: the configuration's].
+    #[arg(long, value_name = "P")]
+    pub(crate) precision: Option<Precision>,
     /// Continue the run where its last checkpoint stands, bit for bit.
     #[arg(long)]
     pub(crate) resume: bool,
@@ -130,6 +134,9 @@ pub(crate) struct SampleArgs {
     /// How many samples are computed together: memory against speed, not results [default: the run's].
     #[arg(long, value_name = "B", value_parser = positive)]
     pub(crate) batch: Option<usize>,
+    /// What the network computes in: f32, f16 or bf16 [default: f32].
+    #[arg(long, value_name = "P")]
+    pub(crate) precision: Option<Precision>,
     /// The averaged weights or those as trained.
     #[arg(long, value_enum, default_value = "ema")]
     pub(crate) weights: WeightsName,

@@ -4,6 +4,7 @@ use crate::path::PathConfig;
 use crate::{
     data::DataConfig, error::CliError, latent::LatentConfig, model::ModelConfig, presets, solvers::SolverName,
 };
+use advect::train::Precision;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::{Table, Value};
@@ -47,6 +48,9 @@ pub(crate) struct TrainConfig {
     pub(crate) label_drop: f64,
     /// Steps between checkpoints and validation losses.
     pub(crate) checkpoint_every: u64,
+    /// What the network computes in; without it f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<Precision>,
     /// For an autoencoder: the weight of its latents' divergence from the normal distribution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kl_weight: Option<f64>,
@@ -70,7 +74,7 @@ pub(crate) struct SampleConfig {
 }
 
 /// Keys that a preset may leave out.
-const OPTIONAL: [&str; 10] = [
+const OPTIONAL: [&str; 11] = [
     "data.folder",
     "data.side",
     "latent.autoencoder",
@@ -81,6 +85,7 @@ const OPTIONAL: [&str; 10] = [
     "path.sigma_min",
     "train.kl_weight",
     "train.latents_measured",
+    "train.precision",
 ];
 
 impl RunConfig {
@@ -171,6 +176,9 @@ impl RunConfig {
             }
         }
         let autoencoder = matches!(self.model, ModelConfig::Autoencoder(_));
+        if autoencoder && train.precision.is_some_and(|precision| precision != Precision::F32) {
+            return Err(CliError::usage("train.precision is for flows: an autoencoder trains in f32"));
+        }
         match train.kl_weight {
             Some(weight) if !(autoencoder && weight.is_finite() && weight >= 0.0) => {
                 return Err(CliError::usage(format!(

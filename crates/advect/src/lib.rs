@@ -78,6 +78,6 @@ pub mod prelude {
         trajectory,
     };
     #[cfg(feature = "train")]
-    pub use advect_train::{AdamW, Batch, Ema, FlowMatching, LearningRate, Plan, RunFolder, Trainer, train};
+    pub use advect_train::{AdamW, Batch, Ema, FlowMatching, LearningRate, Plan, Precision, RunFolder, Trainer, train};
     pub use burn::tensor::{Device, Tensor};
 }

@@ -228,7 +228,7 @@ impl Suite {
             };
             let mark = if row.passed() { "" } else { " FAILED" };
             let (group, name, bound, seconds) = (row.group, &row.name, row.bound, row.seconds);
-            drop(writeln!(table, "| {group} | {name}{mark} | {forward} | {gradient} | {bound:.0e} | {seconds:.1} |"));
+            let _ = writeln!(table, "| {group} | {name}{mark} | {forward} | {gradient} | {bound:.0e} | {seconds:.1} |");
         }
         println!("{table}");
         if let Some(path) = std::env::var_os("ADVECT_PARITY_TABLE")
