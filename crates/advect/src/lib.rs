@@ -11,7 +11,8 @@
 //! | [`data`] | `advect-data` | datasets, image grids, animations |
 //! | [`train`] | `advect-train` | objectives, EMA, the loop, checkpoints |
 //!
-//! The backend is a Cargo feature (`flex`, the default, `wgpu`, `vulkan`, `cuda`); no source changes with it.
+//! The backend is a Cargo feature (`flex`, the default, `wgpu`, `vulkan`, `metal`, `rocm`, `cuda`, `cuda-cpp`); no source
+//! changes with it.
 //!
 //! ```
 //! use advect::prelude::*;
