@@ -175,7 +175,7 @@ def check(name, ours, args):
         cast = torch.autocast(device, half or torch.float32, enabled=half not in (None, torch.float32))
         with torch.no_grad(), cast:
             y = forward(model, name, x_, t_, label)
-            end = sample(model, name, x_, 4, both)
+            end = sample(model, name, x_, 4, both) - x_  # how far it moved: the start would hide the rest
 
         def loss():
             with cast:
@@ -190,7 +190,8 @@ def check(name, ours, args):
     theirs = results(torch_device(args), torch_dtype(args))
     for key, result in exact.items():
         result = result.double().cpu()
-        for side, got in (("advect", given[f"out.{key}"]), ("PyTorch", theirs[key])):
+        ours_of = given[f"out.{key}"] - x if key == "end" else given[f"out.{key}"]
+        for side, got in (("advect", ours_of), ("PyTorch", theirs[key])):
             error = (got.detach().cpu().double().reshape(result.shape) - result).abs().max() / result.abs().max()
             if not error < NEAR[args.precision]:
                 raise SystemExit(f"{name}: {side}'s {key} is {error:.1e} from f64")
@@ -246,11 +247,12 @@ def theirs(name, batch, steps, args, compiled):
         model = model.eval().to(half)
         both = None if labels is None else torch.cat([labels, torch.full_like(labels, classes)])
         called = torch.compile(model, mode="max-autotune") if compiled else model
-        in_half = (lambda m: lambda x, *rest: m(x.to(half), *(rest if len(rest) < 2 else (rest[0].to(half), rest[1]))))(called)
+        # Time features are computed in f32, as on the other side; autocast takes them to the weights' type.
+        cast = torch.autocast(device, half, enabled=half != torch.float32)
 
         def run():
-            with torch.inference_mode():
-                return sample(in_half, name, layout(torch.randn(batch, *shape, device=device)), steps, both)
+            with torch.inference_mode(), cast:
+                return sample(called, name, layout(torch.randn(batch, *shape, device=device)), steps, both)
     else:
         data = layout(torch.randn(batch, *shape, device=device))
         called = torch.compile(model, mode="max-autotune") if compiled else model

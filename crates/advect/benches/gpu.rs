@@ -7,7 +7,7 @@
 //! sides out. Without a command, as under `cargo test --benches`, every tiny work runs once on the processor.
 #![allow(missing_docs, clippy::print_stdout, clippy::expect_used, clippy::panic)]
 
-use advect::burn::module::{Module, ModuleMapper, Param};
+use advect::burn::module::{ModuleMapper, Param};
 use advect::burn::tensor::{DType, Distribution, Int, TensorData};
 use advect::core::{DeviceNoise, normal};
 use advect::guidance::Paired;
@@ -380,9 +380,11 @@ impl ModuleMapper for Moved {
             return Param::from_mapped_value(id, old, mapper);
         }
         let count: usize = old.dims().iter().product();
-        let values: Vec<f32> = (0..count).map(|_| 0.02 * normal(&mut rng) as f32).collect();
-        let noise = Tensor::from_data(TensorData::new(values, old.shape()), &old.device());
-        Param::from_mapped_value(id, (old.detach() + noise).require_grad(), mapper)
+        // Classes have to tell, or guidance would not be compared.
+        let size = if old.dims()[0] == 1001 { 0.5 } else { 0.05 };
+        let values: Vec<f32> = (0..count).map(|_| size * normal(&mut rng) as f32).collect();
+        let noise = Tensor::from_data(TensorData::new(values, old.shape()), &old.device().inner());
+        Param::from_mapped_value(id, Tensor::from_inner(old.inner() + noise).require_grad(), mapper)
     }
 }
 
