@@ -1,47 +1,38 @@
 #!/usr/bin/env python3
-"""Records the memory of a program while it runs: does it grow?
+"""Records the memory of a training run at each tenth of its steps: does it grow?
 
-    python3 tools/memory_growth.py [--every 2] [--bound 1.1] -- advect train --preset moons --steps 2000
+    python3 tools/memory_growth.py [--bound 1.1] -- advect train --preset moons --steps 2000 --run DIR
 
-Prints seconds and resident MiB, then the largest of the second quarter of the run and of the last one. Leaves with 1 if
-the last is above the other by more than `--bound` and 16 MiB, and with the program's own code if that failed.
+Adds `--json` to the command and looks at the process whenever it reports. Leaves with 1 if the last report of the training
+has more than `--bound` times the memory of the second one and 8 MiB, and with the program's own code if that failed.
 """
 
 import argparse
+import json
 import subprocess
 import sys
-import time
 
 
 def resident(pid):
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8") as lines:
-            return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
-    except (FileNotFoundError, ProcessLookupError, StopIteration):
-        return None
+    with open(f"/proc/{pid}/status", encoding="utf-8") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=float, default=2.0, help="seconds between two looks")
     parser.add_argument("--bound", type=float, default=1.1)
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
-    program, started, seen = subprocess.Popen(args.command), time.perf_counter(), []
-    while program.poll() is None:
-        mib = resident(program.pid)
-        if mib is not None:
-            seen.append(mib)
-            print(f"{time.perf_counter() - started:.0f} s: {mib:.0f} MiB", flush=True)
-        time.sleep(args.every)
-    if program.returncode:
+    program, seen = subprocess.Popen([*args.command, "--json"], stdout=subprocess.PIPE, text=True), []
+    for event in map(json.loads, program.stdout):
+        if event.get("event") == "step":
+            seen.append(resident(program.pid))
+            print(f"step {event['step']}: {seen[-1]:.1f} MiB, loss {event['mean_loss']:.4f}", flush=True)
+    if program.wait():
         sys.exit(program.returncode)
-    if len(seen) < 8:
-        sys.exit("the program ended too soon to say: take a smaller --every")
-    quarter = len(seen) // 4
-    early, late = max(seen[quarter : 2 * quarter]), max(seen[-quarter:])
-    print(f"second quarter: at most {early:.0f} MiB; last quarter: at most {late:.0f} MiB")
-    sys.exit(late > args.bound * early and late > early + 16)
+    if len(seen) < 4:
+        sys.exit("too few reports to say")
+    sys.exit(seen[-1] > args.bound * seen[1] and seen[-1] > seen[1] + 8)
 
 
 if __name__ == "__main__":

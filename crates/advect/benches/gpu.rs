@@ -5,7 +5,7 @@
 //! long and answers with the median in milliseconds, the number of runs and the bytes that the device then holds;
 //! `ceilings` measures what this device reaches in a large product and a copy. `tiny` shrinks every network: to try both
 //! sides out. Without a command, as under `cargo test --benches`, every tiny work runs once on the processor.
-#![allow(missing_docs, clippy::print_stdout, clippy::expect_used, clippy::panic)]
+#![allow(missing_docs, clippy::print_stderr, clippy::print_stdout, clippy::expect_used, clippy::panic)]
 
 use advect::burn::module::{ModuleMapper, Param};
 use advect::burn::tensor::{DType, Distribution, Int, TensorData};

@@ -11,6 +11,7 @@
 //!
 //! One program, one thread and a main of its own: on a card each shape costs the compilation of kernels, and the
 //! streams of several threads would only wait for each other.
+#![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, reason = "a test program's helpers")]
 
 mod backbones;
 mod burn_issues;
