@@ -81,10 +81,8 @@ def perceptron(width):
     return nn.Sequential(*layers, nn.SiLU(), nn.Linear(width, 2))
 
 
-def dit(weights):
-    from mnist_dit import DiT
-
-    model = DiT(dict(size=[32, 32], patch=2, in_channels=4, out_channels=8, width=384, depth=12, heads=6, classes=1000))
+def dit_state(weights):
+    """Weights under the names of the original DiT (patch 2, eight channels out) as those of mnist_dit.DiT."""
     names = {"x_embedder.proj": "patches", "t_embedder.mlp.0": "time1", "t_embedder.mlp.2": "time2", "y_embedder.embedding_table": "label",
              "final_layer.linear": "out", "final_layer.adaLN_modulation.1": "modulation"}
     state = {}
@@ -98,7 +96,14 @@ def dit(weights):
         if module == "out":  # their pixels of a patch come before its channels
             tensor = tensor.unflatten(0, (4, 8)).transpose(0, 1).flatten(0, 1)
         state[f"{module}.{kind}"] = tensor
-    model.load_state_dict(state)
+    return state
+
+
+def dit(weights):
+    from mnist_dit import DiT
+
+    model = DiT(dict(size=[32, 32], patch=2, in_channels=4, out_channels=8, width=384, depth=12, heads=6, classes=1000))
+    model.load_state_dict(dit_state(weights))
     label = torch.arange(4)
     return model, lambda m, x, t: m(x, t, label)
 

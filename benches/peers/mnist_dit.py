@@ -107,7 +107,7 @@ class DiT(nn.Module):
         b, p, (rows, columns) = x.shape[0], self.patch, self.grid
         x = x.reshape(b, self.channels, rows, p, columns, p).permute(0, 2, 4, 1, 3, 5).reshape(b, rows * columns, -1)
         x = self.patches(x) + self.positions
-        frequencies = torch.exp(-math.log(10000.0) * torch.arange(128) / 128)
+        frequencies = torch.exp(-math.log(10000.0) * torch.arange(128, device=t.device) / 128)
         angles = t[:, None] * self.time_scale * frequencies
         c = self.time2(F.silu(self.time1(torch.cat([angles.cos(), angles.sin()], 1)))) + self.label(label)
         for block in self.blocks:

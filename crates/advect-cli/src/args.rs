@@ -4,6 +4,7 @@ use crate::config::{MOST, MOST_STEPS};
 use crate::grids::GridName;
 use crate::path::{PredictionName, ScheduleName};
 use crate::solvers::SolverName;
+use advect::train::Precision;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -24,8 +25,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Where to compute: cuda, vulkan, wgpu or flex (the processor), as far as compiled in.
-    /// Without it: the environment variable BURN_DEVICE, else the first that this machine has.
+    /// Where to compute: cuda, metal, rocm, vulkan, wgpu or flex (the processor), as far as compiled in; cuda:1 is the second
+    /// card. See `advect devices`. Without it: the environment variable BURN_DEVICE, else the first that this machine has.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) device: Option<String>,
     /// Print nothing but errors.
@@ -67,6 +68,9 @@ pub(crate) enum Command {
     /// List the time grids of `advect sample`.
     #[command(after_help = "Example: advect grids")]
     Grids,
+    /// List the devices that this build and this machine have.
+    #[command(after_help = "Example: advect devices")]
+    Devices,
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +93,9 @@ pub(crate) struct TrainArgs {
     /// The seed of everything random.
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub(crate) seed: Option<u64>,
+    /// What the network computes in: f32, f16 or bf16. Weights and loss stay in f32 [default: the configuration's].
+    #[arg(long, value_name = "P")]
+    pub(crate) precision: Option<Precision>,
     /// Continue the run where its last checkpoint stands, bit for bit.
     #[arg(long)]
     pub(crate) resume: bool,
@@ -134,6 +141,9 @@ pub(crate) struct SampleArgs {
     /// How many samples are computed together: memory against speed, not results [default: the run's].
     #[arg(long, value_name = "B", value_parser = positive)]
     pub(crate) batch: Option<usize>,
+    /// What the network computes in: f32, f16 or bf16 [default: f32].
+    #[arg(long, value_name = "P")]
+    pub(crate) precision: Option<Precision>,
     /// The averaged weights or those as trained.
     #[arg(long, value_enum, default_value = "ema")]
     pub(crate) weights: WeightsName,

@@ -5,6 +5,7 @@ use crate::{
     data::DataConfig, error::CliError, grids::GridName, latent::LatentConfig, model::ModelConfig, presets,
     solvers::SolverName,
 };
+use advect::train::Precision;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::{Table, Value};
@@ -48,6 +49,9 @@ pub(crate) struct TrainConfig {
     pub(crate) label_drop: f64,
     /// Steps between checkpoints and validation losses.
     pub(crate) checkpoint_every: u64,
+    /// What the network computes in; without it f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<Precision>,
     /// For an autoencoder: the weight of its latents' divergence from the normal distribution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kl_weight: Option<f64>,
@@ -86,6 +90,7 @@ const OPTIONAL: [&str; 11] = [
     "path.sigma_min",
     "train.kl_weight",
     "train.latents_measured",
+    "train.precision",
 ];
 
 impl RunConfig {
@@ -176,6 +181,9 @@ impl RunConfig {
             }
         }
         let autoencoder = matches!(self.model, ModelConfig::Autoencoder(_));
+        if autoencoder && train.precision.is_some_and(|precision| precision != Precision::F32) {
+            return Err(CliError::usage("train.precision is for flows: an autoencoder trains in f32"));
+        }
         match train.kl_weight {
             Some(weight) if !(autoencoder && weight.is_finite() && weight >= 0.0) => {
                 return Err(CliError::usage(format!(

@@ -4,6 +4,7 @@ mod args;
 mod autoencoder;
 mod config;
 mod data;
+mod devices;
 mod error;
 mod grids;
 mod import;
@@ -75,6 +76,10 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         }
         Command::Solvers => {
             solvers::run(say);
+            Ok(())
+        }
+        Command::Devices => {
+            devices::run(say);
             Ok(())
         }
     }

@@ -89,6 +89,7 @@ fn digits() -> RunConfig {
             ema: 0.99,
             label_drop: 0.1,
             checkpoint_every: 100,
+            precision: None,
             kl_weight: None,
             latents_measured: None,
         },
@@ -164,6 +165,7 @@ fn mnist_autoencoder() -> RunConfig {
             ema: 0.99,
             label_drop: 0.0,
             checkpoint_every: 200,
+            precision: None,
             kl_weight: Some(0.05),
             ..mnist().train
         },
@@ -240,6 +242,7 @@ fn plane(name: &str, data: DataName, hidden: usize, steps: u64) -> RunConfig {
             ema: 0.995,
             label_drop: 0.0,
             checkpoint_every: 500,
+            precision: None,
             kl_weight: None,
             latents_measured: None,
         },

@@ -75,6 +75,8 @@ fn request<'a>(
     chosen: &Chosen,
     frames: bool,
 ) -> Result<Request<'a>, CliError> {
+    let precision = args.precision.unwrap_or_default();
+    precision.check(&chosen.device).map_err(CliError::usage)?;
     let known = config.model.classes();
     let count = args.count.unwrap_or(100);
     let classes = match (known, args.class, args.classes) {
@@ -112,6 +114,7 @@ fn request<'a>(
         decoder,
         units: config.data.units(),
         device: chosen.device.clone(),
+        precision,
         frames,
     })
 }

@@ -49,6 +49,8 @@ pub(crate) struct Request<'a> {
     pub(crate) decoder: Option<&'a Decoder>,
     pub(crate) units: Units,
     pub(crate) device: Device,
+    /// What the network computes in.
+    pub(crate) precision: Precision,
     /// Keep the states on the way.
     pub(crate) frames: bool,
 }
@@ -74,6 +76,7 @@ pub(crate) fn sample<N: Backbone<D>, const D: usize>(
     let started = Instant::now();
     let evaluated = Cell::new(0);
     let grid = grid(request)?;
+    let network = &request.precision.network(network);
     let mut frames: Vec<Vec<f32>> = Vec::new();
     let mut values = Vec::new();
     for start in (0..request.count).step_by(request.batch) {
@@ -155,9 +158,10 @@ fn transport<N: Backbone<D>, const D: usize>(
     evaluated: &Cell<u64>,
 ) -> Result<Vec<Tensor<D>>, CliError> {
     let rows = noise.dims()[0];
-    let strong = Conditioned::new(network, classes.clone());
+    let conditioned = |classes| Conditioned::new(network, classes).computing_in(request.precision.dtype());
+    let strong = conditioned(classes.clone());
     if classes.is_some() && request.guidance != 1.0 {
-        let weak = Conditioned::new(network, Some(vec![request.null_class; rows]));
+        let weak = conditioned(Some(vec![request.null_class; rows]));
         let guidance = request.guidance;
         let field = Guided { strong, weak, scale: move |_t: f64| guidance };
         scaled(Counting { field, evaluated }, request, noise, ids, grid)

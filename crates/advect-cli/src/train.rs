@@ -10,10 +10,11 @@ use crate::sampler::{Method, Request, Samples, sample};
 use crate::say::{Say, duration, program};
 use crate::task::{Source, Task};
 use crate::{autoencoder, latent};
-use advect::burn::module::Module;
-use advect::device::Chosen;
+use advect::burn::module::{Module, ModuleVisitor, Param};
+use advect::device::{Chosen, choose};
+use advect::nn::NnError;
 use advect::prelude::*;
-use advect::train::{History, Objective, Record, TrainError};
+use advect::train::{History, Mixed, Objective, Record, TrainError};
 use serde_json::json;
 use std::ops::ControlFlow;
 use std::path::{Path as FilePath, PathBuf};
@@ -54,6 +55,8 @@ fn start(args: &TrainArgs) -> Result<Session, CliError> {
     let mut config = RunConfig::resolve(args.preset.as_deref(), args.config.as_deref(), &args.set)?;
     config.train.steps = args.steps.unwrap_or(config.train.steps);
     config.seed = args.seed.unwrap_or(config.seed);
+    config.train.precision = args.precision.or(config.train.precision);
+    config.validate()?;
     place(&mut config, args.data.as_deref())?;
     // Of another run's config.toml only the settings count, not what that run found.
     config.train.latents_measured = None;
@@ -66,9 +69,9 @@ fn start(args: &TrainArgs) -> Result<Session, CliError> {
 }
 
 fn resume(args: &TrainArgs) -> Result<Session, CliError> {
-    if args.config.is_some() || !args.set.is_empty() || args.seed.is_some() {
+    if args.config.is_some() || !args.set.is_empty() || args.seed.is_some() || args.precision.is_some() {
         return Err(CliError::usage(
-            "--resume takes the configuration of the run: leave out --config, --set and --seed (--steps may be raised)",
+            "--resume takes the configuration of the run: leave out --config, --set, --seed and --precision (--steps may be raised)",
         ));
     }
     let path = match (&args.run, &args.preset) {
@@ -171,23 +174,21 @@ impl Session {
         // Until they are measured again, whatever an earlier training found.
         self.config.train.latents_measured = None;
         let device = chosen.device.clone().autodiff();
-        // The initial weights: the one place where Burn's own generator is used, and so seeded here.
-        device.seed(self.config.seed);
         match self.config.model.clone() {
             ModelConfig::Autoencoder(config) => {
-                let network = config.init(&device).map_err(CliError::usage)?;
+                let network = initial(|home| config.init(home), self.config.seed, &device)?;
                 autoencoder::train(&self, config, network, source, &device, say)
             }
             ModelConfig::Unet(unet) => {
-                let network = unet.init(&device).map_err(CliError::usage)?;
+                let network = initial(|home| unet.init(home), self.config.seed, &device)?;
                 self.flow::<_, 4>(network, source, &device, say)
             }
             ModelConfig::Dit(dit) => {
-                let network = dit.init(&device).map_err(CliError::usage)?;
+                let network = initial(|home| dit.init(home), self.config.seed, &device)?;
                 self.flow::<_, 4>(network, source, &device, say)
             }
             ModelConfig::Mlp(mlp) => {
-                let network = mlp.init(&device).map_err(CliError::usage)?;
+                let network = initial(|home| mlp.init(home), self.config.seed, &device)?;
                 self.flow::<_, 2>(network, source, &device, say)
             }
         }
@@ -206,8 +207,10 @@ impl Session {
             Source::Images(data) => data.shape().iter().product(),
             Source::Points(_) => 2,
         };
+        let precision = config.train.precision.unwrap_or_default();
+        precision.check(device).map_err(CliError::usage)?;
         let objective = FlowMatching {
-            forward: |n: &N, x, t, class| n.forward(x, t, class),
+            forward: move |n: &N, x, t, class| precision.through(x, |x| n.forward(x, t, class)),
             path: AffinePath::new(config.path.schedule()?, SourceLaw::GaussianIndependent),
             times: config.path.times()?,
             prediction: config.path.prediction(),
@@ -221,6 +224,7 @@ impl Session {
         for warning in config.path.warnings(config.model.classes()) {
             say.event(&format!("note: {warning}"), json!({"event": "warning", "text": warning}));
         }
+        let objective = Mixed { objective, precision };
         let task = Task::<D>::new(config, source, device);
         let trained = self.fit(network, &objective, task, say)?;
         finish(&self.config, &trained, &self.path, device, say)
@@ -327,6 +331,27 @@ impl Session {
     }
 }
 
+/// A network with the initial weights of a seed, on the device: the one place where Burn's own generator is used, and so
+/// seeded. They are drawn on the processor where the build has it, as each backend's generator is another.
+fn initial<N: Module>(
+    init: impl FnOnce(&Device) -> Result<N, NnError>,
+    seed: u64,
+    device: &Device,
+) -> Result<N, CliError> {
+    struct Draw;
+    impl ModuleVisitor for Draw {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            // Weights are drawn when first asked for.
+            drop(param.val());
+        }
+    }
+    let home = choose(Some("flex")).map_or_else(|_| device.clone(), |flex| flex.device.autodiff());
+    home.seed(seed);
+    let network = init(&home).map_err(CliError::usage)?;
+    network.visit(&mut Draw);
+    Ok(network.fork(device))
+}
+
 /// Which samples of the set were not trained on, for whoever judges the model by them.
 fn note_held_out(run: &FilePath, held_out: &[usize]) -> Result<(), CliError> {
     let path = run.join("held_out.json");
@@ -424,6 +449,7 @@ fn show<N: Backbone<D>, const D: usize>(
         decoder: decoder.as_ref(),
         units: config.data.units(),
         device,
+        precision: config.train.precision.unwrap_or_default(),
         frames: true,
     };
     sample(network, &request, |_| {})

@@ -30,6 +30,18 @@ pub enum TrainError {
         /// Rows of the data.
         rows: usize,
     },
+    /// The device cannot compute in this precision.
+    #[error("this device does not compute in {precision}: take another precision, or another device")]
+    Precision {
+        /// The precision.
+        precision: crate::Precision,
+    },
+    /// There is no precision of this name.
+    #[error("there is no precision `{name}`: choose one of f32, f16, bf16")]
+    PrecisionName {
+        /// The name.
+        name: String,
+    },
     /// A number could not be read back from the device.
     #[error("cannot read {what} back from the device")]
     Read {

@@ -16,6 +16,12 @@ pub trait Objective<M, B> {
     /// # Errors
     /// Whatever the path refuses.
     fn loss(&self, model: &M, batch: &B) -> Result<Tensor<1>, TrainError>;
+
+    /// What the loss is multiplied with before the backward pass, against gradients too small for the numbers that the
+    /// network computes with; the trainer divides by it again. A power of two, so that nothing is rounded by it.
+    fn loss_scale(&self) -> f64 {
+        1.0
+    }
 }
 
 impl<M, B, F: Fn(&M, &B) -> Result<Tensor<1>, TrainError>> Objective<M, B> for F {
@@ -97,10 +103,11 @@ impl<M: Module> Trainer<M> {
         plan.validate()?;
         let step = self.step;
         let loss = objective.loss(&self.model, batch)?;
-        let gradients = loss.backward();
+        let scale = objective.loss_scale();
+        let gradients = if scale == 1.0 { loss.backward() } else { (loss.clone() * scale).backward() };
         // A device read a step: a NaN must stop the run before it reaches the weights.
         let value = loss.try_into_scalar::<f64>().map_err(|_| TrainError::Read { what: "the loss" })?;
-        let norm = gradient_norm(&self.model, &gradients)?;
+        let norm = gradient_norm(&self.model, &gradients)? / scale;
         for (what, value) in [("loss", value), ("gradient norm", norm)] {
             if !value.is_finite() {
                 return Err(TrainError::NotFinite { what, value, step });
@@ -110,7 +117,7 @@ impl<M: Module> Trainer<M> {
         let mut update = Update {
             optimizer: plan.optimizer,
             gradients: &gradients,
-            factor: if norm > plan.clip_norm { plan.clip_norm / norm } else { 1.0 },
+            factor: if norm > plan.clip_norm { plan.clip_norm / norm } else { 1.0 } / scale,
             rate,
             updates: step,
             ema: plan.ema,

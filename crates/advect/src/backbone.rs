@@ -2,7 +2,7 @@
 
 use advect_core::{Field, RowField, Times};
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
 /// A network `(x, t, class) -> output` with an output shaped like `x`. Implement it for your own.
 pub trait Backbone<const D: usize>: Module {
@@ -40,13 +40,21 @@ impl Backbone<4> for advect_nn::DiT {
 pub struct Conditioned<'a, N> {
     network: &'a N,
     classes: Option<Vec<usize>>,
+    dtype: Option<DType>,
 }
 
 impl<'a, N> Conditioned<'a, N> {
     /// The network at the given classes, one a row; `None` leaves the condition out.
     #[must_use]
     pub fn new(network: &'a N, classes: Option<Vec<usize>>) -> Self {
-        Self { network, classes }
+        Self { network, classes, dtype: None }
+    }
+
+    /// For a network whose weights are of another type than the states: states go in as `dtype`, outputs come back in
+    /// the states' own.
+    #[must_use]
+    pub fn computing_in(self, dtype: DType) -> Self {
+        Self { dtype: Some(dtype), ..self }
     }
 }
 
@@ -57,13 +65,20 @@ impl<N: Backbone<D>, const D: usize> Field<Tensor<D>> for Conditioned<'_, N> {
             let values: Vec<i64> = classes.iter().map(|&c| c as i64).collect();
             Tensor::from_data(TensorData::new(values, [rows]), &device)
         });
-        self.network.forward(x, t.tensor(rows, &device), class)
+        let t = t.tensor(rows, &device);
+        match self.dtype.filter(|&dtype| dtype != x.dtype()) {
+            None => self.network.forward(x, t, class),
+            Some(dtype) => {
+                let own = x.dtype();
+                self.network.forward(x.cast(dtype), t, class).cast(own)
+            }
+        }
     }
 }
 
 impl<N: Backbone<D>, const D: usize> RowField<Tensor<D>> for Conditioned<'_, N> {
     fn select(&self, rows: &[usize]) -> Self {
         let classes = self.classes.as_ref().map(|classes| rows.iter().map(|&r| classes[r]).collect());
-        Self { network: self.network, classes }
+        Self { network: self.network, classes, dtype: self.dtype }
     }
 }

@@ -11,7 +11,8 @@
 //! | [`data`] | `advect-data` | datasets, image grids, animations |
 //! | [`train`] | `advect-train` | objectives, EMA, the loop, checkpoints |
 //!
-//! The backend is a Cargo feature (`flex`, the default, `wgpu`, `vulkan`, `cuda`); no source changes with it.
+//! The backend is a Cargo feature (`flex`, the default, `wgpu`, `vulkan`, `metal`, `rocm`, `cuda`, `cuda-cpp`); no source
+//! changes with it.
 //!
 //! ```
 //! use advect::prelude::*;
@@ -78,6 +79,6 @@ pub mod prelude {
         trajectory,
     };
     #[cfg(feature = "train")]
-    pub use advect_train::{AdamW, Batch, Ema, FlowMatching, LearningRate, Plan, RunFolder, Trainer, train};
+    pub use advect_train::{AdamW, Batch, Ema, FlowMatching, LearningRate, Plan, Precision, RunFolder, Trainer, train};
     pub use burn::tensor::{Device, Tensor};
 }

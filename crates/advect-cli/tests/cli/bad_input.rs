@@ -125,6 +125,23 @@ fn a_loss_that_becomes_nan_stops_the_run_and_keeps_the_last_checkpoint() {
 }
 
 #[test]
+fn devices_are_listed_with_what_is_missing() {
+    let bench = Bench::new();
+    let said = bench.ok("devices");
+    says(&said, &["flex", "processor", "f32 f16 bf16 f64"]);
+    let lines = bench.ok("devices --json");
+    let rows: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(rows.iter().any(|row| row["name"] == "flex" && row["dtypes"][0] == "f32"), "{lines}");
+    if !cfg!(feature = "rocm") {
+        says(&said, &["not compiled in", "rocm", "--features"]);
+        assert!(
+            rows.iter().any(|row| row["missing"].as_array().is_some_and(|m| m.contains(&"rocm".into()))),
+            "{lines}"
+        );
+    }
+}
+
+#[test]
 fn a_device_that_is_not_there_is_named() {
     let bench = Bench::new();
     says(&bench.fails(2, "train --preset moons --device tpu"), &["no device `tpu`", "flex"]);
@@ -133,7 +150,9 @@ fn a_device_that_is_not_there_is_named() {
         let out = bench.command("train --preset moons").env("BURN_DEVICE", "cuda").output().unwrap();
         assert_eq!(out.status.code(), Some(2));
     }
-    let out = bench.command(&format!("{MOONS} --quiet")).env("BURN_DEVICE", "flex").output().unwrap();
+    says(&bench.fails(2, "train --preset moons --device flex:1"), &["no device `flex:1`", "has 1"]);
+    says(&bench.fails(2, "train --preset moons --device flex:one"), &["no device `flex:one`"]);
+    let out = bench.command(&format!("{MOONS} --quiet")).env("BURN_DEVICE", "flex:0").output().unwrap();
     assert!(out.status.success());
 }
 

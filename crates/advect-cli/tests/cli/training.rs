@@ -129,3 +129,30 @@ fn one_seed_gives_one_run() {
     }
     assert_ne!(bench.bytes("a/model.safetensors"), bench.bytes("c/model.safetensors"));
 }
+
+#[test]
+fn half_precision_trains_samples_and_is_kept() {
+    let bench = Bench::new();
+    let losses = |run: &str| {
+        let said = bench.ok(&format!("{} --run {run} --json", crate::MOONS.replace("--run run", "")));
+        let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        last["validation_loss"].as_f64().unwrap()
+    };
+    let (full, half) = (losses("full"), losses("half --precision bf16"));
+    assert!(full != half && (full - half).abs() < 0.05 * full, "{full} {half}");
+    assert!(bench.text("half/config.toml").contains("precision = \"bf16\""));
+    assert!(!bench.text("full/config.toml").contains("precision"));
+    // Another precision is another run.
+    let refused = bench.fails(2, "train --run half --resume --precision f32");
+    assert!(refused.contains("--precision"), "{refused}");
+    let draw = |more: &str| {
+        bench.ok(&format!("sample full --count 50 --out s.npy --quiet {more}"));
+        crate::npy(&bench.path("s.npy")).0
+    };
+    let (full, half) = (draw(""), draw("--precision f16"));
+    let worst = full.iter().zip(&half).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst > 0.0 && worst < 0.05, "{worst}");
+    assert!(bench.fails(2, "sample full --out s.npy --precision f8").contains("no precision `f8`"));
+    let autoencoder = "train --preset mnist-autoencoder --data . --set train.precision=\"bf16\"";
+    assert!(bench.fails(2, autoencoder).contains("an autoencoder trains in f32"));
+}

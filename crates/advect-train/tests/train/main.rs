@@ -4,6 +4,7 @@
 mod crash;
 mod flow_matching;
 mod optimizer;
+mod precision;
 mod resume;
 mod setup;
 mod steps;

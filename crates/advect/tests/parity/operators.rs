@@ -1,0 +1,333 @@
+//! Every operator of advect-kernels.
+
+use crate::suite::{Errors, Place, Suite, error, flat, noise, values};
+use advect::kernels::{self, AdamW, AdamWState};
+use advect::prelude::*;
+use burn::tensor::module;
+use burn::tensor::ops::ConvOptions;
+
+const EPSILON: f64 = 1e-5;
+
+pub(crate) fn run(suite: &mut Suite) {
+    suite.group("operator");
+    activations(suite);
+    rows(suite);
+    groups(suite);
+    attention(suite);
+    convolutions(suite);
+    optimizer(suite);
+}
+
+fn sigmoid(x: Tensor<1>) -> Tensor<1> {
+    (x.neg().exp() + 1.0).recip()
+}
+
+fn activations(suite: &mut Suite) {
+    // Ordinary numbers, and far ones, where a formula overflows that should not.
+    let mut far: Vec<f64> = noise(5, 40).iter().map(|x| x * 3.0).collect();
+    far.extend([0.0, 1e-4, -1e-4, 15.0, -15.0, 60.0, -60.0]);
+    let near: Vec<f64> = far.iter().filter(|x| x.abs() < 20.0).copied().collect();
+    let (far, near) = ([far], [near]);
+    suite.operator_at("exp", 2e-6, &near, |x| kernels::exp(x[0].clone()), |x| x[0].clone().exp());
+    suite.operator_at("sigmoid", 2e-6, &far, |x| kernels::sigmoid(x[0].clone()), |x| sigmoid(x[0].clone()));
+    suite.operator_at("tanh", 2e-6, &far, |x| kernels::tanh(x[0].clone()), |x| x[0].clone().tanh());
+    suite.operator_at("silu", 2e-6, &far, |x| kernels::silu(x[0].clone()), |x| x[0].clone() * sigmoid(x[0].clone()));
+    suite.operator_at(
+        "gelu",
+        2e-6,
+        &far,
+        |x| kernels::gelu(x[0].clone()),
+        |x| x[0].clone() * ((x[0].clone() / 2f64.sqrt()).erf() + 1.0) / 2.0,
+    );
+    suite.operator_at(
+        "gelu (tanh)",
+        2e-6,
+        &far,
+        |x| kernels::gelu_tanh(x[0].clone()),
+        |x| {
+            let inner = (x[0].clone() + x[0].clone().powi_scalar(3) * 0.044715) * (2.0 / std::f64::consts::PI).sqrt();
+            x[0].clone() * (inner.tanh() + 1.0) / 2.0
+        },
+    );
+    // Of far numbers the plain form has no f64 value to compare with.
+    suite.operator_at(
+        "softplus",
+        2e-6,
+        &near,
+        |x| kernels::softplus(x[0].clone()),
+        |x| (x[0].clone().exp() + 1.0).log(),
+    );
+    suite.operator(
+        "softmax",
+        2e-6,
+        &[(5 * 7, 3.0)],
+        |x| flat(kernels::softmax(x[0].clone().reshape([5, 7]), 1)),
+        |x| flat(softmax(x[0].clone().reshape([5, 7]), 1)),
+    );
+    suite.operator(
+        "softmax (first axis)",
+        2e-6,
+        &[(5 * 7, 3.0)],
+        |x| flat(kernels::softmax(x[0].clone().reshape([5, 7]), 0)),
+        |x| flat(softmax(x[0].clone().reshape([5, 7]), 0)),
+    );
+}
+
+fn softmax<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
+    let e = x.exp();
+    e.clone() / e.sum_dim(dim)
+}
+
+/// Over the last axis: the plain formula.
+fn normalised<const D: usize>(x: Tensor<D>, centred: bool) -> Tensor<D> {
+    let x = if centred { x.clone() - x.mean_dim(D - 1) } else { x };
+    let mean_square = (x.clone() * x.clone()).mean_dim(D - 1);
+    x / (mean_square + EPSILON).sqrt()
+}
+
+fn rows(suite: &mut Suite) {
+    let linear = [(6 * 5, 1.0), (5 * 9, 1.0), (9, 1.0)];
+    suite.operator(
+        "linear",
+        2e-6,
+        &linear,
+        |x| flat(kernels::linear(x[0].clone().reshape([6, 5]), x[1].clone().reshape([5, 9]), Some(x[2].clone()))),
+        |x| flat(x[0].clone().reshape([6, 5]).matmul(x[1].clone().reshape([5, 9])) + x[2].clone().reshape([1, 9])),
+    );
+    suite.operator(
+        "linear (rank 3, no bias)",
+        2e-6,
+        &[(2 * 3 * 5, 1.0), (5 * 9, 1.0)],
+        |x| flat(kernels::linear(x[0].clone().reshape([2, 3, 5]), x[1].clone().reshape([5, 9]), None)),
+        |x| flat(x[0].clone().reshape([6, 5]).matmul(x[1].clone().reshape([5, 9]))),
+    );
+    suite.operator(
+        "layer norm",
+        1e-5,
+        &[(6 * 16, 2.0), (16, 1.0), (16, 1.0)],
+        |x| flat(kernels::layer_norm(x[0].clone().reshape([6, 16]), x[1].clone(), x[2].clone(), EPSILON)),
+        |x| {
+            let row = |i: usize| x[i].clone().reshape([1, 16]);
+            flat(normalised(x[0].clone().reshape([6, 16]), true) * row(1) + row(2))
+        },
+    );
+    suite.operator(
+        "rms norm",
+        1e-5,
+        &[(6 * 16, 2.0), (16, 1.0)],
+        |x| flat(kernels::rms_norm(x[0].clone().reshape([6, 16]), x[1].clone(), EPSILON)),
+        |x| flat(normalised(x[0].clone().reshape([6, 16]), false) * x[1].clone().reshape([1, 16])),
+    );
+    // Two images of three tokens of 16 features: a shift and a scale for each image.
+    let tokens = |x: &Tensor<1>| x.clone().reshape([2, 3, 16]);
+    let entries = |x: &Tensor<1>| x.clone().reshape([2, 16]);
+    let spread = |x: &Tensor<1>| x.clone().reshape([2, 1, 16]);
+    let sizes = [(2 * 3 * 16, 2.0), (2 * 16, 1.0), (2 * 16, 1.0)];
+    suite.operator(
+        "modulate",
+        2e-6,
+        &sizes,
+        |x| flat(kernels::modulate(tokens(&x[0]), entries(&x[1]), entries(&x[2]))),
+        |x| flat(tokens(&x[0]) * (spread(&x[2]) + 1.0) + spread(&x[1])),
+    );
+    suite.operator(
+        "modulated layer norm",
+        1e-5,
+        &sizes,
+        |x| flat(kernels::modulated_layer_norm(tokens(&x[0]), entries(&x[1]), entries(&x[2]), EPSILON)),
+        |x| flat(normalised(tokens(&x[0]), true) * (spread(&x[2]) + 1.0) + spread(&x[1])),
+    );
+    suite.operator(
+        "gated residual",
+        2e-6,
+        &[(2 * 3 * 16, 2.0), (2 * 16, 1.0), (2 * 3 * 16, 1.0)],
+        |x| flat(kernels::gated_residual(tokens(&x[0]), entries(&x[1]), tokens(&x[2]))),
+        |x| flat(tokens(&x[0]) + spread(&x[1]) * tokens(&x[2])),
+    );
+}
+
+fn groups(suite: &mut Suite) {
+    let image = |x: &Tensor<1>| x.clone().reshape([2, 8, 4, 4]);
+    let channels = |x: &Tensor<1>| x.clone().reshape([1, 8, 1, 1]);
+    let each = |x: &Tensor<1>| x.clone().reshape([2, 8, 1, 1]);
+    let normalise = move |x: &[Tensor<1>]| {
+        let z = normalised(x[0].clone().reshape([2, 4, 32]), true).reshape([2, 8, 4, 4]);
+        z * channels(&x[1]) + channels(&x[2])
+    };
+    let sizes = [(2 * 8 * 16, 2.0), (8, 1.0), (8, 1.0)];
+    suite.operator(
+        "group norm",
+        1e-5,
+        &sizes,
+        |x| flat(kernels::group_norm(image(&x[0]), 4, x[1].clone(), x[2].clone(), EPSILON)),
+        |x| flat(normalise(x)),
+    );
+    suite.operator(
+        "group norm, silu",
+        1e-5,
+        &sizes,
+        |x| flat(kernels::group_norm_silu(image(&x[0]), 4, x[1].clone(), x[2].clone(), EPSILON)),
+        |x| {
+            let z = flat(normalise(x));
+            z.clone() * sigmoid(z)
+        },
+    );
+    suite.operator(
+        "modulated group norm, silu",
+        1e-5,
+        &[(2 * 8 * 16, 2.0), (8, 1.0), (8, 1.0), (16, 1.0), (16, 1.0)],
+        |x| {
+            let [shift, scale] = [3, 4].map(|i: usize| x[i].clone().reshape([2, 8]));
+            let (gamma, beta) = (x[1].clone(), x[2].clone());
+            flat(kernels::modulated_group_norm_silu(image(&x[0]), 4, gamma, beta, shift, scale, EPSILON))
+        },
+        |x| {
+            let z = flat(normalise(x) * (each(&x[4]) + 1.0) + each(&x[3]));
+            z.clone() * sigmoid(z)
+        },
+    );
+}
+
+fn attention(suite: &mut Suite) {
+    let plain = |q: Tensor<4>, k: Tensor<4>, v: Tensor<4>| {
+        let scale = (q.dims()[3] as f64).sqrt();
+        softmax(q.matmul(k.swap_dims(2, 3)) / scale, 3).matmul(v)
+    };
+    suite.operator(
+        "attention",
+        1e-5,
+        &[(2 * 3 * 5 * 8, 1.0), (2 * 3 * 7 * 8, 1.0), (2 * 3 * 7 * 8, 1.0)],
+        |x| {
+            let [q, k, v] = [(0, 5), (1, 7), (2, 7)].map(|(i, n): (usize, usize)| x[i].clone().reshape([2, 3, n, 8]));
+            flat(kernels::attention(q, k, v))
+        },
+        |x| {
+            let [q, k, v] = [(0, 5), (1, 7), (2, 7)].map(|(i, n): (usize, usize)| x[i].clone().reshape([2, 3, n, 8]));
+            flat(plain(q, k, v))
+        },
+    );
+    suite.operator(
+        "self-attention",
+        1e-5,
+        &[(2 * 6 * 48, 1.0)],
+        |x| flat(kernels::self_attention(x[0].clone().reshape([2, 6, 48]), 2)),
+        |x| {
+            let parts = x[0].clone().reshape([2, 6, 3, 2, 8]);
+            let [q, k, v] = [0, 1, 2].map(|i| parts.clone().narrow(2, i, 1).reshape([2, 6, 2, 8]).swap_dims(1, 2));
+            flat(plain(q, k, v).swap_dims(1, 2))
+        },
+    );
+}
+
+/// Name, channels in and out, height and width, kernel, stride, padding.
+type Convolution = (&'static str, [usize; 2], [usize; 2], usize, [usize; 2], [usize; 2]);
+
+fn convolutions(suite: &mut Suite) {
+    let cases: [Convolution; 6] = [
+        ("convolution 3x3", [4, 8], [6, 6], 3, [1, 1], [1, 1]),
+        ("convolution 3x3, 1 channel", [1, 8], [5, 7], 3, [1, 1], [1, 1]),
+        ("convolution 3x3, stride 2", [4, 8], [6, 6], 3, [2, 2], [1, 1]),
+        ("convolution 1x1", [4, 8], [6, 6], 1, [1, 1], [0, 0]),
+        ("convolution 2x2, stride 2 (patches)", [3, 8], [6, 6], 2, [2, 2], [0, 0]),
+        // Burn issue 4806: the stride leaves out two rows and columns of the input.
+        ("convolution 3x3, stride 3, 8x8", [4, 8], [8, 8], 3, [3, 3], [0, 0]),
+    ];
+    for (name, [from, to], [height, width], kernel, stride, padding) in cases {
+        let image = move |x: &[Tensor<1>]| x[0].clone().reshape([2, from, height, width]);
+        let weight = move |x: &[Tensor<1>]| x[1].clone().reshape([to, from, kernel, kernel]);
+        suite.operator(
+            name,
+            5e-6,
+            &[(2 * from * height * width, 1.0), (to * from * kernel * kernel, 1.0), (to, 1.0)],
+            |x| flat(kernels::conv2d(image(x), weight(x), Some(x[2].clone()), stride, padding)),
+            |x| flat(convolution(image(x), weight(x), x[2].clone(), stride, padding)),
+        );
+    }
+    // The composed reference against Burn's own convolution, once: an error of both would have to be the same.
+    let options = ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
+    suite.operator(
+        "convolution, Burn's own",
+        5e-6,
+        &[(2 * 4 * 36, 1.0), (8 * 4 * 9, 1.0), (8, 1.0)],
+        |x| {
+            let (image, weight) = (x[0].clone().reshape([2, 4, 6, 6]), x[1].clone().reshape([8, 4, 3, 3]));
+            flat(module::conv2d(image, weight, Some(x[2].clone()), options.clone()))
+        },
+        |x| {
+            let (image, weight) = (x[0].clone().reshape([2, 4, 6, 6]), x[1].clone().reshape([8, 4, 3, 3]));
+            flat(convolution(image, weight, x[2].clone(), [2, 2], [1, 1]))
+        },
+    );
+}
+
+/// By its definition: a product for each place of the kernel, added up.
+fn convolution(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, stride: [usize; 2], padding: [usize; 2]) -> Tensor<4> {
+    let ([batch, from, height, width], [to, _, kernel, _]) = (x.dims(), weight.dims());
+    let [down, across] = padding;
+    let (tall, wide) = (height + 2 * down, width + 2 * across);
+    let x = {
+        let room = Tensor::<4>::zeros([batch, from, tall, wide], (&x.device(), x.dtype()));
+        room.slice_assign([0..batch, 0..from, down..down + height, across..across + width], x)
+    };
+    let (rows, columns) = ((tall - kernel) / stride[0] + 1, (wide - kernel) / stride[1] + 1);
+    let mut y = bias.reshape([1, to, 1]).repeat_dim(0, batch).repeat_dim(2, rows * columns);
+    for i in 0..kernel {
+        for j in 0..kernel {
+            let [tops, lefts] = [(i, rows, stride[0]), (j, columns, stride[1])].map(|(first, count, stride)| {
+                let places: Vec<i32> = (0..count).map(|k| (first + k * stride) as i32).collect();
+                Tensor::<1, burn::tensor::Int>::from_ints(&places[..], &x.device())
+            });
+            let seen = x.clone().select(2, tops).select(3, lefts).reshape([batch, from, rows * columns]);
+            let tap = weight.clone().slice([0..to, 0..from, i..i + 1, j..j + 1]).reshape([1, to, from]);
+            y = y + tap.repeat_dim(0, batch).matmul(seen);
+        }
+    }
+    y.reshape([batch, to, rows, columns])
+}
+
+fn optimizer(suite: &mut Suite) {
+    suite.case("sum of squares", 2e-6, |place| {
+        let x = noise(3, 1000);
+        let sum: f64 = x.iter().map(|x| x * x).sum();
+        Errors::forward(error(&values(kernels::sum_of_squares(place.tensor(&x, [10, 100]))), &[sum]))
+    });
+    suite.case("AdamW and average", 2e-6, |place| {
+        let step = |step| AdamW {
+            rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-3,
+            weight_decay: 0.1,
+            step,
+            gradient_factor: 0.5,
+            follow: 0.25,
+        };
+        let (weights, gradients) = (noise(1, 60), [noise(2, 60), noise(3, 60)]);
+        let run = |place: &Place| {
+            let zeros = || place.tensor(&[0.0; 60], [6, 10]);
+            let mut w = place.tensor(&weights, [6, 10]);
+            let mut state = AdamWState { first: zeros(), second: zeros(), average: w.clone() };
+            for (k, gradient) in gradients.iter().enumerate() {
+                (w, state) = kernels::adamw(w, place.tensor(gradient, [6, 10]), state, &step(k as u64 + 1));
+            }
+            [w, state.first, state.second, state.average].map(values)
+        };
+        // The algorithm in plain numbers.
+        let mut expected = [weights.clone(), vec![0.0; 60], vec![0.0; 60], weights.clone()];
+        for (k, gradient) in gradients.iter().enumerate() {
+            let s = step(k as u64 + 1);
+            let [c1, c2] = [s.beta1, s.beta2].map(|beta| 1.0 - beta.powi(k as i32 + 1));
+            for i in 0..60 {
+                let g = gradient[i] * s.gradient_factor;
+                expected[1][i] = s.beta1 * expected[1][i] + (1.0 - s.beta1) * g;
+                expected[2][i] = s.beta2 * expected[2][i] + (1.0 - s.beta2) * g * g;
+                let w = expected[0][i] * (1.0 - s.rate * s.weight_decay);
+                let moved = s.rate * (expected[1][i] / c1) / ((expected[2][i] / c2).sqrt() + s.epsilon);
+                expected[0][i] = w - moved;
+                expected[3][i] += s.follow * (expected[0][i] - expected[3][i]);
+            }
+        }
+        let errors = run(place).iter().zip(&expected).map(|(got, want)| error(got, want)).fold(0.0, f64::max);
+        Errors::forward(errors)
+    });
+}
