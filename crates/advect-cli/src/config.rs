@@ -78,7 +78,7 @@ pub(crate) struct SampleConfig {
 }
 
 /// Keys that a preset may leave out.
-const OPTIONAL: [&str; 11] = [
+const OPTIONAL: [&str; 12] = [
     "data.folder",
     "data.side",
     "latent.autoencoder",

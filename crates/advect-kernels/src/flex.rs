@@ -13,6 +13,7 @@ use crate::optimizer::AdamW;
 use burn::backend::flex::FlexTensor;
 use burn::backend::{BackendTensor, DispatchTensorKind, Flex, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor, TensorData};
+use std::ops::ControlFlow;
 
 /// Evaluates an expression for the function of an [`Activation`], each with a loop of its own.
 macro_rules! with_function {
@@ -464,12 +465,12 @@ impl Kernels for Flex {
     }
 }
 
-/// The sum in one pass, or `x` back where the tensors are tracked, of another type or scattered in memory.
+/// The sum in one pass; or on with `x` where the tensors are tracked, of another type or scattered in memory.
 pub(crate) fn weighted_sum<const D: usize>(
     x: Tensor<D>,
     scale: f64,
     terms: &[(f64, &Tensor<D>)],
-) -> Result<Tensor<D>, Tensor<D>> {
+) -> ControlFlow<Tensor<D>, Tensor<D>> {
     let shape = x.shape();
     let same = terms.iter().all(|(_, d)| d.shape() == shape);
     let mut x = x.into_dispatch();
@@ -477,7 +478,7 @@ pub(crate) fn weighted_sum<const D: usize>(
     let terms: Vec<_> = terms.map(|(c, d)| (*c as f32, (*d).clone().into_dispatch())).collect();
     let slices: Vec<(f32, &[f32])> = terms.iter().filter_map(|(c, d)| Some((*c, dense_slice(&d.kind)?))).collect();
     if !same || slices.len() < terms.len() || dense_slice(&x.kind).is_none() {
-        return Err(Tensor::from_dispatch(x));
+        return ControlFlow::Continue(Tensor::from_dispatch(x));
     }
     if let DispatchTensorKind::Flex(BackendTensor::Float(t)) = &mut x.kind {
         match own(t) {
@@ -485,15 +486,15 @@ pub(crate) fn weighted_sum<const D: usize>(
             None => *t = tensor(weighted_sum::weighted_sum(slice(t), scale as f32, &slices), shape),
         }
     }
-    Ok(Tensor::from_dispatch(x))
+    ControlFlow::Break(Tensor::from_dispatch(x))
 }
 
-/// What the layers make of `x`, or `x` back where one is too large, or a tensor is tracked, of another type or scattered in memory.
+/// What the layers make of `x`; None where one is too large, or a tensor is tracked, of another type or scattered in memory.
 pub(crate) fn linear_chain(
-    x: Tensor<2>,
+    x: &Tensor<2>,
     layers: &[(Tensor<2>, Option<Tensor<1>>)],
     function: Activation,
-) -> Result<Tensor<2>, Tensor<2>> {
+) -> Option<Tensor<2>> {
     let [rows, from] = x.dims();
     let to = layers.last().map_or(0, |(weight, _)| weight.dims()[1]);
     let small = |weight: &Tensor<2>| {
@@ -501,9 +502,9 @@ pub(crate) fn linear_chain(
         small_linear::pays(&linear::Linear { rows, from, to })
     };
     if rows * from * to == 0 || !layers.iter().all(|(weight, _)| small(weight)) {
-        return Err(x);
+        return None;
     }
-    let x = x.into_dispatch();
+    let mut x = x.clone().into_dispatch();
     let parts: Vec<_> = layers
         .iter()
         .map(|(weight, bias)| (weight.clone().into_dispatch(), bias.clone().map(Tensor::into_dispatch)))
@@ -519,12 +520,11 @@ pub(crate) fn linear_chain(
     let y = links
         .collect::<Option<Vec<_>>>()
         .and_then(|links| Some(small_linear::forward(rows, &links, dense_slice(&x.kind)?)));
-    let mut x = x;
     match (y, &mut x.kind) {
         (Some(y), DispatchTensorKind::Flex(BackendTensor::Float(t))) => *t = tensor(y, Shape::new([rows, to])),
-        _ => return Err(Tensor::from_dispatch(x)),
+        _ => return None,
     }
-    Ok(Tensor::from_dispatch(x))
+    Some(Tensor::from_dispatch(x))
 }
 
 /// The elements of an f32 tensor on Flex that nobody tracks, in order.

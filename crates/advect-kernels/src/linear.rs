@@ -87,10 +87,9 @@ pub fn silu_chain(x: Tensor<2>, layers: Vec<(Tensor<2>, Option<Tensor<1>>)>) -> 
         width = weight.dims()[1];
     }
     #[cfg(feature = "flex")]
-    let x = match crate::flex::linear_chain(x, &layers, Activation::Silu) {
-        Ok(y) => return y,
-        Err(x) => x,
-    };
+    if let Some(y) = crate::flex::linear_chain(&x, &layers, Activation::Silu) {
+        return y;
+    }
     let mut layers = layers.into_iter();
     let Some((weight, bias)) = layers.next() else { return x };
     layers.fold(linear(x, weight, bias), |x, (weight, bias)| silu_linear(x, weight, bias))

@@ -12,8 +12,8 @@ use burn::tensor::Tensor;
 pub fn weighted_sum<const D: usize>(x: Tensor<D>, scale: f64, terms: &[(f64, &Tensor<D>)]) -> Tensor<D> {
     #[cfg(feature = "flex")]
     let x = match crate::flex::weighted_sum(x, scale, terms) {
-        Ok(sum) => return sum,
-        Err(x) => x,
+        std::ops::ControlFlow::Break(sum) => return sum,
+        std::ops::ControlFlow::Continue(x) => x,
     };
     let start = if scale == 1.0 { x } else { x * scale };
     terms.iter().fold(start, |sum, (c, d)| match *c {
