@@ -101,6 +101,53 @@ fn rows(suite: &mut Suite) {
         |x| flat(kernels::linear(x[0].clone().reshape([2, 3, 5]), x[1].clone().reshape([5, 9]), None)),
         |x| flat(x[0].clone().reshape([6, 5]).matmul(x[1].clone().reshape([5, 9]))),
     );
+    let silu = |x: Tensor<2>| x.clone() / ((-x).exp() + 1.0);
+    suite.operator(
+        "silu, linear",
+        2e-6,
+        &linear,
+        |x| flat(kernels::silu_linear(x[0].clone().reshape([6, 5]), x[1].clone().reshape([5, 9]), Some(x[2].clone()))),
+        |x| {
+            flat(silu(x[0].clone().reshape([6, 5])).matmul(x[1].clone().reshape([5, 9])) + x[2].clone().reshape([1, 9]))
+        },
+    );
+    suite.operator(
+        "gelu (tanh), linear",
+        2e-6,
+        &linear,
+        |x| {
+            let [rows, weight] = [x[0].clone().reshape([6, 5]), x[1].clone().reshape([5, 9])];
+            flat(kernels::gelu_tanh_linear(rows, weight, Some(x[2].clone())))
+        },
+        |x| {
+            let rows = x[0].clone().reshape([6, 5]);
+            let inner = (rows.clone() + rows.clone().powi_scalar(3) * 0.044_715) * (2.0 / std::f64::consts::PI).sqrt();
+            let gelu = rows * 0.5 * (inner.tanh() + 1.0);
+            flat(gelu.matmul(x[1].clone().reshape([5, 9])) + x[2].clone().reshape([1, 9]))
+        },
+    );
+    suite.operator(
+        "perceptron",
+        2e-6,
+        &[(6 * 5, 1.0), (5 * 9, 1.0), (9, 1.0), (9 * 2, 1.0)],
+        |x| {
+            let [rows, first, second] =
+                [x[0].clone().reshape([6, 5]), x[1].clone().reshape([5, 9]), x[3].clone().reshape([9, 2])];
+            flat(kernels::silu_chain(rows, vec![(first, Some(x[2].clone())), (second, None)]))
+        },
+        |x| {
+            let [rows, first, second] =
+                [x[0].clone().reshape([6, 5]), x[1].clone().reshape([5, 9]), x[3].clone().reshape([9, 2])];
+            flat(silu(rows.matmul(first) + x[2].clone().reshape([1, 9])).matmul(second))
+        },
+    );
+    suite.operator(
+        "weighted sum",
+        2e-6,
+        &[(30, 1.0), (30, 1.0), (30, 1.0)],
+        |x| kernels::weighted_sum(x[0].clone(), 0.5, &[(-2.0, &x[1]), (1.0, &x[2])]),
+        |x| x[0].clone() * 0.5 - x[1].clone() * 2.0 + x[2].clone(),
+    );
     suite.operator(
         "layer norm",
         1e-5,
