@@ -91,7 +91,7 @@ fn at_each(rows: &[Row], dimension: usize, which: impl Fn(&Row) -> bool) -> Vec<
     counts.iter().filter_map(point).collect()
 }
 
-/// The least error within each number of evaluations: never rises.
+/// What the best by the pilot batch within each number of evaluations is worth on the test batch.
 fn within(rows: &[Row], dimension: usize, which: impl Fn(&Row) -> bool) -> Vec<(f64, f64)> {
     let counts: BTreeSet<u64> = rows.iter().filter(|r| which(r)).map(|r| r.evaluations).collect();
     counts.iter().filter_map(|&n| Some((n as f64, least(rows, dimension, n, &which)?.error.min(1.0)))).collect()
