@@ -153,6 +153,9 @@ fn ring(lab: &Lab) -> Result<Vec<Number>, Error> {
     Ok(numbers)
 }
 
+/// The points of a seed and some ids.
+type Source<'a> = &'a dyn Fn(u64, &[u64], &Device) -> Tensor<2>;
+
 /// Along straight lines to a checkerboard: from N(0, I), and from two circles, where there is a velocity but no score.
 fn checkerboards(lab: &Lab) -> Result<(), Error> {
     let device = advect::device::choose(None)?.device;
@@ -162,7 +165,7 @@ fn checkerboards(lab: &Lab) -> Result<(), Error> {
         NoiseKey::new(seed, Purpose::Source).normal(ids, 0, [ids.len(), 2], device)
     };
     let circles = |seed: u64, ids: &[u64], device: &Device| Toy::Circles.batch(seed, ids, device);
-    let sources: [(&str, &dyn Fn(u64, &[u64], &Device) -> Tensor<2>, usize, u64, usize); 2] =
+    let sources: [(&str, Source<'_>, usize, u64, usize); 2] =
         [("Gaussian", &normal, 64, 10_000, 100), ("circles", &circles, 100, 20_000, 200)];
     let ids: Vec<u64> = (0..lab.size(4000, 1000)).collect();
     let fresh = points(target(90, &ids, &device))?;
