@@ -3,7 +3,9 @@
 use crate::setup::{CLASSES, batch, device, network, objective, plan};
 use advect_nn::Mlp;
 use advect_paths::{AffinePath, Linear, Prediction, SourceLaw, UniformTime};
-use advect_train::{Batch, FlowMatching, Mixed, Objective, Precision, TrainError, Trainer, Weights};
+use advect_train::{
+    AdamW, Batch, FlowMatching, LearningRate, Mixed, Objective, Plan, Precision, TrainError, Trainer, Weights,
+};
 use burn::tensor::{DType, Device, Tensor, bf16, f16};
 
 fn mixed(precision: Precision) -> impl Objective<Mlp, Batch<2>> {
@@ -80,4 +82,23 @@ fn a_device_says_what_it_computes_in() {
     }
     let refused = TrainError::Precision { precision: Precision::Bf16 };
     assert!(refused.to_string().contains("bf16"), "{refused}");
+}
+
+#[test]
+fn gradients_are_divided_by_the_scale_again() {
+    // With an epsilon far above the gradients AdamW moves weights in proportion to them.
+    let moved = |objective: &dyn Fn(&mut Trainer<Mlp>, &Plan)| {
+        let optimizer = AdamW { epsilon: 100.0, ..AdamW::standard() };
+        let mut trainer = Trainer::new(network(1));
+        objective(&mut trainer, &Plan { optimizer, rate: LearningRate::new(10.0, 0, 10, 1.0).unwrap(), ..plan(10) });
+        let [before, after] = [network(1), trainer.model].map(|model| model.output.weight.val().inner());
+        (after - before).abs().sum().into_scalar::<f64>()
+    };
+    let exact = moved(&|trainer, plan| {
+        trainer.step(&objective(), &batch(0), plan).unwrap();
+    });
+    let half = moved(&|trainer, plan| {
+        trainer.step(&mixed(Precision::F16), &batch(0), plan).unwrap();
+    });
+    assert!(exact > 1e-3 && (half / exact - 1.0).abs() < 0.01, "{half} {exact}");
 }
