@@ -228,7 +228,7 @@ fn ddim_from_data_to_noise() {
     // quirk, beside that of above: the model is asked at the step where a step ends. From the data, -100, to 900.
     for (name, prediction, wanted, own) in [
         ("ddim inverse", Prediction::Noise, 671.6816, 671.681_685),
-        ("ddim inverse, v", Prediction::V, 1394.2185, 1394.218_774),
+        ("ddim inverse, v", Prediction::V, 1394.2185, 1394.218774),
     ] {
         let model = discrete(1e-4, prediction);
         let end = clipped_ddim(&model, sample(), &reversed(times(&model.schedule, &LEADING)), 1);
