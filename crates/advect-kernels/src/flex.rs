@@ -1,4 +1,6 @@
 //! The fast paths on Burn's Flex backend, for f32; other types take the bodies made of Burn's operators.
+//!
+//! Longer than other files: an implementation of a trait stands in one piece.
 use crate::composed;
 use crate::host::activation::{Exponential, Gelu, GeluTanh, Sigmoid, Silu, Softplus, Tanh};
 use crate::host::attention::{Attention, Heads};
