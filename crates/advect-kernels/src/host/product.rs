@@ -113,7 +113,7 @@ fn in_panels(
             let (first, sizes) = ([first, panel * width], [depth, width.min(n - panel * width)]);
             // SAFETY: the panel of this pass belongs to this task alone.
             let to = unsafe { start.at(first[0] * panels * width + panel * depth * width) };
-            Copy { from: right, first, sizes, width, to }.dispatch();
+            Pack { from: right, first, sizes, width, to }.dispatch();
         }
     });
     let out = Shared(out.as_mut_ptr().cast());
@@ -143,8 +143,8 @@ fn rows_of_task(rows: usize, threads: usize) -> usize {
     (1..=ROWS / TALL).map(|tiles| tiles * TALL).rev().min_by_key(|task| last(*task)).unwrap_or(ROWS)
 }
 
-/// Copies `[steps, columns]` of a matrix, from a step and a column on, to lines of `width` floats, with zeros behind the last column.
-struct Copy<'a> {
+/// Packs `[steps, columns]` of a matrix, from a step and a column on, to lines of `width` floats, with zeros behind the last column.
+struct Pack<'a> {
     from: Matrix<'a>,
     first: [usize; 2],
     sizes: [usize; 2],
@@ -153,7 +153,7 @@ struct Copy<'a> {
     to: *mut f32,
 }
 
-impl SimdOp for Copy<'_> {
+impl SimdOp for Pack<'_> {
     type Output = ();
 
     #[inline(always)]
