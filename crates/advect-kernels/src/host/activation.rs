@@ -1,4 +1,6 @@
 //! Activation functions of a vector, and their derivatives.
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
 use rten_simd::ops::{BitOps, FloatOps, IntOps, NumOps};
 use rten_simd::{Isa, Simd, SimdUnaryOp};
 use rten_vecmath::Exp;
@@ -22,7 +24,7 @@ pub(crate) struct Silu;
 impl Function for Silu {
     #[inline(always)]
     fn value<I: Isa>(self, isa: I, x: I::F32) -> I::F32 {
-        rten_vecmath::Silu {}.eval(isa, x)
+        over_one_plus_exp(isa, x, x)
     }
 
     /// `s (1 + x (1 - s))` with `s = sigmoid(x)`.
@@ -37,7 +39,7 @@ impl Function for Silu {
     #[inline(always)]
     fn both<I: Isa>(self, isa: I, x: I::F32) -> (I::F32, I::F32) {
         let ops = isa.f32();
-        let s = sigmoid(isa, x);
+        let s = over_one_plus_exp(isa, ops.one(), x);
         let value = ops.mul(x, s);
         (value, ops.mul_add(value, ops.sub(ops.one(), s), s))
     }
@@ -66,7 +68,7 @@ impl Gelu {
         let ops = isa.f32();
         let (one, a) = (ops.one(), ops.abs(x));
         let density = exp_of_negative(isa, ops.mul(ops.mul(x, x), ops.splat(-0.5)));
-        let t = ops.div(one, ops.mul_add(a, ops.splat(0.3), one));
+        let t = reciprocal(isa, ops.mul_add(a, ops.splat(0.3), one));
         let tail = ops.mul(ops.mul(density, t), polynomial(isa, t, Q));
         // Not x >= 0, which a NaN fails: it must come out of either branch, and does, through t.
         (ops.select(tail, ops.sub(one, tail), ops.lt(x, ops.zero())), density)
@@ -104,19 +106,19 @@ impl GeluTanh {
     const SLOPE: f32 = 1.595_769;
     const CUBIC: f32 = 0.044_715;
 
-    /// `sigmoid(2 u)`.
+    /// `y sigmoid(2 u)`.
     #[inline(always)]
-    fn gate<I: Isa>(isa: I, x: I::F32) -> I::F32 {
+    fn gated<I: Isa>(isa: I, y: I::F32, x: I::F32) -> I::F32 {
         let ops = isa.f32();
         let (slope, cubic) = (ops.splat(Self::SLOPE), ops.splat(Self::SLOPE * Self::CUBIC));
-        sigmoid(isa, ops.mul(x, ops.mul_add(ops.mul(x, x), cubic, slope)))
+        over_one_plus_exp(isa, y, ops.mul(x, ops.mul_add(ops.mul(x, x), cubic, slope)))
     }
 }
 
 impl Function for GeluTanh {
     #[inline(always)]
     fn value<I: Isa>(self, isa: I, x: I::F32) -> I::F32 {
-        isa.f32().mul(x, Self::gate(isa, x))
+        Self::gated(isa, x, x)
     }
 
     #[inline(always)]
@@ -128,7 +130,7 @@ impl Function for GeluTanh {
     #[inline(always)]
     fn both<I: Isa>(self, isa: I, x: I::F32) -> (I::F32, I::F32) {
         let ops = isa.f32();
-        let s = Self::gate(isa, x);
+        let s = Self::gated(isa, ops.one(), x);
         // Far out s (1 - s) is 0, and x^3 must not overflow before it is multiplied with that.
         let near = ops.min(ops.max(x, ops.splat(-20.0)), ops.splat(20.0));
         let rise = ops.mul_add(ops.mul(near, near), ops.splat(3.0 * Self::SLOPE * Self::CUBIC), ops.splat(Self::SLOPE));
@@ -219,13 +221,40 @@ impl Function for Exponential {
 /// `1 / (1 + exp(-x))`.
 #[inline(always)]
 pub(super) fn sigmoid<I: Isa>(isa: I, x: I::F32) -> I::F32 {
-    let ops = isa.f32();
-    ops.div(ops.one(), ops.add(ops.one(), Exp::apply(isa, ops.neg(x))))
+    over_one_plus_exp(isa, isa.f32().one(), x)
 }
 
-/// `exp(x)` for x <= 0, within 2 ulp; 0 below -87.7, where Rust's own is a denormal number.
+/// `y / (1 + exp(-x))`.
+#[inline(always)]
+fn over_one_plus_exp<I: Isa>(isa: I, y: I::F32, x: I::F32) -> I::F32 {
+    #[cfg(target_arch = "x86_64")]
+    if avx512::has::<I>() {
+        // SAFETY: asked for above.
+        return unsafe { avx512::over_one_plus_exp::<I>(y, x) };
+    }
+    let ops = isa.f32();
+    ops.div(y, ops.add(ops.one(), Exp::apply(isa, ops.neg(x))))
+}
+
+/// `1 / x` for numbers of the usual sizes.
+#[inline(always)]
+fn reciprocal<I: Isa>(isa: I, x: I::F32) -> I::F32 {
+    #[cfg(target_arch = "x86_64")]
+    if avx512::has::<I>() {
+        // SAFETY: asked for above.
+        return unsafe { avx512::reciprocal::<I>(x) };
+    }
+    isa.f32().div(isa.f32().one(), x)
+}
+
+/// `exp(x)` for x <= 0, within 2 ulp; below -87.7 0, or a denormal number.
 #[inline(always)]
 pub(super) fn exp_of_negative<I: Isa>(isa: I, x: I::F32) -> I::F32 {
+    #[cfg(target_arch = "x86_64")]
+    if avx512::has::<I>() {
+        // SAFETY: asked for above.
+        return unsafe { avx512::exp_of_negative::<I>(x) };
+    }
     // A minimax fit of exp(r), off by 9.2e-8.
     const P: [f32; 6] = [1.0, 0.999_999_7, 0.499_991_5, 0.166_676_37, 0.041_897_975, 0.008_290_306];
     let (r, power) = reduced(isa, x);

@@ -99,6 +99,31 @@ impl Pointwise {
     }
 }
 
+/// Work on `len` elements, a vector at a time. (A method, and no closure: one that is called from several places is not always compiled with the vector
+/// instructions of its caller.)
+trait Vectors: Sized {
+    fn len(&self) -> usize;
+
+    /// The elements from `at` on: a vector of them, or the `left` ones that are left.
+    fn vector<I: Isa>(&self, isa: I, at: usize, left: usize);
+
+    /// All elements: at first pairs of whole vectors, which need no conditions.
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let (lanes, len) = (isa.f32().len(), self.len());
+        let (mut at, pairs) = (0, len / (2 * lanes) * 2 * lanes);
+        while at < pairs {
+            self.vector(isa, at, lanes);
+            self.vector(isa, at + lanes, lanes);
+            at += 2 * lanes;
+        }
+        while at < len {
+            self.vector(isa, at, len - at);
+            at += lanes;
+        }
+    }
+}
+
 /// `value = f(x)`, `slope = f'(x)`.
 struct Both<F> {
     f: F,
@@ -113,17 +138,23 @@ impl<F: Function> SimdOp for Both<F> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
+        self.run(isa);
+    }
+}
+
+impl<F: Function> Vectors for Both<F> {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    fn vector<I: Isa>(&self, isa: I, at: usize, left: usize) {
         let ops = isa.f32();
-        let mut at = 0;
-        while at < self.len {
-            let left = self.len - at;
-            // SAFETY: the pointers are valid for `len` elements, of which `left` are left.
-            unsafe {
-                let (value, slope) = self.f.both(isa, load(ops, self.x.add(at), left));
-                store(ops, value, self.value.add(at), left);
-                store(ops, slope, self.slope.add(at), left);
-            }
-            at += ops.len();
+        // SAFETY: the pointers are valid for `len` elements, of which `left` are left.
+        unsafe {
+            let (value, slope) = self.f.both(isa, load(ops, self.x.add(at), left));
+            store(ops, value, self.value.add(at), left);
+            store(ops, slope, self.slope.add(at), left);
         }
     }
 }
@@ -141,17 +172,23 @@ impl<F: Function> SimdOp for Map<F> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
+        self.run(isa);
+    }
+}
+
+impl<F: Function> Vectors for Map<F> {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    fn vector<I: Isa>(&self, isa: I, at: usize, left: usize) {
         let ops = isa.f32();
-        let mut at = 0;
-        while at < self.len {
-            let left = self.len - at;
-            // SAFETY: both pointers are valid for `len` elements, of which `left` are left; a vector is read before it
-            // is written.
-            unsafe {
-                let x = load(ops, self.x.add(at), left);
-                store(ops, self.f.value(isa, x), self.out.add(at), left);
-            }
-            at += ops.len();
+        // SAFETY: both pointers are valid for `len` elements, of which `left` are left; a vector is read before it
+        // is written.
+        unsafe {
+            let x = load(ops, self.x.add(at), left);
+            store(ops, self.f.value(isa, x), self.out.add(at), left);
         }
     }
 }
@@ -170,18 +207,24 @@ impl<F: Function> SimdOp for Backward<F> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
+        self.run(isa);
+    }
+}
+
+impl<F: Function> Vectors for Backward<F> {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    fn vector<I: Isa>(&self, isa: I, at: usize, left: usize) {
         let ops = isa.f32();
-        let mut at = 0;
-        while at < self.len {
-            let left = self.len - at;
-            // SAFETY: the three pointers are valid for `len` elements, of which `left` are left; a vector of the
-            // gradient is read before it is written.
-            unsafe {
-                let d = self.f.derivative(isa, load(ops, self.x.add(at), left));
-                let g = load(ops, self.gradient.add(at), left);
-                store(ops, ops.mul(d, g), self.out.add(at), left);
-            }
-            at += ops.len();
+        // SAFETY: the three pointers are valid for `len` elements, of which `left` are left; a vector of the
+        // gradient is read before it is written.
+        unsafe {
+            let d = self.f.derivative(isa, load(ops, self.x.add(at), left));
+            let g = load(ops, self.gradient.add(at), left);
+            store(ops, ops.mul(d, g), self.out.add(at), left);
         }
     }
 }

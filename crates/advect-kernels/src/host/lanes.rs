@@ -32,6 +32,39 @@ pub(super) unsafe fn store<S: Simd, O: BitOps<f32, Simd = S>>(ops: O, value: S, 
     }
 }
 
+/// [`load`], without its condition where the vector is known to be `whole`.
+///
+/// # Safety
+///
+/// As for [`load`].
+#[inline(always)]
+pub(super) unsafe fn load_if<S: Simd, O: BitOps<f32, Simd = S>>(
+    ops: O,
+    pointer: *const f32,
+    left: usize,
+    whole: bool,
+) -> S {
+    // SAFETY: as the caller promises.
+    unsafe { if whole { ops.load_ptr(pointer) } else { load(ops, pointer, left) } }
+}
+
+/// [`store`], without its condition where the vector is known to be `whole`.
+///
+/// # Safety
+///
+/// As for [`store`].
+#[inline(always)]
+pub(super) unsafe fn store_if<S: Simd, O: BitOps<f32, Simd = S>>(
+    ops: O,
+    value: S,
+    pointer: *mut f32,
+    left: usize,
+    whole: bool,
+) {
+    // SAFETY: as the caller promises.
+    unsafe { if whole { ops.store_ptr(value, pointer) } else { store(ops, value, pointer, left) } }
+}
+
 /// The sum of `term` over a slice, in four vectors of partial sums.
 #[inline(always)]
 pub(super) fn sum<I: Isa>(isa: I, x: &[f32], term: impl Fn(I::F32) -> I::F32) -> f32 {

@@ -4,6 +4,8 @@
 //! summed in one order: the same inputs give the same bits on the same machine however the threads are scheduled.
 pub(crate) mod activation;
 pub(crate) mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub(crate) mod buffer;
 pub(crate) mod conv2d;
 pub(crate) mod elementwise;

@@ -3,7 +3,7 @@
 //! With the 32 registers of AVX-512 the right matrix is copied into panels once, by all threads, and the left one is read where it lies: tiles of 12 rows and two vectors of
 //! columns reach nine tenths of what the multiply-add units can do. On processors with matrix units those do it ([`tiles`](super::tiles)), on all others the `gemm` crate.
 use super::buffer::{Lines, Shared};
-use super::lanes::{SQUARE, load, store, transpose_square};
+use super::lanes::{SQUARE, load, load_if, store, store_if, transpose_square};
 use super::matrix::{Left, Right, TALL, VECTORS, lanes};
 use super::panels::tiles;
 use super::threads;
@@ -224,17 +224,20 @@ impl SimdOp for Pass<'_> {
                 }
                 left = Left { start: scratch, row_step: 1, depth_step: rows };
             }
-            let end = |row: usize, column: usize, sum| store(ops, sum, out.add(row * n + column), n - column);
+            let end = |row: usize, column: usize, sum, whole| {
+                store_if(ops, sum, out.add(row * n + column), n - column, whole);
+            };
             match (first, bias) {
                 (false, _) => {
-                    let begin = |row: usize, column: usize| load(ops, out.add(row * n + column), n - column);
+                    let begin =
+                        |row: usize, column: usize, whole| load_if(ops, out.add(row * n + column), n - column, whole);
                     tiles(isa, [rows, depth, n], left, right, begin, end);
                 }
                 (true, Some(bias)) => {
-                    let begin = |_, column: usize| load(ops, bias.as_ptr().add(column), n - column);
+                    let begin = |_, column: usize, whole| load_if(ops, bias.as_ptr().add(column), n - column, whole);
                     tiles(isa, [rows, depth, n], left, right, begin, end);
                 }
-                (true, None) => tiles(isa, [rows, depth, n], left, right, |_, _| ops.zero(), end),
+                (true, None) => tiles(isa, [rows, depth, n], left, right, |_, _, _| ops.zero(), end),
             }
         }
     }

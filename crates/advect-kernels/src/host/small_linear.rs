@@ -2,9 +2,11 @@
 //!
 //! Between the activation and the product a block of rows stays in the first-level cache, the weight beside it. A number of the output does not depend on
 //! the other rows, nor on how many there are.
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
 use super::buffer::{Lines, Shared, filled_by};
 use super::elementwise::Pointwise;
-use super::lanes::{load, store};
+use super::lanes::{load, load_if, store_if};
 use super::linear::Linear;
 use super::matrix::{Left, Right, TALL, VECTORS, lanes};
 use super::panels::{panels, tiles, transposed_panels};
@@ -57,7 +59,9 @@ pub(crate) fn forward(rows: usize, layers: &[Layer<'_>], x: &[f32]) -> Vec<f32> 
         let Layer { f, weight, bias } = *layer;
         let to = bias.len();
         assert!(from * to == weight.len() && to > 0);
-        links.push(Link { from, to, f, right: panels(packed, weight, [from, to]), bias: bias.as_ptr() });
+        let narrow = narrow([from, to]);
+        let right = if narrow { turned(packed, weight, to) } else { panels(packed, weight, [from, to]) };
+        links.push(Link { from, to, f, narrow, right, bias: bias.as_ptr() });
         work += rows * from * to;
         (from, widest) = (to, widest.max(to));
     }
@@ -79,6 +83,23 @@ pub(crate) fn forward(rows: usize, layers: &[Layer<'_>], x: &[f32]) -> Vec<f32> 
             });
         })
     }
+}
+
+/// Whether a layer has so few columns that sums along the rows are faster than tiles.
+fn narrow([from, to]: [usize; 2]) -> bool {
+    cfg!(target_arch = "x86_64") && lanes() == 16 && from >= 16 && to <= 4
+}
+
+/// The columns of a weight, one after the other, with zeros behind each up to a whole vector.
+fn turned(packed: &mut Lines, weight: &[f32], to: usize) -> Right {
+    let pitch = (weight.len() / to).next_multiple_of(lanes());
+    let out = packed.reserve(to * pitch);
+    for (column, out) in out.chunks_exact_mut(pitch).enumerate() {
+        for (value, out) in weight[column..].iter().step_by(to).zip(out) {
+            *out = *value;
+        }
+    }
+    Right { start: out.as_ptr(), panel_step: pitch, depth_step: 1 }
 }
 
 /// Rows of a task: whole tiles, a block at most, and such that so many threads end together.
@@ -158,6 +179,8 @@ struct Link {
     from: usize,
     to: usize,
     f: Option<Pointwise>,
+    /// Whether `right` holds columns and not panels.
+    narrow: bool,
     right: Right,
     bias: *const f32,
 }
@@ -199,13 +222,24 @@ impl SimdOp for Forward<'_> {
                         x = room;
                     }
                     let out = if index + 1 == self.links.len() { self.out.add(row * last.to) } else { own };
+                    #[cfg(target_arch = "x86_64")]
+                    if link.narrow && avx512::has::<I>() {
+                        match to {
+                            1 => avx512::dots::<1>([rows, from], x, right.start, bias, out),
+                            2 => avx512::dots::<2>([rows, from], x, right.start, bias, out),
+                            3 => avx512::dots::<3>([rows, from], x, right.start, bias, out),
+                            _ => avx512::dots::<4>([rows, from], x, right.start, bias, out),
+                        }
+                        x = out;
+                        continue;
+                    }
                     tiles(
                         isa,
                         [rows, from, to],
                         Left { start: x, row_step: from, depth_step: 1 },
                         right,
-                        |_, column| load(ops, bias.add(column), to - column),
-                        |row, column, sum| store(ops, sum, out.add(row * to + column), to - column),
+                        |_, column, whole| load_if(ops, bias.add(column), to - column, whole),
+                        |row, column, sum, whole| store_if(ops, sum, out.add(row * to + column), to - column, whole),
                     );
                     x = out;
                 }
@@ -269,8 +303,8 @@ impl SimdOp for Backward {
                         [from, rows, to],
                         Left { start, row_step: 1, depth_step: from },
                         Right { start: gradient, panel_step: VECTORS * lanes, depth_step: step },
-                        |row, column| ops.load_ptr(dw.add(row * padded + column)),
-                        |row, column, sum| ops.store_ptr(sum, dw.add(row * padded + column)),
+                        |row, column, _| ops.load_ptr(dw.add(row * padded + column)),
+                        |row, column, sum, _| ops.store_ptr(sum, dw.add(row * padded + column)),
                     );
                 }
                 if let Some(db) = self.db {
@@ -290,11 +324,12 @@ impl SimdOp for Backward {
                         [rows, to, from],
                         Left { start: gradient, row_step: step, depth_step: 1 },
                         transposed,
-                        |_, _| ops.zero(),
-                        |row, column, sum| {
+                        |_, _, _| ops.zero(),
+                        |row, column, sum, whole| {
                             let (at, left) = (row * from + column, from - column);
-                            let sum = if with_slopes { ops.mul(sum, load(ops, slopes.add(at), left)) } else { sum };
-                            store(ops, sum, dx.add(at), left);
+                            let slope = || load_if(ops, slopes.add(at), left, whole);
+                            let sum = if with_slopes { ops.mul(sum, slope()) } else { sum };
+                            store_if(ops, sum, dx.add(at), left, whole);
                         },
                     );
                 }

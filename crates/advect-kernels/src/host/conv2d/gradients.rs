@@ -1,8 +1,10 @@
 //! The gradients of a convolution.
+use super::super::buffer::Lines;
 use super::super::lanes;
+use super::super::matrix::{BLOCK, TALL, VECTORS, WIDE, WIDE_ROWS, multiply_add};
 use super::super::threads;
 use super::pointwise;
-use super::product::{BLOCK, PARALLEL, PackedRows, TALL, VECTORS, correlate, multiply_add};
+use super::product::{PARALLEL, PackedRows, correlate};
 use super::rows::{Correlation, Tiles};
 use super::shape::Conv2dShape;
 use super::winograd::{self, WeightView};
@@ -165,6 +167,13 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
     if winograd::suits(&all, shape.channels_out) {
         return winograd::weight_gradient(&all, shape.batch, shape.channels_out, x, gradient);
     }
+    let [from, to] = [shape.channels_in, shape.channels_out];
+    if from < to && pointwise::suits(&all) {
+        // Input and gradient play the same part: the one with fewer channels is turned, and the result at the end.
+        let other = Conv2dShape { channels_in: to, channels_out: from, ..*shape };
+        let across = weight_gradient(&other, gradient, x);
+        return (0..to).flat_map(|channel| across[channel..].iter().step_by(to).copied()).collect();
+    }
     let mut out = vec![0.0; shape.channels_out * all.depth()];
     if shape.batch == 0 {
         return out;
@@ -247,15 +256,15 @@ impl SimdOp for Part<'_> {
         // Not a power of two: the channels of a strip's pixels would share a few lines of the first-level cache.
         let pitch = padded + vector;
         let mut sums = vec![0.0f32; self.correlation.depth() * padded];
-        let (mut buffer, mut turned) = (Vec::new(), Vec::new());
+        let (mut rows_of_images, mut gradients) = (Lines::default(), Lines::default());
         let (x_len, plane) = (self.correlation.input_len(), self.correlation.pixels());
         let gradient_len = self.channels * plane;
         for first_image in (0..self.images).step_by(self.tiles.images) {
             let images = self.tiles.images.min(self.images - first_image);
             for rows in &self.tiles.strips {
                 let pixels = rows.pixels();
-                buffer.resize(images * rows.len(), 0.0);
-                turned.resize(images * pixels * pitch, 0.0);
+                let buffer = rows_of_images.reserve(images * rows.len());
+                let turned = gradients.reserve(images * pixels * pitch);
                 for image in 0..images {
                     let x = &self.x[(first_image + image) * self.x_stride..][..x_len];
                     rows.fill(x, &mut buffer[image * rows.len()..][..rows.len()]);
@@ -275,11 +284,17 @@ impl SimdOp for Part<'_> {
                     padded,
                     pitch,
                     rows_len: rows.len(),
-                    rows: &buffer,
+                    rows: buffer,
                     starts,
-                    gradient: &turned,
+                    gradient: turned,
                 };
                 let mut channel = 0;
+                if vector == 16 {
+                    while channel + WIDE * vector <= padded {
+                        strip.wide::<I>(isa, &mut sums, channel);
+                        channel += WIDE * vector;
+                    }
+                }
                 while channel + VECTORS * vector <= padded {
                     strip.blocks::<I, VECTORS>(isa, &mut sums, channel);
                     channel += VECTORS * vector;
@@ -336,6 +351,22 @@ struct Strip<'a> {
 }
 
 impl Strip<'_> {
+    #[inline(always)]
+    fn wide<I: Isa>(&self, isa: I, sums: &mut [f32], channel: usize) {
+        let mut row = 0;
+        while row + WIDE_ROWS <= self.starts.len() {
+            self.block::<I, WIDE_ROWS, WIDE>(isa, sums, row, channel);
+            row += WIDE_ROWS;
+        }
+        while row + 2 <= self.starts.len() {
+            self.block::<I, 2, WIDE>(isa, sums, row, channel);
+            row += 2;
+        }
+        if row < self.starts.len() {
+            self.block::<I, 1, WIDE>(isa, sums, row, channel);
+        }
+    }
+
     #[inline(always)]
     fn blocks<I: Isa, const N: usize>(&self, isa: I, sums: &mut [f32], channel: usize) {
         let mut row = 0;

@@ -42,7 +42,7 @@ impl Correlation {
     /// Cuts a batch into tiles that fit the second-level cache and give the product a few hundred pixels: some images, or strips of lines of one.
     pub(super) fn tiles(&self) -> Tiles {
         /// Pixels of a tile: with 64 channels of 3x3 taps its rows take about 60 KiB for each 64 pixels.
-        const PIXELS: usize = 128;
+        const PIXELS: usize = 192;
         let [height, width] = self.output;
         let lines = if self.pixels() <= 2 * PIXELS { height } else { (PIXELS / width).clamp(1, height) };
         let strips =
