@@ -1,5 +1,6 @@
 use crate::error::{GuidanceError, checked};
 use advect_core::{Batched, State};
+use advect_kernels::row_major;
 use advect_paths::Schedule;
 use burn::tensor::Tensor;
 use burn::tensor::module::avg_pool2d;
@@ -75,7 +76,7 @@ impl AveragePool {
 impl LinearOperator<Tensor<4>> for AveragePool {
     fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         let side = [self.factor, self.factor];
-        avg_pool2d(x, AvgPoolOptions::new(side).with_stride(side))
+        row_major(avg_pool2d(row_major(x), AvgPoolOptions::new(side).with_stride(side)))
     }
 
     fn adjoint(&self, y: Tensor<4>) -> Tensor<4> {

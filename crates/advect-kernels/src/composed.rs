@@ -569,7 +569,17 @@ pub(crate) fn conv2d<B: Backend>(
         let weight = B::float_reshape(B::float_sum(weight), Shape::new([1, 1, 1, 1]));
         return B::float_add(B::float_add(empty, weight), B::float_reshape(bias, Shape::new([1, kernel[0], 1, 1])));
     }
-    B::conv2d(x, weight, Some(bias), options(steps))
+    row_major::<B>(B::conv2d(x, weight, Some(bias), options(steps)))
+}
+
+/// The same images, those of one channel through a list of rows: see [`row_major`](crate::row_major).
+fn row_major<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = x.shape();
+    if shape[1] != 1 {
+        return x;
+    }
+    let rows = Shape::new([shape[0] * shape[1], shape[2] * shape[3]]);
+    B::float_reshape(B::float_reshape(x, rows), shape)
 }
 
 pub(crate) fn conv2d_input_gradient<B: Backend>(
@@ -581,7 +591,7 @@ pub(crate) fn conv2d_input_gradient<B: Backend>(
     if x.shape()[0] == 0 {
         return x;
     }
-    B::conv2d_x_backward(x, weight, gradient, options(steps))
+    row_major::<B>(B::conv2d_x_backward(x, weight, gradient, options(steps)))
 }
 
 pub(crate) fn conv2d_weight_gradient<B: Backend>(

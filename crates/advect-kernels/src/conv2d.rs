@@ -50,3 +50,18 @@ pub fn conv2d(
         composed::conv2d::<Dispatch>(x, weight, bias, steps)
     })
 }
+
+/// The same images, laid out row after row whatever made them, where there is one channel.
+///
+/// Burn's convolutions, poolings and resizings on CubeCL compute with channels last and give back a view. With a single channel its fused operators (Burn
+/// 0.22.1) take that axis, whose stride is 1 like that of the last one, for the rows, and silently read and write elsewhere: the mean of squares of the
+/// difference of such an image to another is wrong. Put this behind, and for the gradient before, an operator of Burn's whose images may have one channel;
+/// [`conv2d`] has it inside. More channels pass through untouched, and with one it costs nothing or a copy.
+///
+/// # Shapes
+///
+/// - `x` and output: `[batch, channels, height, width]`
+pub fn row_major(x: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    if channels == 1 { x.reshape([batch, height * width]).reshape([batch, 1, height, width]) } else { x }
+}

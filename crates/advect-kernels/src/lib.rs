@@ -69,7 +69,7 @@ mod weighted_sum;
 pub use activation::{exp, gelu, gelu_tanh, sigmoid, silu, softmax, softplus, tanh};
 pub use attention::{attention, self_attention};
 pub use chacha::chacha8_heads;
-pub use conv2d::conv2d;
+pub use conv2d::{conv2d, row_major};
 pub use group_norm::{group_norm, group_norm_silu, modulated_group_norm_silu};
 pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm, rms_norm};
 pub use linear::{gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};

@@ -1,5 +1,6 @@
 //! The residual block of a U-Net, and the two ways to change the resolution.
 
+use advect_kernels::row_major;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, Linear, LinearConfig};
@@ -209,11 +210,12 @@ fn halve(x: Tensor<4>) -> Tensor<4> {
         "a residual block cannot halve {height} x {width}: use heights and widths that are multiples of \
          2^(levels - 1), or `Resampling::Conv`"
     );
-    avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2])) // [batch, channels, height / 2, width / 2]
+    row_major(avg_pool2d(row_major(x), AvgPoolOptions::new([2, 2]).with_stride([2, 2]))) // [batch, channels, height / 2, width / 2]
 }
 
 /// The nearest pixel, on a grid of `size`.
 pub(crate) fn enlarge(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     // For sizes of 2 n or 2 n - 1 this repeats each pixel twice and drops the surplus (pixel i comes from i / 2).
-    interpolate(x, InterpolateOptions::new(InterpolateMode::Nearest).with_align_corners(false).with_output_size(size)) // [batch, channels, ..size]
+    let options = InterpolateOptions::new(InterpolateMode::Nearest).with_align_corners(false).with_output_size(size);
+    row_major(interpolate(row_major(x), options)) // [batch, channels, ..size]
 }

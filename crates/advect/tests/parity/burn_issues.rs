@@ -6,6 +6,7 @@
 use crate::suite::{Errors, Place, Suite, Weights, error, flat, noise, parameter_gradients, values};
 use advect::kernels;
 use advect::prelude::*;
+use advect::train::Objective;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Int;
 
@@ -18,6 +19,7 @@ pub(crate) fn run(suite: &mut Suite) {
     training_with_minibatches(suite);
     not_a_number(suite);
     two_sums(suite);
+    images_of_one_channel(suite);
 }
 
 /// Attention with keys and values kept from an earlier call, as a sampler with a context keeps them.
@@ -202,4 +204,58 @@ fn two_sums(suite: &mut Suite) {
         Tensor::cat(vec![both, alone], 0)
     };
     suite.operator("3815: two sums of a product", 5e-6, &[(18, 1.0), (18, 1.0)], run, run);
+}
+
+/// Found by this project: behind an operator that gives images of one channel as a view with channels last, a fused mean of squares was wrong. The product
+/// of a difference with itself shows it; what one of them alone reads is right.
+fn images_of_one_channel(suite: &mut Suite) {
+    let images = |x: &Tensor<1>| x.clone().reshape([4, 1, 8, 8]);
+    let squares = |z: Tensor<4>, from: &Tensor<1>| {
+        let [rows, channels, height, width] = z.dims();
+        let error =
+            z - from.clone().narrow(0, 0, rows * channels * height * width).reshape([rows, channels, height, width]);
+        flat((error.clone() * error).reshape([rows, channels * height * width]).mean_dim(1))
+    };
+    let conv = move |x: &[Tensor<1>]| {
+        let weight = x[2].clone().narrow(0, 0, 9).reshape([1, 1, 3, 3]);
+        squares(kernels::conv2d(images(&x[0]), weight, None, [1, 1], [1, 1]), &x[1])
+    };
+    let sizes = [(256, 1.0), (256, 1.0), (256, 1.0)];
+    suite.operator("one channel: convolution and mean of squares", 5e-6, &sizes, conv, conv);
+    let pool = move |x: &[Tensor<1>]| {
+        let operator = advect::guidance::AveragePool::new(2).expect("a valid factor");
+        squares(advect::guidance::LinearOperator::apply(&operator, images(&x[0])), &x[1])
+    };
+    suite.operator("one channel: pooling and mean of squares", 5e-6, &sizes[..2], pool, pool);
+    suite.case("one channel: the squares of a gradient", 5e-6, |place| {
+        let run = |place: &Place| {
+            let tracked = place.autodiff();
+            let x = images(&tracked.noise::<1>(1, [256])).require_grad();
+            let weight: Tensor<4> = tracked.noise(2, [3, 1, 3, 3]);
+            let y = kernels::conv2d(x.clone(), weight, None, [1, 1], [1, 1]);
+            let factors: Tensor<4> = tracked.noise(3, [4, 3, 8, 8]);
+            let gradient = x.grad(&(y * factors).sum().backward()).expect("the images take part");
+            values(squares(Tensor::from_inner(gradient), &place.noise::<1>(4, [256])))
+        };
+        Errors::forward(error(&run(place), &run(&Place::reference())))
+    });
+    suite.case("one channel: the loss of a U-Net, read at its end", 2e-5, |place| {
+        let config = UNetConfig::new(1, 8, vec![1, 2]).with_blocks(1).with_groups(4);
+        let config = config.with_head_channels(8).with_classes(Some(3));
+        let init = |device: &Device| config.init(device).expect("a valid configuration");
+        let weights = Weights::of(&init(&Device::flex()));
+        let run = |place: &Place| {
+            let place = place.autodiff();
+            let network = weights.give(init(&place.device), &place);
+            let path = AffinePath::new(Linear, SourceLaw::GaussianIndependent);
+            let forward = |n: &UNet, x: Tensor<4>, t: Tensor<1>, class: Option<Tensor<1, Int>>| n.forward(x, t, class);
+            let objective = FlowMatching::new(forward, path, UniformTime::default(), Prediction::Velocity, 0);
+            let data = images(&place.noise::<1>(1, [256]));
+            let batch = Batch { data, classes: Some(vec![0, 2, 1, 0]), ids: (0..4).collect() };
+            values(objective.loss(&network, &batch).expect("a valid batch"))
+        };
+        // The noise of the objective is f32 on either side.
+        let reference = Place { device: Device::flex(), dtype: burn::tensor::DType::F32 };
+        Errors::forward(error(&run(place), &run(&reference)))
+    });
 }
