@@ -1,11 +1,12 @@
 use crate::{
-    Ancestral, Churn, Consistency, Ddim, Deis, Denoiser, DpmSolver2, DpmSolver3, DpmSolverPp2S, DpmSolverPp3S,
-    DpmSolverPpMultistep, EdmChurn, EdmHeun, Ipndm, Lms, Order, Pndm, SaSolver, SdeDpmSolverPp, Seeds, Tcd, UniPc,
-    UniPcVariant,
+    Ancestral, AncestralSteps, Churn, Consistency, Ddim, Deis, Denoiser, DpmSolver2, DpmSolver3, DpmSolverPp2S,
+    DpmSolverPp3S, DpmSolverPpMultistep, EdmChurn, EdmHeun, Ipndm, Lms, Order, Pndm, SaSolver, SdeDpmSolverPp, Seeds,
+    Tcd, UniPc, UniPcVariant,
 };
 use crate::{
-    ancestral, consistency, ddim, deis, dpm_solver_2, dpm_solver_3, dpm_solver_pp_2s, dpm_solver_pp_3s,
-    dpm_solver_pp_multistep, edm_churn, edm_heun, ipndm, lms, pndm, sa_solver, sde_dpm_solver_pp, seeds, tcd, uni_pc,
+    ancestral, ancestral_steps, consistency, ddim, deis, dpm_solver_2, dpm_solver_3, dpm_solver_pp_2s,
+    dpm_solver_pp_3s, dpm_solver_pp_multistep, edm_churn, edm_heun, ipndm, lms, pndm, sa_solver, sde_dpm_solver_pp,
+    seeds, tcd, uni_pc,
 };
 use advect_core::{Brownian, State};
 use advect_solvers::Entry;
@@ -71,9 +72,11 @@ where
         let noise = noise.clone();
         move || SdeDpmSolverPp::reverse_sde(order, noise.clone())
     };
-    let [ancestral, sa, seeds, churn] = [(); 4].map(|()| noise.clone());
+    let [ancestral, dpm_2, dpm_2s, sa, seeds, churn] = [(); 6].map(|()| noise.clone());
     vec![
         Entry::new(ancestral::METHOD, move || Ancestral::ddpm(ancestral.clone())),
+        Entry::new(ancestral_steps::METHODS[0], move || AncestralSteps::dpm_solver_2(dpm_2.clone())),
+        Entry::new(ancestral_steps::METHODS[1], move || AncestralSteps::dpm_solver_pp_2s(dpm_2s.clone())),
         Entry::new(sde_dpm_solver_pp::METHODS[0], sde(Order::One, &noise)),
         Entry::new(sde_dpm_solver_pp::METHODS[1], sde(Order::Two, &noise)),
         Entry::new(sde_dpm_solver_pp::METHODS[2], sde(Order::Three, &noise)),

@@ -48,6 +48,7 @@
 
 mod adaptive_dpm;
 mod ancestral;
+mod ancestral_steps;
 mod catalog;
 mod consistency;
 mod coordinates;
@@ -85,6 +86,7 @@ mod weights;
 
 pub use adaptive_dpm::{AdaptiveDpm, DpmPair};
 pub use ancestral::Ancestral;
+pub use ancestral_steps::AncestralSteps;
 pub use catalog::{diffusion_methods, diffusion_sde_methods, few_step_methods};
 pub use consistency::Consistency;
 pub use coordinates::Coordinates;

@@ -85,7 +85,7 @@ where
 }
 
 /// All the steps that a sampler takes to arrive.
-fn walk<X, G: ?Sized, M: Stepper<G, X>>(
+pub(crate) fn walk<X, G: ?Sized, M: Stepper<G, X>>(
     sampler: &mut M,
     model: &G,
     mut x: X,

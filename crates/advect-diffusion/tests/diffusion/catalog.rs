@@ -57,10 +57,10 @@ fn every_stepper_is_listed() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 24, "steppers found in src/");
+    assert_eq!(seen, 25, "steppers found in src/");
     let mut names: Vec<_> =
         deterministic().into_iter().chain(stochastic()).chain(few_step()).map(|method| method.name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 26, "every name once: {names:?}");
+    assert_eq!(names.len(), 28, "every name once: {names:?}");
 }

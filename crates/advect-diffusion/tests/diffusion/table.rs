@@ -11,9 +11,9 @@ use crate::problems::Exploding;
 use crate::torch_noise::TorchNoise;
 use advect_core::{Field, State, TimeGrid, Times};
 use advect_diffusion::{
-    Ancestral, Coordinates, Ddim, Deis, Denoiser, DiscreteSchedule, DpmSolver2, DpmSolverPp2S, DpmSolverPpMultistep,
-    EdmHeun, Ipndm, Lms, Order, Pndm, Preconditioned, Preconditioning, Thresholded, Thresholding, UniPc, UniPcVariant,
-    renoise,
+    Ancestral, AncestralSteps, Coordinates, Ddim, Deis, Denoiser, DiscreteSchedule, DpmSolver2, DpmSolverPp2S,
+    DpmSolverPpMultistep, EdmHeun, Ipndm, Lms, Order, Pndm, Preconditioned, Preconditioning, Thresholded, Thresholding,
+    UniPc, UniPcVariant, renoise,
 };
 use advect_paths::{Coefficients, Linear, Prediction, Predictor, Schedule, SourceLaw};
 use advect_solvers::{HEUN, Step, Stepper, solve};
@@ -584,6 +584,8 @@ fn samplers_in_sigma() {
     assert_sum("heun, quirk, own", &in_sigma(EdmHeun, quirk), 0.123_331, 2e-6);
     let ancestral = || Ancestral::ddpm(TorchNoise::new(0));
     assert_sum("euler ancestral, quirk", &in_sigma(ancestral(), quirk), 152.3192, 1e-2);
+    let ancestral = || AncestralSteps::dpm_solver_2(TorchNoise::new(0));
+    assert_sum("kdpm2 ancestral, quirk", &in_sigma(ancestral(), quirk), 13_979.942_2, 2e-2);
     assert_sum("lms, quirk", &in_sigma(Lms::new(Order::Four), quirk), 1006.388, 1e-2);
     // Their weights are found by quadrature in f32; in f64 the loop is 0.03 off what they assert.
     assert_sum("lms, karras, quirk", &in_sigma(Lms::new(Order::Four), karras), 3813.0240, 1e-3);
@@ -604,6 +606,8 @@ fn samplers_in_sigma_composed_as_they_are_meant() {
     assert_sum("heun, own", &in_sigma(EdmHeun, plain), 244.602368, 1e-3);
     assert_sum("heun, v, own", &in_sigma(EdmHeun, v), 116.095_806, 1e-3);
     assert_sum("kdpm2, own", &in_sigma(DpmSolver2::default(), plain), 218.255_552, 1e-3);
+    let ancestral = AncestralSteps::dpm_solver_2(TorchNoise::new(0));
+    assert_sum("kdpm2 ancestral, own", &in_sigma(ancestral, plain), 456.553_284, 5e-3);
     assert_sum("kdpm2, v, own", &in_sigma(DpmSolver2::default(), v), 107.878_870, 1e-3);
 }
 
