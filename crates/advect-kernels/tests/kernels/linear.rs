@@ -19,6 +19,11 @@ const CASES: [[usize; 4]; 10] = [
     [3, 500, 40, 96],
     [2, 700, 128, 64],
     [2, 40, 120, 160],
+    // Few columns, and rows that fill no group.
+    [1, 5, 16, 1],
+    [2, 11, 21, 2],
+    [1, 37, 130, 3],
+    [3, 9, 64, 4],
 ];
 
 /// The layer, and the function that comes first.
