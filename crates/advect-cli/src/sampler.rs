@@ -9,6 +9,7 @@ use crate::task::SAMPLE_NOISE;
 use advect::core::WhiteNoise;
 use advect::data::Units;
 use advect::diffusion::Preconditioned;
+use advect::guidance::Paired;
 use advect::paths::Schedule;
 use advect::prelude::*;
 use advect::solvers::Stepper;
@@ -159,14 +160,15 @@ fn transport<N: Backbone<D>, const D: usize>(
 ) -> Result<Vec<Tensor<D>>, CliError> {
     let rows = noise.dims()[0];
     let conditioned = |classes| Conditioned::new(network, classes).computing_in(request.precision.dtype());
-    let strong = conditioned(classes.clone());
-    if classes.is_some() && request.guidance != 1.0 {
-        let weak = conditioned(Some(vec![request.null_class; rows]));
-        let guidance = request.guidance;
-        let field = Guided { strong, weak, scale: move |_t: f64| guidance };
-        scaled(Counting { field, evaluated }, request, noise, ids, grid)
-    } else {
-        scaled(Counting { field: strong, evaluated }, request, noise, ids, grid)
+    match classes {
+        Some(mut classes) if request.guidance != 1.0 => {
+            // With and without the label in one batch: a card is asked once.
+            classes.extend(std::iter::repeat_n(request.null_class, rows));
+            let guidance = request.guidance;
+            let field = Paired::new(conditioned(Some(classes)), rows, move |_t: f64| guidance);
+            scaled(Counting { field, evaluated }, request, noise, ids, grid)
+        }
+        classes => scaled(Counting { field: conditioned(classes), evaluated }, request, noise, ids, grid),
     }
 }
 

@@ -246,7 +246,21 @@ fn scaled<const D: usize>(error: &Tensor<D>, before: &Tensor<D>, after: &Tensor<
 
 impl<const D: usize> Batched for Tensor<D> {
     fn gather(&self, rows: &[usize]) -> Self {
-        self.clone().select(0, indices(rows, &self.device()))
+        let count = self.dims()[0];
+        // Slices and repetitions upload no indices to a card.
+        match rows {
+            [first, ..] if rows.iter().enumerate().all(|(i, r)| *r == first + i) => {
+                self.clone().narrow(0, *first, rows.len())
+            }
+            _ if !rows.is_empty()
+                && count > 0
+                && rows.len().is_multiple_of(count)
+                && rows.iter().enumerate().all(|(i, r)| *r == i % count) =>
+            {
+                self.clone().repeat_dim(0, rows.len() / count)
+            }
+            _ => self.clone().select(0, indices(rows, &self.device())),
+        }
     }
 
     fn scatter(self, rows: &[usize], part: Self) -> Self {

@@ -119,6 +119,10 @@ fn rows_leave_and_return_bit_for_bit() {
     let chosen = [3, 0, 3];
     assert_eq!(x.gather(&chosen), [x[3], x[0], x[3]]);
     assert_eq!(rows(Batched::gather(&t, &chosen)), x.gather(&chosen));
+    // Slices, and the batch again and again, go another way.
+    for chosen in [&[2, 3][..], &[1], &[0, 1, 2, 3], &[0, 1, 2, 3, 0, 1, 2, 3], &[0, 1, 2, 3, 0, 1], &[3, 2]] {
+        assert_eq!(rows(Batched::gather(&t, chosen)), x.gather(&chosen.to_vec()), "{chosen:?}");
+    }
     let scattered = x.clone().scatter(&[2, 0], part.clone());
     assert_eq!(scattered, [part[1], x[1], part[0], x[3]]);
     assert_eq!(rows(Batched::scatter(t.clone(), &[2, 0], tensor(&part))), scattered);
