@@ -203,7 +203,10 @@ fn agrees_with_burn_where_the_threads_share_the_work() {
 
 /// Shapes of the layers that are worth a transform or a matrix product of their own, and the edges of the blocks in
 /// which these are done.
-const LARGE_CASES: [Case; 15] = [
+const LARGE_CASES: [Case; 17] = [
+    // Four vectors of output channels, and 27 and 20 rows: no whole number of tiles.
+    Case::new([2, 3, 9, 11], [64, 3, 3, 3], [1, 1], [1, 1]),
+    Case::new([2, 5, 8, 6], [70, 5, 2, 2], [2, 2], [0, 0]),
     // A stride whose phases see 3x3 of the taps.
     Case::new([1, 32, 16, 16], [32, 32, 6, 6], [2, 2], [2, 2]),
     // 3x3 taps over tiles of 4x4 pixels: channels that fill no vector, tiles over the edge, one image and several in a

@@ -255,6 +255,19 @@ fn large_products_with_infinities_are_those_of_floats() {
 }
 
 #[test]
+fn a_row_of_a_narrow_layer_does_not_touch_its_neighbours() {
+    let device = Device::flex();
+    for (from, to) in [(21, 2), (33, 1), (64, 3)] {
+        let weight = tensor(&noise(from * to, 2), [from, to], DType::F32, &device);
+        let mut x = noise(5 * from, 1);
+        x[2 * from..3 * from].fill(f64::NAN);
+        let y = values(linear(tensor(&x, [5, from], DType::F32, &device), weight, None));
+        let odd: Vec<usize> = (0..y.len()).filter(|i| y[*i].is_nan()).collect();
+        assert_eq!(odd, (2 * to..3 * to).collect::<Vec<_>>(), "{from} to {to}");
+    }
+}
+
+#[test]
 fn without_bias_it_is_the_product() {
     let device = Device::flex();
     let x = Tensor::<2>::from_floats([[1.0, 2.0]], &device);
