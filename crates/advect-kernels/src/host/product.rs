@@ -1,7 +1,7 @@
 //! Products of large matrices.
 //!
-//! With the 32 registers of AVX-512 the right matrix is copied into panels once, by all threads, and the left one is read where it lies: tiles of 12 rows and two vectors of
-//! columns reach nine tenths of what the multiply-add units can do. On processors with matrix units those do it ([`tiles`](super::tiles)), on all others the `gemm` crate.
+//! With the 32 registers of AVX-512 the right matrix is copied into panels once, by all threads, and the left one is read where it lies: tiles of six rows and four
+//! vectors of columns reach nearly all that the multiply-add units can do. On processors with matrix units those do it ([`tiles`](super::tiles)), on all others the `gemm` crate.
 use super::buffer::{Lines, Shared};
 use super::lanes::{SQUARE, load, load_if, store, store_if, transpose_square};
 use super::matrix::{Left, Right, TALL, VECTORS, lanes};
