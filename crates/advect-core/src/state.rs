@@ -19,6 +19,11 @@ pub trait State: Clone {
         self.scaled_norm(self, self, Tolerance::UNIT).is_finite()
     }
 
+    /// [`State::all_finite`] to be asked for later, where asking now would stop a card. Nothing where asking costs little.
+    fn finite_later(&self) -> Option<Box<dyn Fn() -> bool>> {
+        None
+    }
+
     /// How many rows there are. A state that is not a batch is one row.
     fn rows(&self) -> usize {
         1
@@ -205,6 +210,14 @@ impl<const D: usize> State for Tensor<D> {
         (self.clone().detach() * 0.0).sum().try_into_scalar::<f64>().is_ok_and(|sum| sum == 0.0)
     }
 
+    fn finite_later(&self) -> Option<Box<dyn Fn() -> bool>> {
+        if advect_kernels::on_processor(self) {
+            return None;
+        }
+        let x = self.clone();
+        Some(Box::new(move || x.all_finite()))
+    }
+
     fn rows(&self) -> usize {
         self.dims()[0]
     }
@@ -297,6 +310,17 @@ impl<A: State, B: State> State for (A, B) {
 
     fn all_finite(&self) -> bool {
         self.0.all_finite() && self.1.all_finite()
+    }
+
+    fn finite_later(&self) -> Option<Box<dyn Fn() -> bool>> {
+        match (self.0.finite_later(), self.1.finite_later()) {
+            (None, None) => None,
+            (first, second) => {
+                let now = (first.is_some() || self.0.all_finite()) && (second.is_some() || self.1.all_finite());
+                let looks = [first, second];
+                Some(Box::new(move || now && looks.iter().flatten().all(|look| look())))
+            }
+        }
     }
 
     fn rows(&self) -> usize {

@@ -1,9 +1,9 @@
-use crate::denoiser::{arrive, ends, first_order, predict};
+use crate::denoiser::{ends, first_order, predict};
 use crate::history::integral;
 use crate::{Coordinates, Denoiser};
 use advect_core::{State, Times, Tolerance};
 use advect_paths::Prediction;
-use advect_solvers::{PiController, SolveError, Step, Stepper};
+use advect_solvers::{PiController, SolveError, Step, Stepper, arrive};
 
 /// A pair of DPM-Solvers whose difference estimates the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
-use crate::denoiser::{arrive, predict, stochastic_ends};
+use crate::denoiser::{predict, stochastic_ends};
 use crate::error::check;
 use crate::reverse::unit;
 use crate::{Denoiser, DiffusionError};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// DDIM with noise, the ancestral sampler: `x' = alpha' D + sqrt(sigma'^2 - s^2) E + s z`.
 ///

@@ -1,10 +1,10 @@
-use crate::denoiser::{arrive, stochastic_ends};
+use crate::denoiser::stochastic_ends;
 use crate::error::check;
 use crate::restarted::walk;
 use crate::reverse::unit;
 use crate::{Coordinates, Denoiser, DiffusionError, DpmSolver2, DpmSolverPp2S};
 use advect_core::{Brownian, State, Times};
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// The ancestral form of a singlestep sampler: each step goes beyond its end, and noise brings it back there.
 ///

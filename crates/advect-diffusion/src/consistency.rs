@@ -1,11 +1,11 @@
 use crate::Denoiser;
-use crate::denoiser::{arrive, predict, stochastic_ends};
+use crate::denoiser::{predict, stochastic_ends};
 use crate::renoise::amount;
 use crate::reverse::unit;
 use crate::{Coordinates, DiffusionError};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// Multistep consistency sampling: each step jumps to the end of the path, then noise takes it back to its own end.
 ///

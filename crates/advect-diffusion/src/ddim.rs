@@ -1,7 +1,7 @@
 use crate::Denoiser;
-use crate::denoiser::{arrive, ends, first_order};
+use crate::denoiser::{ends, first_order};
 use advect_core::{State, Times};
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// DDIM without noise: `x' = alpha' D + sigma' E`, with data D and noise E as predicted at the start of the step.
 ///

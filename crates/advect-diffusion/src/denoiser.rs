@@ -1,7 +1,7 @@
 use crate::{Coordinates, DiffusionError};
 use advect_core::{Field, State, Times};
 use advect_paths::{Prediction, Predictor, Schedule, SourceLaw, convert};
-use advect_solvers::{SolveError, Step};
+use advect_solvers::SolveError;
 
 /// What a sampler needs of a model: its schedule, and its prediction read as another.
 ///
@@ -110,15 +110,4 @@ fn shared_time(times: &Times) -> Result<f64, DiffusionError> {
         return Err(advect_paths::PathError::Time { t: low }.into());
     }
     Ok(low)
-}
-
-/// The end of a step, if all is finite.
-pub(crate) fn arrive<X: State>(x: X, from: &Times, to: &Times) -> Result<Step<X>, SolveError> {
-    // A device read a step: found here NaN has a time, found in the samples it has none.
-    if x.all_finite() {
-        Ok(Step { x, at: to.clone() })
-    } else {
-        let (start, end) = (from.range().0, to.range().0);
-        Err(SolveError::NotFinite { time: start, step: end - start })
-    }
 }

@@ -1,8 +1,8 @@
-use crate::denoiser::{arrive, ends};
+use crate::denoiser::ends;
 use crate::singlestep::{Side, second};
 use crate::{Denoiser, DiffusionError, error::check};
 use advect_core::{State, Times};
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// DPM-Solver-2: singlestep, on the noise prediction. (DPM-Solver-1 is [`Ddim`](crate::Ddim).)
 ///

@@ -1,8 +1,8 @@
 use crate::Denoiser;
-use crate::denoiser::{arrive, ends};
+use crate::denoiser::ends;
 use crate::singlestep::{Side, third};
 use advect_core::{State, Times};
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// DPM-Solver-3: singlestep, on the noise prediction.
 ///

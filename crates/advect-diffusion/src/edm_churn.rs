@@ -1,11 +1,11 @@
-use crate::denoiser::{arrive, stochastic_ends};
+use crate::denoiser::stochastic_ends;
 use crate::edm_heun::heun;
 use crate::error::check;
 use crate::renoise::amount;
 use crate::reverse::unit;
 use crate::{Coordinates, Denoiser, DiffusionError};
 use advect_core::{Brownian, State, Times};
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// By which share the noise level rises before a step.
 #[derive(Debug, Clone, Copy, PartialEq)]

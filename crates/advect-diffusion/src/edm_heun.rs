@@ -1,8 +1,8 @@
-use crate::denoiser::{arrive, ends, first_order, predict};
+use crate::denoiser::{ends, first_order, predict};
 use crate::{Coordinates, Denoiser};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// Heun's method in the noise level `sigma / alpha`: the deterministic sampler of EDM.
 ///

@@ -1,10 +1,10 @@
 use crate::Denoiser;
-use crate::denoiser::{arrive, ends, first_order, predict};
+use crate::denoiser::{ends, first_order, predict};
 use crate::history::History;
 use crate::{Order, pndm::transferred};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// iPNDM: PNDM without its Runge-Kutta start, so that every step costs one evaluation.
 ///

@@ -1,9 +1,9 @@
-use crate::denoiser::{arrive, predict, stochastic_ends};
+use crate::denoiser::{predict, stochastic_ends};
 use crate::error::check;
 use crate::{Denoiser, DiffusionError};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{SolveError, Step, Stepper, arrive};
 
 /// A predictor-corrector sampler: after each step of a sampler, Langevin steps at the new time.
 ///

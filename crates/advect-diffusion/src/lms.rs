@@ -1,9 +1,9 @@
-use crate::denoiser::{arrive, ends, first_order, predict};
+use crate::denoiser::{ends, first_order, predict};
 use crate::history::History;
 use crate::{Denoiser, Order};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// LMS: the Adams-Bashforth method in the noise level `sigma / alpha`, on any grid.
 ///

@@ -1,10 +1,10 @@
-use crate::denoiser::{arrive, stochastic_ends};
+use crate::denoiser::stochastic_ends;
 use crate::error::check;
 use crate::renoise::amount;
 use crate::reverse::unit;
 use crate::{Coordinates, Denoiser, DiffusionError};
 use advect_core::{Brownian, State, Times};
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{SolveError, Step, Stepper, arrive};
 
 /// Restart sampling: on arrival at a time, noise takes the samples back, and the way is gone again, K times.
 ///

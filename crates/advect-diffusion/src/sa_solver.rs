@@ -1,11 +1,11 @@
-use crate::denoiser::{arrive, predict, stochastic_ends};
+use crate::denoiser::{predict, stochastic_ends};
 use crate::error::check;
 use crate::history::{History, integral};
 use crate::reverse::{Reverse, unit};
 use crate::{Coordinates, Denoiser, DiffusionError, Order};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// SA-Solver: stochastic Adams, a multistep predictor and a corrector, with a share tau of fresh noise.
 ///

@@ -1,11 +1,11 @@
-use crate::denoiser::{arrive, predict, stochastic_ends};
+use crate::denoiser::{predict, stochastic_ends};
 use crate::error::check;
 use crate::history::History;
 use crate::reverse::{Reverse, unit};
 use crate::{Denoiser, DiffusionError, Order};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// SDE-DPM-Solver++ of order one, two (2M) or three (3M): multistep, on the data prediction, with fresh noise.
 ///

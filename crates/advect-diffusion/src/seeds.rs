@@ -1,9 +1,9 @@
-use crate::denoiser::{arrive, predict, stochastic_ends};
+use crate::denoiser::{predict, stochastic_ends};
 use crate::reverse::{Reverse, unit};
 use crate::{Coordinates, Denoiser};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// SEEDS-2 on the data prediction: a singlestep exponential method for the reverse SDE, with a stage in the middle.
 ///

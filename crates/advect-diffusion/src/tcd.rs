@@ -1,10 +1,10 @@
 use crate::consistency::noised;
-use crate::denoiser::{arrive, predict, stochastic_ends};
+use crate::denoiser::{predict, stochastic_ends};
 use crate::error::check;
 use crate::{Coordinates, Denoiser, DiffusionError};
 use advect_core::{Brownian, State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// TCD, strategic stochastic sampling: a jump beyond the end of the step, then noise back to it.
 ///

@@ -1,8 +1,8 @@
-use crate::denoiser::{arrive, ends, first_order, predict};
+use crate::denoiser::{ends, first_order, predict};
 use crate::{Coordinates, Denoiser};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{SolveError, Step, Stepper, arrive};
 
 /// What a step does that ends at data alone, where sigma is zero and lambda infinite.
 ///

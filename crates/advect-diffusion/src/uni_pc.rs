@@ -1,10 +1,10 @@
-use crate::denoiser::{arrive, ends, first_order, predict};
+use crate::denoiser::{ends, first_order, predict};
 use crate::history::History;
 use crate::weights::MOST;
 use crate::{Coordinates, Denoiser, Order};
 use advect_core::{State, Times};
 use advect_paths::Prediction;
-use advect_solvers::{Family, Method, SolveError, Step, Stepper};
+use advect_solvers::{Family, Method, SolveError, Step, Stepper, arrive};
 
 /// The function B(h) of UniPC: it differs in the last term of the error alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

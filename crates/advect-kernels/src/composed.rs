@@ -387,26 +387,78 @@ pub(crate) fn attention<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, v: Flo
 
 /// With P the softmax of the scores and G the gradient of the output: dV = P^T G, dP = G V^T, dS = P (dP - sum(P dP)),
 /// dQ = dS K, dK = dS^T Q.
+///
+/// Some entries of the batch at a time, and of a long sequence some queries, so that memory does not grow with the
+/// square of its length. Products of half precision stay in it, where matrix units are; softmax is computed in f32.
 pub(crate) fn attention_backward<B: Backend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     v: FloatTensor<B>,
     gradient: FloatTensor<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let (dtype, size) = (q.dtype(), q.shape()[3]);
     if q.shape().num_elements() == 0 || v.shape().num_elements() == 0 {
         return (zeros::<B>(&q), zeros::<B>(&k), zeros::<B>(&v));
     }
-    let [k, v, g] = [k, v, gradient].map(widen::<B>);
-    let q = B::float_mul_scalar(widen::<B>(q), (1.0 / (size as f64).sqrt()).into());
+    let ([batch, heads, queries, _], keys) = (q.shape().dims(), k.shape()[2]);
+    let entries = (SCORES / (heads * queries * keys)).clamp(1, batch);
+    let rows = (SCORES / (entries * heads * keys)).clamp(1, queries);
+    if entries == batch && rows == queries {
+        return attention_backward_at_once::<B>(q, k, v, gradient);
+    }
+    let part = |t: &FloatTensor<B>, axis: usize, from: usize, len: usize| {
+        let mut slices = vec![Slice::full(); axis];
+        slices.push(Slice::from(from..from + len));
+        B::float_slice(t.clone(), &slices)
+    };
+    let mut parts = [vec![], vec![], vec![]];
+    for from in (0..batch).step_by(entries) {
+        let entries = entries.min(batch - from);
+        let [q, k, v, g] = [&q, &k, &v, &gradient].map(|t| part(t, 0, from, entries));
+        let (mut dq, mut sums) = (vec![], None);
+        for first in (0..queries).step_by(rows) {
+            let rows = rows.min(queries - first);
+            let [q, g] = [&q, &g].map(|t| part(t, 2, first, rows));
+            let (slope, dk, dv) = attention_backward_at_once::<B>(q, k.clone(), v.clone(), g);
+            dq.push(slope);
+            sums = Some(match sums {
+                None => (dk, dv),
+                Some((k, v)) => (B::float_add(k, dk), B::float_add(v, dv)),
+            });
+        }
+        let Some((dk, dv)) = sums else { continue };
+        let dq = if dq.len() == 1 { dq.remove(0) } else { B::float_cat(dq, 2) };
+        for (parts, slope) in parts.iter_mut().zip([dq, dk, dv]) {
+            parts.push(slope);
+        }
+    }
+    let [dq, dk, dv] = parts.map(|mut parts| if parts.len() == 1 { parts.remove(0) } else { B::float_cat(parts, 0) });
+    (dq, dk, dv)
+}
+
+/// How many scores of attention the backward pass holds at once: 128 MiB in half precision.
+#[cfg(not(test))]
+const SCORES: usize = 1 << 26;
+#[cfg(test)]
+const SCORES: usize = 100;
+
+fn attention_backward_at_once<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    v: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let dtype = q.dtype();
+    let unit = 1.0 / (q.shape()[3] as f64).sqrt();
     let transposed = |t: FloatTensor<B>| B::float_swap_dims(t, 2, 3);
-    let weights = softmax::<B>(B::float_matmul(q.clone(), transposed(k.clone())));
-    let dv = B::float_matmul(transposed(weights.clone()), g.clone());
-    let slopes = B::float_matmul(g, transposed(v));
-    let slopes = softmax_backward::<B>(weights, slopes);
+    // Queries are made smaller, not scores, which might not fit into f16.
+    let q = B::float_mul_scalar(q, unit.into());
+    let weights = softmax::<B>(widen::<B>(B::float_matmul(q.clone(), transposed(k.clone()))));
+    let dv = B::float_matmul(transposed(narrow::<B>(weights.clone(), dtype)), gradient.clone());
+    let slopes = widen::<B>(B::float_matmul(gradient, transposed(v)));
+    let slopes = narrow::<B>(softmax_backward::<B>(weights, slopes), dtype);
     let dk = B::float_matmul(transposed(slopes.clone()), q);
-    let dq = B::float_mul_scalar(B::float_matmul(slopes, k), (1.0 / (size as f64).sqrt()).into());
-    (narrow::<B>(dq, dtype), narrow::<B>(dk, dtype), narrow::<B>(dv, dtype))
+    let dq = B::float_mul_scalar(B::float_matmul(slopes, k), unit.into());
+    (dq, dk, dv)
 }
 
 pub(crate) fn self_attention<B: Backend>(qkv: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
@@ -731,6 +783,26 @@ mod tests {
             for (slope, input) in slopes(y, &inputs).into_iter().zip(&inputs) {
                 let len = input.shape().num_elements();
                 assert!(len == 0 || slope == Some(vec![0.0; len]), "{batch} {queries} {keys}: {slope:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_of_attention_do_not_depend_on_how_it_is_cut() {
+        let random = |tokens: usize| {
+            let distribution = burn::tensor::Distribution::Normal(0.0, 1.0);
+            Tensor::<4>::random([3, 2, tokens, 4], distribution, (&Device::flex(), DType::F64)).into_dispatch()
+        };
+        // Too many scores for the limit of tests, for one that cuts the batch, and for one that cuts the queries too.
+        for (queries, keys) in [(5, 4), (9, 8)] {
+            let [q, k, v, g] = [queries, keys, keys, queries].map(random);
+            assert!(3 * 2 * queries * keys > SCORES);
+            let cut = attention_backward::<Dispatch>(q.clone(), k.clone(), v.clone(), g.clone());
+            let whole = attention_backward_at_once::<Dispatch>(q, k, v, g);
+            for (cut, whole) in [(cut.0, whole.0), (cut.1, whole.1), (cut.2, whole.2)] {
+                let [cut, whole] = [cut, whole].map(Tensor::<4>::from_dispatch);
+                let error: f64 = (cut - whole).abs().max().into_scalar();
+                assert!(error < 1e-12, "{queries} queries, {keys} keys: {error}");
             }
         }
     }

@@ -75,5 +75,6 @@ pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm,
 pub use linear::{gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
 pub use memory::keep_freed_memory;
 pub use optimizer::{AdamW, AdamWState, adamw, sum_of_squares};
+pub use route::on_processor;
 pub use vectorized::{Vectorized, vectorized};
 pub use weighted_sum::weighted_sum;

@@ -1,5 +1,5 @@
 use crate::runge_kutta::{add, stage, stage_time};
-use crate::{HEUN, RK3, RK4, SolveError, Step, Tableau};
+use crate::{HEUN, RK3, RK4, Tableau};
 use advect_core::{Field, State, Times};
 
 /// The slopes of the last `K` steps of an Adams method, newest first, with their times.
@@ -116,14 +116,4 @@ fn runge_kutta<const S: usize, X: State, G: Field<X> + ?Sized>(
         slopes[i] = Some(field.eval(state, &stage_time(tableau.c[i], from, to)));
     }
     add(x, &size, &tableau.b, &slopes)
-}
-
-/// The step, if it is finite.
-pub(crate) fn finite<X: State>(x: X, from: &Times, to: &Times) -> Result<Step<X>, SolveError> {
-    // A device read a step: found here NaN has a time, found in the samples it has none.
-    if x.all_finite() {
-        Ok(Step { x, at: to.clone() })
-    } else {
-        Err(SolveError::NotFinite { time: from.range().0, step: from.zip(to, |a, b| b - a).range().0 })
-    }
 }

@@ -1,5 +1,5 @@
-use crate::adams::{History, finite, integrate, start};
-use crate::{Family, Method, SolveError, Step, Stepper};
+use crate::adams::{History, integrate, start};
+use crate::{Family, Method, SolveError, Step, Stepper, arrive};
 use advect_core::{Field, State, Times};
 
 /// The Adams-Bashforth method of `K` steps (2, 3 or 4), order `K`: one evaluation a step.
@@ -53,7 +53,7 @@ impl<const K: usize, X: State, G: Field<X> + ?Sized> Stepper<G, X> for AdamsBash
             Some(nodes) => integrate(x, &nodes, from, to),
             None => start::<K, X, G>(field, x, slope, from, to),
         };
-        finite(x, from, to)
+        arrive(x, from, to)
     }
 
     fn restart(&mut self) {

@@ -1,5 +1,5 @@
-use crate::linear::{add, combine, finish, size_and_length};
-use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, UnderdampedLangevin};
+use crate::linear::{add, combine, size_and_length};
+use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, UnderdampedLangevin, arrive};
 use advect_core::{Brownian, Field, Refinable, State, Times};
 
 /// BAOAB, a splitting of underdamped Langevin dynamics: half a kick, half a drift, friction and noise exactly, half a
@@ -62,7 +62,7 @@ where
         let q = add(q, [(&half, &p)]);
         let end = force.eval(q.clone(), to);
         let p = add(p, [(&half, &end)]);
-        let step = finish((q, p), from, to)?;
+        let step = arrive((q, p), from, to)?;
         self.force = Some(end);
         Ok(step)
     }

@@ -1,6 +1,6 @@
 use crate::interpolant::shared_time;
-use crate::runge_kutta::{finite, fixed_with_slope};
-use crate::{Adaptive, Embedded, EmbeddedRungeKutta, RungeKutta, SolveError, Step, Stepper, Way};
+use crate::runge_kutta::fixed_with_slope;
+use crate::{Adaptive, Embedded, EmbeddedRungeKutta, RungeKutta, SolveError, Step, Stepper, Way, arrive};
 use advect_core::{Field, State, Times};
 
 /// A step and what it knows of the way.
@@ -62,7 +62,7 @@ impl<const S: usize, X: State, G: Field<X> + ?Sized> DenseStepper<G, X> for Embe
         let slope = field.eval(x.clone(), &begin);
         // All stages: the interpolant may weigh the last one, which a fixed step alone would not evaluate.
         let (attempt, quartic) = self.attempt_dense(field, &x, slope, &begin, &end);
-        let Step { x, .. } = finite(attempt.x, &begin, &end)?;
+        let Step { x, .. } = arrive(attempt.x, &begin, &end)?;
         let way = Way::Smooth { start_slope: Some(attempt.slope), end_slope: attempt.end_slope, quartic };
         Ok(DenseStep { x, at: to, way })
     }

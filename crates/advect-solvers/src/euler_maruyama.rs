@@ -1,5 +1,5 @@
-use crate::linear::{add, finish, size_and_length};
-use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper};
+use crate::linear::{add, size_and_length};
+use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper, arrive};
 use advect_core::{Brownian, Elementwise, Field, Refinable, Sde, State, Times};
 
 /// The Euler-Maruyama method: `x + h f(x, t) + g dW`, Ito. One evaluation a step.
@@ -45,7 +45,7 @@ where
         let diffusion = from.map(&sde.diffusion);
         let noise = self.noise.increment(&x, from, to);
         let drift = sde.drift.eval(x.clone(), from);
-        finish(add(x, [(&size, &drift), (&diffusion, &noise)]), from, to)
+        arrive(add(x, [(&size, &drift), (&diffusion, &noise)]), from, to)
     }
 
     fn restart(&mut self) {}
@@ -63,7 +63,7 @@ where
         let noise = self.noise.increment(&x, from, to);
         let noise = sde.diffusion.eval(x.clone(), from).times(&noise);
         let drift = sde.drift.eval(x.clone(), from);
-        finish(add(x, [(&size, &drift), (&Times::Shared(1.0), &noise)]), from, to)
+        arrive(add(x, [(&size, &drift), (&Times::Shared(1.0), &noise)]), from, to)
     }
 
     fn restart(&mut self) {}

@@ -1,6 +1,6 @@
-use crate::linear::{combine, finish};
+use crate::linear::combine;
 use crate::quadrature::{integrate, panels};
-use crate::{Family, Method, PathDriven, SemilinearSde, SolveError, Step, Stepper};
+use crate::{Family, Method, PathDriven, SemilinearSde, SolveError, Step, Stepper, arrive};
 use advect_core::{Brownian, Field, Refinable, State, Times};
 
 /// The exponential Euler-Maruyama method: the linear part and its noise exactly, the rest of the drift frozen.
@@ -46,7 +46,7 @@ where
         });
         let noise = self.noise.increment(&x, from, to);
         let drift = sde.drift.eval(x.clone(), from);
-        finish(combine(x, &scale, [(&on_drift, &drift), (&on_noise, &noise)]), from, to)
+        arrive(combine(x, &scale, [(&on_drift, &drift), (&on_noise, &noise)]), from, to)
     }
 
     fn restart(&mut self) {}

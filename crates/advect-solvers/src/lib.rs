@@ -122,6 +122,7 @@ mod trajectory;
 mod tsit5;
 mod ubu;
 mod underdamped_langevin;
+mod watch;
 mod with_events;
 mod yoshida4;
 
@@ -193,6 +194,7 @@ pub use trajectory::{Skeleton, Trajectory, skeleton, trajectory};
 pub use tsit5::TSIT5;
 pub use ubu::Ubu;
 pub use underdamped_langevin::UnderdampedLangevin;
+pub use watch::arrive;
 pub use with_events::{Occurrence, WithEvents};
 pub use yoshida4::YOSHIDA4;
 

@@ -1,4 +1,3 @@
-use crate::{SolveError, Step};
 use advect_core::{State, Times};
 
 /// `scale x + sum c_i d_i`, with factors of the batch or of each row.
@@ -33,16 +32,5 @@ pub(crate) fn between(from: &Times, to: &Times, fraction: f64) -> Times {
         to.clone()
     } else {
         from.zip(to, |a, b| a + fraction * (b - a))
-    }
-}
-
-/// The end of a step, if the state is finite. A device read a step: found here NaN has a time, found in the samples it
-/// has none.
-pub(crate) fn finish<X: State>(x: X, from: &Times, to: &Times) -> Result<Step<X>, SolveError> {
-    if x.all_finite() {
-        Ok(Step { x, at: to.clone() })
-    } else {
-        let step = from.zip(to, |a, b| b - a).range().0;
-        Err(SolveError::NotFinite { time: from.range().0, step })
     }
 }

@@ -1,5 +1,5 @@
-use crate::linear::{add, finish, size_and_length};
-use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper};
+use crate::linear::{add, size_and_length};
+use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper, arrive};
 use advect_core::{Brownian, Elementwise, Field, Refinable, Times};
 
 /// The Milstein method with a given derivative: `x + h f + g dW + 1/2 g g' (dW^2 - |h|)`, Ito, diagonal noise.
@@ -48,7 +48,7 @@ where
         let second = slope.clone().times(&noise).times(&noise);
         let first = diffusion.times(&noise);
         let (one, half, correction) = (Times::Shared(1.0), Times::Shared(0.5), length.map(|h| -0.5 * h));
-        finish(add(x, [(&size, &drift), (&one, &first), (&half, &second), (&correction, &slope)]), from, to)
+        arrive(add(x, [(&size, &drift), (&one, &first), (&half, &second), (&correction, &slope)]), from, to)
     }
 
     fn restart(&mut self) {}

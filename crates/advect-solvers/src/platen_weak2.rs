@@ -1,5 +1,5 @@
-use crate::linear::{add, finish, size_and_length};
-use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper};
+use crate::linear::{add, size_and_length};
+use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper, arrive};
 use advect_core::{Brownian, Elementwise, Field, Refinable, Times};
 
 /// Platen's explicit method of weak order 2 without derivatives: Ito, diagonal noise.
@@ -48,7 +48,7 @@ where
         let share = up.map(|root| if root > 0.0 { 1.0 / root } else { 0.0 });
         let half_size = size.map(|h| 0.5 * h);
         let x = add(x, [(&half_size, &drift), (&half_size, &end_drift), (&one, &mean)]);
-        finish(add(x, [(&share, &second), (&down, &change)]), from, to)
+        arrive(add(x, [(&share, &second), (&down, &change)]), from, to)
     }
 
     fn restart(&mut self) {}

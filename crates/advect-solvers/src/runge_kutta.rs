@@ -1,4 +1,4 @@
-use crate::{SolveError, Step, Stepper, Tableau};
+use crate::{SolveError, Step, Stepper, Tableau, arrive};
 use advect_core::{Field, State, Times};
 use std::marker::PhantomData;
 
@@ -57,22 +57,10 @@ pub(crate) fn fixed_with_slope<const S: usize, X: State, G: Field<X> + ?Sized>(
         slopes[i] = Some(field.eval(stage, &stage_time(tableau.c[i], from, to)));
     }
     let x = add(x, &size, &tableau.b, &slopes);
-    let step = finite(x, from, to)?;
+    let step = arrive(x, from, to)?;
     // A method without stages does not move.
     let slope = slopes.into_iter().next().flatten();
     Ok((step, slope))
-}
-
-/// A step that ends at `to`, if its state is finite.
-#[inline]
-pub(crate) fn finite<X: State>(x: X, from: &Times, to: &Times) -> Result<Step<X>, SolveError> {
-    // A device read a step: found here NaN has a time, found in the samples it has none.
-    if x.all_finite() { Ok(Step { x, at: to.clone() }) } else { Err(not_finite(from, to)) }
-}
-
-#[cold]
-fn not_finite(from: &Times, to: &Times) -> SolveError {
-    SolveError::NotFinite { time: from.range().0, step: step_size(from, to).range().0 }
 }
 
 // What follows is asked for shared times first and inlined for them: where the state is a number, a call costs as

@@ -1,5 +1,5 @@
-use crate::linear::{add, finish, size_and_length};
-use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper};
+use crate::linear::{add, size_and_length};
+use crate::{DiagonalSde, Family, Method, PathDriven, SolveError, Step, Stepper, arrive};
 use advect_core::{Brownian, Elementwise, Field, Refinable, Times};
 
 /// The Milstein method without derivatives: Ito, diagonal noise, strong order 1, weak order 1.
@@ -39,7 +39,7 @@ where
             (Times::Shared(1.0), length.map(|h| 0.5 / h.sqrt()), length.map(|h| -0.5 * h.sqrt()));
         // A row that stands still must not divide by its step of zero.
         let share = share.map(|s| if s.is_finite() { s } else { 0.0 });
-        finish(add(x, [(&size, &drift), (&one, &first), (&share, &second), (&correction, &change)]), from, to)
+        arrive(add(x, [(&size, &drift), (&one, &first), (&share, &second), (&correction, &change)]), from, to)
     }
 
     fn restart(&mut self) {}

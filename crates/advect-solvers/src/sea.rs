@@ -1,5 +1,5 @@
-use crate::linear::{add, finish, size_and_length};
-use crate::{Family, Method, PathDriven, SolveError, Step, Stepper};
+use crate::linear::{add, size_and_length};
+use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, arrive};
 use advect_core::{Field, Refinable, Sde, SpaceTimeLevyArea, State, Times};
 
 /// The shifted Euler method for additive noise: the drift is taken at the mean of the noise over the step.
@@ -33,7 +33,7 @@ where
         let (noise, area) = self.noise.increment_and_area(&x, from, to);
         let shift = noise.clone().combine(0.5, &[(1.0, &area)]);
         let drift = sde.drift.eval(add(x.clone(), [(&diffusion, &shift)]), from);
-        finish(add(x, [(&size, &drift), (&diffusion, &noise)]), from, to)
+        arrive(add(x, [(&size, &drift), (&diffusion, &noise)]), from, to)
     }
 
     fn restart(&mut self) {}

@@ -1,5 +1,5 @@
-use crate::linear::{add, between, finish, size_and_length};
-use crate::{Family, Method, PathDriven, SolveError, Step, Stepper};
+use crate::linear::{add, between, size_and_length};
+use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, arrive};
 use advect_core::{Field, Refinable, Sde, SpaceTimeLevyArea, State, Times};
 
 /// ShARK, the shifted additive-noise Runge-Kutta method: strong order 1.5, weak order 2, two evaluations a step.
@@ -52,7 +52,7 @@ where
         let second = sde.drift.eval(stage, &between(from, to, 5.0 / 6.0));
         let (early, late) = (size.map(|h| 0.4 * h), size.map(|h| 0.6 * h));
         let (mean, change) = (start.zip(&end, |a, b| 0.5 * (a + b)), start.zip(&end, |a, b| a - b));
-        finish(add(x, [(&early, &first), (&late, &second), (&mean, &noise), (&change, &area)]), from, to)
+        arrive(add(x, [(&early, &first), (&late, &second), (&mean, &noise), (&change, &area)]), from, to)
     }
 
     fn restart(&mut self) {}

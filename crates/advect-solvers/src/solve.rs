@@ -1,3 +1,4 @@
+use crate::watch::Patience;
 use crate::{SolveError, Step, Stepper};
 use advect_core::{TimeGrid, Times};
 
@@ -23,6 +24,7 @@ pub fn solve<G: ?Sized, X, S: Stepper<G, X>>(
     grid: &TimeGrid,
 ) -> Result<X, SolveError> {
     stepper.restart();
+    let patience = Patience::begin();
     let mut x = x0;
     for pair in grid.points().windows(2) {
         let to = Times::Shared(pair[1]);
@@ -31,6 +33,7 @@ pub fn solve<G: ?Sized, X, S: Stepper<G, X>>(
             Step { x, at } = advance(generator, &mut stepper, x, &at, &to)?;
         }
     }
+    patience.end()?;
     Ok(x)
 }
 

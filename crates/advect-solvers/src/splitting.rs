@@ -1,5 +1,5 @@
 use crate::runge_kutta::{add, stage_time};
-use crate::{Separable, SolveError, Step, Stepper};
+use crate::{Separable, SolveError, Step, Stepper, arrive};
 use advect_core::{Field, State, Times};
 
 /// A composition of leapfrog steps (kick, drift, kick) of the given parts of the step: a symplectic method as data.
@@ -60,12 +60,7 @@ where
         }
         let [force] = force;
         self.force = force;
-        // A device read a step: found here NaN has a time, found in the samples it has none.
-        if q.all_finite() && p.all_finite() {
-            Ok(Step { x: (q, p), at: to.clone() })
-        } else {
-            Err(SolveError::NotFinite { time: from.range().0, step: size.range().0 })
-        }
+        arrive((q, p), from, to)
     }
 
     fn restart(&mut self) {

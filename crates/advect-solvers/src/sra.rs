@@ -1,5 +1,5 @@
-use crate::linear::{add, between, finish, size_and_length};
-use crate::{PathDriven, SolveError, Step, Stepper};
+use crate::linear::{add, between, size_and_length};
+use crate::{PathDriven, SolveError, Step, Stepper, arrive};
 use advect_core::{Field, Refinable, Sde, SpaceTimeLevyArea, State, Times};
 
 /// A stochastic Runge-Kutta method for additive noise: the coefficients of Rossler's SRA family.
@@ -78,7 +78,7 @@ where
         for (alpha, slope) in alpha.iter().zip(&slopes) {
             x = add(x, [(&size.map(|h| alpha * h), slope)]);
         }
-        finish(x, from, to)
+        arrive(x, from, to)
     }
 
     fn restart(&mut self) {}

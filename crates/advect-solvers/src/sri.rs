@@ -1,5 +1,5 @@
-use crate::linear::{add, between, finish, size_and_length};
-use crate::{DiagonalSde, PathDriven, SolveError, Step, Stepper};
+use crate::linear::{add, between, size_and_length};
+use crate::{DiagonalSde, PathDriven, SolveError, Step, Stepper, arrive};
 use advect_core::{Elementwise, Field, Refinable, SpaceTimeLevyArea, Times};
 
 /// A stochastic Runge-Kutta method of strong order 1.5 for diagonal Ito noise: the coefficients of Rossler's SRI family.
@@ -117,7 +117,7 @@ where
             let cube = g.clone().times(&noise).times(&noise);
             x = add(x, [(&length.map(|h| over(1.0 / 6.0, h)), &cube), (&Times::Shared(-0.5), &g)]);
         }
-        finish(x, from, to)
+        arrive(x, from, to)
     }
 
     fn restart(&mut self) {}

@@ -1,5 +1,5 @@
-use crate::linear::{add, finish, size_and_length};
-use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, StratonovichSde};
+use crate::linear::{add, size_and_length};
+use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, StratonovichSde, arrive};
 use advect_core::{Brownian, Elementwise, Field, Refinable, Sde, State, Times};
 
 /// The stochastic Heun method: the trapezoidal rule over an Euler-Maruyama step, in the sense of **Stratonovich**.
@@ -39,7 +39,7 @@ where
         let end_drift = sde.drift.eval(predicted, to);
         let half_size = size.map(|h| 0.5 * h);
         let terms = [(&half_size, &drift), (&half_size, &end_drift), (&half, &first), (&half, &second)];
-        finish(add(x, terms), from, to)
+        arrive(add(x, terms), from, to)
     }
 
     fn restart(&mut self) {}
@@ -61,7 +61,7 @@ where
         let end_drift = sde.drift.eval(predicted, to);
         let half_size = size.map(|h| 0.5 * h);
         let diffusion = start.zip(&end, |a, b| 0.5 * (a + b));
-        finish(add(x, [(&half_size, &drift), (&half_size, &end_drift), (&diffusion, &noise)]), from, to)
+        arrive(add(x, [(&half_size, &drift), (&half_size, &end_drift), (&diffusion, &noise)]), from, to)
     }
 
     fn restart(&mut self) {}

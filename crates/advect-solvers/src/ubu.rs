@@ -1,6 +1,6 @@
-use crate::linear::{add, between, combine, finish, size_and_length};
+use crate::linear::{add, between, combine, size_and_length};
 use crate::quadrature::{integrate, panels};
-use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, UnderdampedLangevin};
+use crate::{Family, Method, PathDriven, SolveError, Step, Stepper, UnderdampedLangevin, arrive};
 use advect_core::{Field, Refinable, SpaceTimeLevyArea, State, Times};
 
 /// UBU, a splitting of underdamped Langevin dynamics of strong order 2: half a step without force exactly, a kick, half
@@ -73,7 +73,7 @@ where
         let (q, p) = self.free(langevin, x, from, &middle);
         let force = langevin.force.eval(q.clone(), &middle);
         let p = add(p, [(&size, &force)]);
-        finish(self.free(langevin, (q, p), &middle, to), from, to)
+        arrive(self.free(langevin, (q, p), &middle, to), from, to)
     }
 
     fn restart(&mut self) {}

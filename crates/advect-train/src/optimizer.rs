@@ -91,11 +91,15 @@ impl Memory {
     }
 }
 
-/// The Euclidean norm of all gradients together.
+/// The loss, and the Euclidean norm of all gradients together.
 ///
-/// One device read. Tensors are summed in fixed pieces, so that the grouping of the sum, and with it the last bit, never
+/// One device read for both. Tensors are summed in fixed pieces, so that the grouping of the sum, and with it the last bit, never
 /// depends on how threads are scheduled.
-pub(crate) fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> Result<f64, TrainError> {
+pub(crate) fn loss_and_norm<M: Module>(
+    loss: Tensor<1>,
+    module: &M,
+    gradients: &Gradients,
+) -> Result<(f64, f64), TrainError> {
     struct Squares<'a>(&'a Gradients, Vec<Tensor<1>>);
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -106,19 +110,30 @@ pub(crate) fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> Res
     }
     let mut squares = Squares(gradients, Vec::new());
     module.visit(&mut squares);
-    if squares.1.is_empty() {
-        return Ok(0.0);
+    let mut numbers = vec![loss.inner().reshape([1])];
+    // A loss of another type is not rounded to that of the gradients.
+    let alike = squares.1.iter().all(|sum| sum.dtype() == numbers[0].dtype());
+    let mut sums = squares.1;
+    if alike {
+        numbers.append(&mut sums);
     }
     // A device read a step: a NaN must stop the run before it reaches the weights.
-    let sums = Tensor::cat(squares.1, 0).try_into_vec_as::<f64>();
-    let sums = sums.map_err(|_| TrainError::Read { what: "the gradient norm" })?;
-    Ok(sums.iter().sum::<f64>().sqrt())
+    let read = |numbers: Vec<Tensor<1>>, what| {
+        Tensor::cat(numbers, 0).try_into_vec_as::<f64>().map_err(|_| TrainError::Read { what })
+    };
+    let mut numbers = read(numbers, "the loss and the gradient norm")?;
+    if !sums.is_empty() {
+        numbers.extend(read(sums, "the gradient norm")?);
+    }
+    Ok((numbers[0], numbers[1..].iter().sum::<f64>().sqrt()))
 }
 
 /// One update of every parameter, its moments and its average.
 pub(crate) struct Update<'a> {
     pub(crate) optimizer: AdamW,
-    pub(crate) gradients: &'a Gradients,
+    /// Each is taken out by its parameter. What is left over is dropped in the order of a hash map, another one each step, and a card's
+    /// fusion keeps a plan for every order that it has seen: some 40 KiB a step.
+    pub(crate) gradients: &'a mut Gradients,
     /// What gradients are multiplied with: the clipping by global norm.
     pub(crate) factor: f64,
     pub(crate) rate: f64,
@@ -134,7 +149,7 @@ impl ModuleMapper for Update<'_> {
         let i = self.index;
         self.index += 1;
         let (id, tensor, mapper) = param.consume();
-        let Some(gradient) = tensor.grad(self.gradients) else {
+        let Some(gradient) = tensor.grad_remove(self.gradients) else {
             // No part in this loss: it stays as it is, and its average goes on to follow it.
             self.average(i, tensor.clone().inner().flatten(0, D - 1));
             return Param::from_mapped_value(id, tensor, mapper);

@@ -1,4 +1,4 @@
-use crate::optimizer::{Memory, Update, gradient_norm, take};
+use crate::optimizer::{Memory, Update, loss_and_norm, take};
 use crate::{AdamW, Ema, LearningRate, TrainError};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -104,10 +104,9 @@ impl<M: Module> Trainer<M> {
         let step = self.step;
         let loss = objective.loss(&self.model, batch)?;
         let scale = objective.loss_scale();
-        let gradients = if scale == 1.0 { loss.backward() } else { (loss.clone() * scale).backward() };
-        // A device read a step: a NaN must stop the run before it reaches the weights.
-        let value = loss.try_into_scalar::<f64>().map_err(|_| TrainError::Read { what: "the loss" })?;
-        let norm = gradient_norm(&self.model, &gradients)? / scale;
+        let mut gradients = if scale == 1.0 { loss.backward() } else { (loss.clone() * scale).backward() };
+        let (value, norm) = loss_and_norm(loss, &self.model, &gradients)?;
+        let norm = norm / scale;
         for (what, value) in [("loss", value), ("gradient norm", norm)] {
             if !value.is_finite() {
                 return Err(TrainError::NotFinite { what, value, step });
@@ -116,7 +115,7 @@ impl<M: Module> Trainer<M> {
         let rate = plan.rate.at(step);
         let mut update = Update {
             optimizer: plan.optimizer,
-            gradients: &gradients,
+            gradients: &mut gradients,
             factor: if norm > plan.clip_norm { plan.clip_norm / norm } else { 1.0 } / scale,
             rate,
             updates: step,

@@ -1,12 +1,12 @@
 use super::least_squares::Directions;
 use super::optimize::search;
 use super::{OptimizedGrid, Pilot};
-use crate::denoiser::{arrive, predict};
+use crate::denoiser::predict;
 use crate::error::check;
 use crate::{Coordinates, Denoiser};
 use advect_core::{State, TimeGrid, Times};
 use advect_paths::Prediction;
-use advect_solvers::{SolveError, Step, Stepper};
+use advect_solvers::{SolveError, Step, Stepper, arrive};
 use std::sync::Arc;
 
 /// A linear multistep method whose coefficients were fitted to one model on one grid.

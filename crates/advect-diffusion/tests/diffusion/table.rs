@@ -611,6 +611,20 @@ fn samplers_in_sigma_composed_as_they_are_meant() {
     assert_sum("kdpm2, v, own", &in_sigma(DpmSolver2::default(), v), 107.878_870, 1e-3);
 }
 
+/// DDIM beyond the end and noise back to it is DDIM with that much noise, at every eta.
+#[test]
+fn ancestral_steps_of_ddim_are_its_stochastic_form() {
+    let plain = InSigma { karras: false, quirk: false, v: false };
+    for eta in [0.0, 0.4, 1.0] {
+        let ours = in_sigma(AncestralSteps::new(Ddim, eta, TorchNoise::new(0)).unwrap(), plain);
+        let theirs = in_sigma(Ancestral::new(eta, TorchNoise::new(0)).unwrap(), plain);
+        let size = theirs.iter().fold(0.0, |size: f64, x| size.max(x.abs()));
+        let error = ours.iter().zip(&theirs).fold(0.0, |error: f64, (x, y)| error.max((x - y).abs()));
+        assert!(size > 1e-3 && error < 1e-9 * size, "eta {eta}: {error} of {size}");
+    }
+    assert!(AncestralSteps::new(Ddim, 1.5, TorchNoise::new(0)).is_err());
+}
+
 #[test]
 fn euler_on_the_linear_path() {
     // The velocity toward the noise is m(x, 1000 sigma); the levels 1, .., 1/n, 0 are shifted once.
