@@ -7,7 +7,8 @@ use advect_core::{TimeGrid, Times};
 /// The one driver: which process is simulated is decided by the stepper and the generator it understands.
 ///
 /// # Errors
-/// What the stepper reports, and [`SolveError::NoProgress`] if it stands still.
+/// What the stepper reports, and [`SolveError::NoProgress`] if it stands still. On a card a state that is not finite is found at most 16
+/// steps late (see [`arrive`](crate::arrive)).
 ///
 /// ```
 /// use advect_solvers::{RK4, TimeGrid, Times, solve};
