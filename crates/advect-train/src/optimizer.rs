@@ -91,30 +91,40 @@ impl Memory {
     }
 }
 
-/// The loss, and the Euclidean norm of all gradients together.
+/// The gradients of the parameters in module order, flat; none for one that has no part in the loss.
 ///
-/// One device read for both. Tensors are summed in fixed pieces, so that the grouping of the sum, and with it the last bit, never
-/// depends on how threads are scheduled.
-pub(crate) fn loss_and_norm<M: Module>(
-    loss: Tensor<1>,
-    module: &M,
-    gradients: &Gradients,
-) -> Result<(f64, f64), TrainError> {
-    struct Squares<'a>(&'a Gradients, Vec<Tensor<1>>);
-    impl ModuleVisitor for Squares<'_> {
+/// The container is left empty. What is dropped with it goes in the order of a hash map, another one each step, and the
+/// fusion of a card keeps a plan for every order that it has seen: some 40 KiB a step.
+pub(crate) fn ordered<M: Module>(module: &M, mut gradients: Gradients) -> Vec<Option<Tensor<1>>> {
+    struct Collect<'a>(&'a Gradients, Vec<Option<Tensor<1>>>);
+    impl ModuleVisitor for Collect<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = param.val().grad(self.0) {
-                self.1.push(sum_of_squares(gradient));
-            }
+            self.1.push(param.val().grad(self.0).map(|gradient| gradient.flatten(0, D - 1)));
         }
     }
-    let mut squares = Squares(gradients, Vec::new());
-    module.visit(&mut squares);
+    struct Empty<'a>(&'a mut Gradients);
+    impl ModuleVisitor for Empty<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            drop(param.val().grad_remove(self.0));
+        }
+    }
+    let mut collected = Collect(&gradients, Vec::new());
+    module.visit(&mut collected);
+    let flat = collected.1;
+    // Only now: weights that a network uses in two places have one gradient for both.
+    module.visit(&mut Empty(&mut gradients));
+    flat
+}
+
+/// The loss, and the Euclidean norm of all gradients together.
+///
+/// One device read for both. Tensors are summed in fixed pieces, so that the grouping of the sum, and with it the last
+/// bit, never depends on how threads are scheduled.
+pub(crate) fn loss_and_norm(loss: Tensor<1>, gradients: &[Option<Tensor<1>>]) -> Result<(f64, f64), TrainError> {
     let mut numbers = vec![loss.inner().reshape([1])];
+    let mut sums: Vec<_> = gradients.iter().flatten().cloned().map(sum_of_squares).collect();
     // A loss of another type is not rounded to that of the gradients.
-    let alike = squares.1.iter().all(|sum| sum.dtype() == numbers[0].dtype());
-    let mut sums = squares.1;
-    if alike {
+    if sums.iter().all(|sum| sum.dtype() == numbers[0].dtype()) {
         numbers.append(&mut sums);
     }
     // A device read a step: a NaN must stop the run before it reaches the weights.
@@ -131,9 +141,8 @@ pub(crate) fn loss_and_norm<M: Module>(
 /// One update of every parameter, its moments and its average.
 pub(crate) struct Update<'a> {
     pub(crate) optimizer: AdamW,
-    /// Each is taken out by its parameter. What is left over is dropped in the order of a hash map, another one each step, and a card's
-    /// fusion keeps a plan for every order that it has seen: some 40 KiB a step.
-    pub(crate) gradients: &'a mut Gradients,
+    /// In module order.
+    pub(crate) gradients: std::vec::IntoIter<Option<Tensor<1>>>,
     /// What gradients are multiplied with: the clipping by global norm.
     pub(crate) factor: f64,
     pub(crate) rate: f64,
@@ -149,7 +158,7 @@ impl ModuleMapper for Update<'_> {
         let i = self.index;
         self.index += 1;
         let (id, tensor, mapper) = param.consume();
-        let Some(gradient) = tensor.grad_remove(self.gradients) else {
+        let Some(gradient) = self.gradients.next().flatten() else {
             // No part in this loss: it stays as it is, and its average goes on to follow it.
             self.average(i, tensor.clone().inner().flatten(0, D - 1));
             return Param::from_mapped_value(id, tensor, mapper);
@@ -170,12 +179,8 @@ impl ModuleMapper for Update<'_> {
         // Taken out, so that each is alone in its memory and can be written in its place.
         let [first, second, average] =
             [&mut memory.first[i], &mut memory.second[i], &mut memory.ema[i]].map(|t| std::mem::replace(t, empty(t)));
-        let (weights, state) = adamw(
-            tensor.inner().flatten(0, D - 1),
-            gradient.flatten(0, D - 1),
-            AdamWState { first, second, average },
-            &step,
-        );
+        let (weights, state) =
+            adamw(tensor.inner().flatten(0, D - 1), gradient, AdamWState { first, second, average }, &step);
         AdamWState { first: memory.first[i], second: memory.second[i], average: memory.ema[i] } = state;
         Param::from_mapped_value(id, Tensor::from_inner(weights.reshape(shape)).require_grad(), mapper)
     }
@@ -210,5 +215,31 @@ impl Update<'_> {
         let follow = self.follow();
         let ema = self.memory.ema[i].clone();
         self.memory.ema[i] = ema.clone() + (weights - ema) * follow;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::Device;
+
+    #[test]
+    fn gradients_come_in_module_order_and_leave_nothing_behind() {
+        let device = Device::flex().autodiff();
+        let layer: Linear = LinearConfig::new(2, 1).init(&device);
+        let unused: Linear = LinearConfig::new(1, 1).init(&device);
+        // The same weights in two places.
+        let module = vec![layer.clone(), unused, layer.clone()];
+        let x = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 5.0]], &device);
+        let gradients = layer.forward(x).sum().backward();
+        let flat = ordered(&module, gradients);
+        let values: Vec<Option<Vec<f32>>> =
+            flat.iter().map(|g| g.as_ref().map(|g| g.to_data().try_to_vec().unwrap())).collect();
+        let [weight, bias] = [Some(vec![4.0, 7.0]), Some(vec![2.0])];
+        assert_eq!(values, [weight.clone(), bias.clone(), None, None, weight, bias]);
+        let loss = Tensor::<1>::from_floats([3.0], &device);
+        let (loss, norm) = loss_and_norm(loss, &flat).unwrap();
+        assert_eq!((loss, norm), (3.0, 138.0_f64.sqrt()));
     }
 }

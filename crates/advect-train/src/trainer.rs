@@ -1,4 +1,4 @@
-use crate::optimizer::{Memory, Update, loss_and_norm, take};
+use crate::optimizer::{Memory, Update, loss_and_norm, ordered, take};
 use crate::{AdamW, Ema, LearningRate, TrainError};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -104,8 +104,9 @@ impl<M: Module> Trainer<M> {
         let step = self.step;
         let loss = objective.loss(&self.model, batch)?;
         let scale = objective.loss_scale();
-        let mut gradients = if scale == 1.0 { loss.backward() } else { (loss.clone() * scale).backward() };
-        let (value, norm) = loss_and_norm(loss, &self.model, &gradients)?;
+        let gradients = if scale == 1.0 { loss.backward() } else { (loss.clone() * scale).backward() };
+        let gradients = ordered(&self.model, gradients);
+        let (value, norm) = loss_and_norm(loss, &gradients)?;
         let norm = norm / scale;
         for (what, value) in [("loss", value), ("gradient norm", norm)] {
             if !value.is_finite() {
@@ -115,7 +116,7 @@ impl<M: Module> Trainer<M> {
         let rate = plan.rate.at(step);
         let mut update = Update {
             optimizer: plan.optimizer,
-            gradients: &mut gradients,
+            gradients: gradients.into_iter(),
             factor: if norm > plan.clip_norm { plan.clip_norm / norm } else { 1.0 } / scale,
             rate,
             updates: step,
