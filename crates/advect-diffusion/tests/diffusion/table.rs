@@ -6,6 +6,8 @@
 //! of more digits, the value was computed with diffusers 0.35.1 (marked "own", most by `tools/sampler_table.py`). A row
 //! marked "quirk" does what those tests do and no sampler should, such as to overwrite the state before a step; that
 //! belongs to the row, not to the sampler. Rows with noise of PyTorch's generator are in `few_step_table`.
+//!
+//! Longer than other files, because it is one table, whose rows share their loops.
 
 use crate::problems::Exploding;
 use crate::torch_noise::TorchNoise;

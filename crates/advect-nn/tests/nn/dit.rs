@@ -1,4 +1,6 @@
 //! The DiT against diffusers and a reference of timm's parts; its structure, its tables of names.
+//!
+//! Longer than other files, because all of it builds the same few small networks.
 
 use advect_nn::checkpoint::{self, CheckpointError, Layout, Loading, Manifest, Tensors};
 use advect_nn::{
