@@ -138,6 +138,10 @@ pub(crate) struct SampleArgs {
     /// The seed of the noise [default: 0]. Sample i of a seed is the same whatever --count and --batch.
     #[arg(long, value_name = "S", default_value_t = 0, hide_default_value = true)]
     pub(crate) seed: u64,
+    /// Who draws the noise: `host`, by sample, or `device`, where a card is faster than the processor beside it; then a
+    /// seed gives the same samples only on the same device and with the same --count and --batch.
+    #[arg(long, value_name = "WHO", value_enum, default_value = "host")]
+    pub(crate) noise: NoiseName,
     /// How many samples are computed together: memory against speed, not results [default: the run's].
     #[arg(long, value_name = "B", value_parser = positive)]
     pub(crate) batch: Option<usize>,
@@ -188,6 +192,12 @@ fn positive(text: &str) -> Result<usize, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Classes {
     All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NoiseName {
+    Host,
+    Device,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -107,6 +107,7 @@ fn request<'a>(
         guidance: args.guidance.unwrap_or(config.sample.guidance),
         method: choose(args, config)?,
         seed: args.seed,
+        noise: args.noise,
         batch: args.batch.unwrap_or(config.sample.batch),
         span: [config.sample.start, config.sample.end],
         path: &config.path,

@@ -1,12 +1,13 @@
 //! From a network to samples: noise by id, guidance, a solver, the data's own units.
 
+use crate::args::NoiseName;
 use crate::error::CliError;
 use crate::grids::GridName;
 use crate::latent::Decoder;
 use crate::path::PathConfig;
 use crate::solvers::{Diffusion, Model, Solver, SolverName, Velocity, controlled, list};
 use crate::task::SAMPLE_NOISE;
-use advect::core::WhiteNoise;
+use advect::core::{DeviceNoise, WhiteNoise};
 use advect::data::Units;
 use advect::diffusion::Preconditioned;
 use advect::guidance::Paired;
@@ -42,6 +43,8 @@ pub(crate) struct Request<'a> {
     pub(crate) guidance: f64,
     pub(crate) method: Method,
     pub(crate) seed: u64,
+    /// Who draws the noise.
+    pub(crate) noise: NoiseName,
     pub(crate) batch: usize,
     pub(crate) span: [f64; 2],
     pub(crate) path: &'a PathConfig,
@@ -78,13 +81,19 @@ pub(crate) fn sample<N: Backbone<D>, const D: usize>(
     let evaluated = Cell::new(0);
     let grid = grid(request)?;
     let network = &request.precision.network(network);
+    if request.noise == NoiseName::Device {
+        request.device.seed(request.seed);
+    }
     let mut frames: Vec<Vec<f32>> = Vec::new();
     let mut values = Vec::new();
     for start in (0..request.count).step_by(request.batch) {
         let end = (start + request.batch).min(request.count);
         let ids: Vec<u64> = (start as u64..end as u64).collect();
         let shape: [usize; D] = std::array::from_fn(|i| if i == 0 { end - start } else { request.shape[i - 1] });
-        let noise = NoiseKey::new(request.seed, SAMPLE_NOISE).normal(&ids, 0, shape, &request.device);
+        let noise = match request.noise {
+            NoiseName::Host => NoiseKey::new(request.seed, SAMPLE_NOISE).normal(&ids, 0, shape, &request.device),
+            NoiseName::Device => DeviceNoise.normal(shape, &request.device),
+        };
         let noise = match request.path.start_scale(grid.start())? {
             Some(scale) => noise * scale,
             None => noise,
@@ -209,9 +218,12 @@ fn integrate<F: RowField<Tensor<D>>, const D: usize>(
             return run(&velocity, stepper, noise, grid, frames);
         }
     };
-    // Named by the samples: a sample's noise on the way does not depend on the batch.
-    let brownian = WhiteNoise::new(request.seed, ids);
-    match solver.of(list(&brownian))? {
+    let solvers = match request.noise {
+        // Named by the samples: a sample's noise on the way does not depend on the batch.
+        NoiseName::Host => list(&WhiteNoise::new(request.seed, ids)),
+        NoiseName::Device => list(&DeviceNoise),
+    };
+    match solver.of(solvers)? {
         Solver::Velocity(entry) => {
             let velocity = predictor.field(Prediction::Velocity, start, end)?;
             run(&velocity as &Velocity<'_, _>, entry.stepper(), noise, grid, frames)

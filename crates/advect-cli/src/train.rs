@@ -1,6 +1,6 @@
 //! `advect train`.
 
-use crate::args::TrainArgs;
+use crate::args::{NoiseName, TrainArgs};
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::model::ModelConfig;
@@ -442,6 +442,7 @@ fn show<N: Backbone<D>, const D: usize>(
         guidance: config.sample.guidance,
         method,
         seed: 0,
+        noise: NoiseName::Host,
         batch: config.sample.batch,
         span: [config.sample.start, config.sample.end],
         path: &config.path,

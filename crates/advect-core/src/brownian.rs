@@ -1,4 +1,5 @@
-use crate::{Gaussian, NoiseKey, Purpose, State, Times};
+use crate::{DeviceNoise, Gaussian, NoiseKey, Purpose, State, Times};
+use burn::tensor::Tensor;
 
 /// Increments of a standard Brownian motion, row by row.
 pub trait Brownian<X> {
@@ -57,7 +58,7 @@ impl WhiteNoise {
 
 impl<X: Gaussian> Brownian<X> for WhiteNoise {
     fn increment(&mut self, like: &X, from: &Times, to: &Times) -> X {
-        let z = like.standard_normal(&mut |row| self.key.rng(self.ids[row], self.counter));
+        let z = like.keyed_normal(self.key, &self.ids, self.counter);
         self.counter += 1;
         scale(z, &from.zip(to, |a, b| (b - a).abs().sqrt()))
     }
@@ -66,8 +67,22 @@ impl<X: Gaussian> Brownian<X> for WhiteNoise {
 impl<X: Gaussian> SpaceTimeLevyArea<X> for WhiteNoise {
     fn increment_and_area(&mut self, like: &X, from: &Times, to: &Times) -> (X, X) {
         let area = NoiseKey::new(self.key.seed(), Purpose::LevyArea);
-        let z = like.standard_normal(&mut |row| area.rng(self.ids[row], self.counter));
+        let z = like.keyed_normal(area, &self.ids, self.counter);
         let area = scale(z, &from.zip(to, |a, b| ((b - a).abs() / 12.0).sqrt()));
+        (self.increment(like, from, to), area)
+    }
+}
+
+/// White noise drawn by the device itself, without a copy from the processor; see there for what it does not promise.
+impl<const D: usize> Brownian<Tensor<D>> for DeviceNoise {
+    fn increment(&mut self, like: &Tensor<D>, from: &Times, to: &Times) -> Tensor<D> {
+        scale(self.like(like), &from.zip(to, |a, b| (b - a).abs().sqrt()))
+    }
+}
+
+impl<const D: usize> SpaceTimeLevyArea<Tensor<D>> for DeviceNoise {
+    fn increment_and_area(&mut self, like: &Tensor<D>, from: &Times, to: &Times) -> (Tensor<D>, Tensor<D>) {
+        let area = scale(self.like(like), &from.zip(to, |a, b| ((b - a).abs() / 12.0).sqrt()));
         (self.increment(like, from, to), area)
     }
 }

@@ -1,6 +1,6 @@
 use crate::{SampleRng, State};
-use advect_kernels::chacha8_heads;
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use advect_kernels::{chacha8_heads, parallel_map};
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -57,6 +57,9 @@ impl Purpose {
         }
     }
 }
+
+/// Samples whose first words are computed by one task.
+const TOGETHER: usize = 256;
 
 /// Keyed noise: every number is a function of (seed, purpose, sample id, counter of that sample) and of nothing else.
 ///
@@ -120,18 +123,25 @@ impl NoiseKey {
     /// What `draw` makes of the row and the generator of each sample at one count.
     ///
     /// The numbers are those of [`NoiseKey::rng`], and where a sample takes a few only, they come several times faster: the first eight of many samples are
-    /// computed side by side.
+    /// computed side by side, by all threads.
     pub fn each<T>(self, ids: &[u64], counter: u64, mut draw: impl FnMut(usize, &mut SampleRng) -> T) -> Vec<T> {
-        /// Samples whose numbers stay in the cache.
-        const MANY: usize = 256;
+        /// Samples whose numbers stay in the second-level cache.
+        const MANY: usize = 8192;
         let mut results = Vec::with_capacity(ids.len());
         for ids in ids.chunks(MANY) {
-            let keys: Vec<_> = ids.iter().map(|&id| self.words(id, 0)).collect();
-            for (head, &id) in chacha8_heads(&keys, counter).into_iter().zip(ids) {
+            let heads = parallel_map(ids.len().div_ceil(TOGETHER), |part| self.heads(part, ids, counter));
+            for (head, &id) in heads.into_iter().flatten().zip(ids) {
                 results.push(draw(results.len(), &mut SampleRng::new(self, id, counter, head)));
             }
         }
         results
+    }
+
+    /// The first words of the samples of a part.
+    fn heads(self, part: usize, ids: &[u64], counter: u64) -> Vec<[u32; 16]> {
+        let ids = ids.chunks(TOGETHER).nth(part).unwrap_or_default();
+        let keys: Vec<_> = ids.iter().map(|&id| self.words(id, 0)).collect();
+        chacha8_heads(&keys, counter)
     }
 
     /// Standard normal noise, one row for each sample id.
@@ -146,17 +156,48 @@ impl NoiseKey {
     pub fn normal<const D: usize>(self, ids: &[u64], counter: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
         assert_eq!(shape[0], ids.len(), "noise: {} rows asked for, {} ids given", shape[0], ids.len());
         let width: usize = shape[1..].iter().product();
-        let mut values = Vec::with_capacity(ids.len() * width);
-        if width <= SampleRng::HEAD {
-            self.each(ids, counter, |_, rng| values.extend((0..width).map(|_| normal(rng) as f32)));
-        } else {
-            for &id in ids {
-                let mut rng = self.rng(id, counter);
-                values.extend((0..width).map(|_| normal(&mut rng) as f32));
-            }
-        }
+        let values = self.normal_rows(ids, counter, width);
         Tensor::from_data(TensorData::new(values, shape), device)
     }
+
+    /// `width` numbers for each sample, one behind the other.
+    fn normal_rows(self, ids: &[u64], counter: u64, width: usize) -> Vec<f32> {
+        if width > SampleRng::HEAD {
+            return rows_of_normals(ids.len(), width, |row| self.rng(ids[row], counter), |z| z as f32);
+        }
+        let parts = parallel_map(ids.len().div_ceil(TOGETHER), |part| {
+            let heads = self.heads(part, ids, counter);
+            let mut values = Vec::with_capacity(heads.len() * width);
+            for (head, &id) in heads.into_iter().zip(&ids[part * TOGETHER..]) {
+                let mut rng = SampleRng::new(self, id, counter, head);
+                values.extend((0..width).map(|_| normal(&mut rng) as f32));
+            }
+            values
+        });
+        parts.concat()
+    }
+}
+
+/// `width` numbers from the generator of each row, by all threads.
+fn rows_of_normals<T: Clone + Send>(
+    rows: usize,
+    width: usize,
+    generator: impl Fn(usize) -> ChaCha8Rng + Sync,
+    round: impl Fn(f64) -> T + Sync,
+) -> Vec<T> {
+    /// Numbers that are worth a thread's attention: some 10 microseconds.
+    const MANY: usize = 2048;
+    let many = MANY.div_ceil(width.max(1));
+    let parts = parallel_map(rows.div_ceil(many), |part| {
+        let rows = many * part..(many * (part + 1)).min(rows);
+        let mut values = Vec::with_capacity(rows.len() * width);
+        for row in rows {
+            let mut rng = generator(row);
+            values.extend((0..width).map(|_| round(normal(&mut rng))));
+        }
+        values
+    });
+    parts.concat()
 }
 
 /// One standard normal number.
@@ -167,7 +208,8 @@ pub fn normal(rng: &mut impl Rng) -> f64 {
 /// Burn's own generator: fast on a device, but not portable.
 ///
 /// The numbers depend on the backend, on the shape and on what else draws from the process-wide generator.
-/// Seed it in `main` with `Device::seed`. Use [`NoiseKey`] where a result must be reproduced.
+/// Seed it in `main` with `Device::seed`. Use [`NoiseKey`] where a result must be reproduced. It is a
+/// [`Brownian`](crate::Brownian) motion for fixed steps too, as [`WhiteNoise`](crate::WhiteNoise) is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DeviceNoise;
 
@@ -180,6 +222,11 @@ impl DeviceNoise {
     pub fn normal<const D: usize>(self, shape: [usize; D], device: &Device) -> Tensor<D> {
         Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
     }
+
+    /// Standard normal noise of the shape, type and device of a tensor.
+    pub(crate) fn like<const D: usize>(self, like: &Tensor<D>) -> Tensor<D> {
+        Tensor::random(like.dims(), Distribution::Normal(0.0, 1.0), (&like.device(), like.dtype()))
+    }
 }
 
 /// A state that can be filled with standard normal numbers.
@@ -187,6 +234,12 @@ pub trait Gaussian: State {
     /// A state shaped like `self`; row `r` is drawn from the generator that `stream(r)` hands out.
     #[must_use]
     fn standard_normal(&self, stream: &mut dyn FnMut(usize) -> ChaCha8Rng) -> Self;
+
+    /// The same from the generators of a key: row `r` is drawn from `key.rng(ids[r], counter)`.
+    #[must_use]
+    fn keyed_normal(&self, key: NoiseKey, ids: &[u64], counter: u64) -> Self {
+        self.standard_normal(&mut |row| key.rng(ids[row], counter))
+    }
 }
 
 impl Gaussian for f64 {
@@ -212,11 +265,22 @@ impl<const D: usize> Gaussian for Tensor<D> {
     fn standard_normal(&self, stream: &mut dyn FnMut(usize) -> ChaCha8Rng) -> Self {
         let shape = self.dims();
         let width: usize = shape[1..].iter().product();
-        let mut values = Vec::with_capacity(shape[0] * width);
-        for row in 0..shape[0] {
-            let mut rng = stream(row);
-            values.extend((0..width).map(|_| normal(&mut rng)));
+        let streams: Vec<ChaCha8Rng> = (0..shape[0]).map(stream).collect();
+        let stream = |row: usize| streams[row].clone();
+        let data = if self.dtype() == DType::F32 {
+            TensorData::new(rows_of_normals(shape[0], width, stream, |z| z as f32), shape)
+        } else {
+            TensorData::new(rows_of_normals(shape[0], width, stream, |z| z), shape)
+        };
+        Tensor::from_data(data, (&self.device(), self.dtype()))
+    }
+
+    fn keyed_normal(&self, key: NoiseKey, ids: &[u64], counter: u64) -> Self {
+        let shape = self.dims();
+        if self.dtype() != DType::F32 {
+            return self.standard_normal(&mut |row| key.rng(ids[row], counter));
         }
+        let values = key.normal_rows(&ids[..shape[0]], counter, shape[1..].iter().product());
         Tensor::from_data(TensorData::new(values, shape), (&self.device(), self.dtype()))
     }
 }

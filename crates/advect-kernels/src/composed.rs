@@ -765,7 +765,7 @@ fn narrow<B: Backend>(x: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
 mod tests {
     use super::*;
     use burn::backend::Dispatch;
-    use burn::tensor::{Device, Tensor};
+    use burn::tensor::{Device, Tensor, TensorData};
 
     /// The gradients of sum(y) by the inputs, by autodiff of Burn's operators: the path of backends that this crate does not list.
     fn slopes(y: FloatTensor<Dispatch>, inputs: &[Tensor<4>]) -> Vec<Option<Vec<f32>>> {
@@ -811,12 +811,16 @@ mod tests {
 
     #[test]
     fn half_precision_loses_little_in_gradients_of_attention() {
-        let random = |tokens: usize| {
-            let distribution = burn::tensor::Distribution::Normal(0.0, 1.0);
-            Tensor::<4>::random([1, 1, tokens, 4], distribution, (&Device::flex(), DType::BF16))
+        // Nearly normal numbers: sums of twelve uniform ones.
+        let random = |(seed, tokens): (u32, usize)| {
+            let keys: Vec<_> = (0..4 * tokens as u32).map(|i| [seed, i, 0, 0, 0, 0, 0, 0]).collect();
+            let sum =
+                |words: &[u32; 16]| words[..12].iter().map(|&w| f64::from(w) / 2.0_f64.powi(32)).sum::<f64>() - 6.0;
+            let values: Vec<f64> = crate::chacha8_heads(&keys, 0).iter().map(sum).collect();
+            Tensor::<4>::from_data(TensorData::new(values, [1, 1, tokens, 4]), (&Device::flex(), DType::BF16))
         };
         // So many queries that they are cut into 64 parts.
-        let inputs = [640, 10, 10, 640].map(random);
+        let inputs = [(1, 640), (2, 10), (3, 10), (4, 640)].map(random);
         let [q, k, v, g] = inputs.clone().map(Tensor::into_dispatch);
         let half = attention_backward::<Dispatch>(q, k, v, g);
         let [q, k, v, g] = inputs.map(|x| x.cast(FloatDType::F64).into_dispatch());
@@ -826,7 +830,7 @@ mod tests {
             assert_eq!(half.dtype(), DType::BF16);
             let size: f64 = exact.clone().abs().max().into_scalar();
             let error: f64 = (half.cast(FloatDType::F64) - exact).abs().max().into_scalar();
-            assert!(error < 0.012 * size, "{error} of {size}");
+            assert!(error < 0.006 * size, "{error} of {size}");
         }
     }
 

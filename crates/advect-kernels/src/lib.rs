@@ -60,6 +60,7 @@ mod layer_norm;
 mod linear;
 mod memory;
 mod optimizer;
+mod parallel;
 mod route;
 #[allow(unsafe_code)]
 // Calls of functions that want more of the processor than every one has, behind a look at this one.
@@ -75,6 +76,7 @@ pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm,
 pub use linear::{gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
 pub use memory::keep_freed_memory;
 pub use optimizer::{AdamW, AdamWState, adamw, sum_of_squares};
+pub use parallel::parallel_map;
 pub use route::on_processor;
 pub use vectorized::{Vectorized, vectorized};
 pub use weighted_sum::weighted_sum;

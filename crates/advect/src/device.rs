@@ -90,6 +90,15 @@ pub enum DeviceError {
         /// How many there are.
         count: usize,
     },
+    /// No server answers there, or it refuses.
+    #[cfg(feature = "remote")]
+    #[error("no device at `{url}`: {why}")]
+    Unreachable {
+        /// The address given.
+        url: String,
+        /// What went wrong.
+        why: String,
+    },
     /// No backend at all.
     #[error("no backend is compiled in: build with one of the features {}", names())]
     None,
@@ -130,13 +139,17 @@ pub fn absent() -> Vec<&'static str> {
 /// The device of a name, or without a name the first that this machine really has.
 ///
 /// A name may carry a number, as in `cuda:1`; without one it is the first of its kind. A program passes what its user
-/// chose (a flag, else the environment variable `BURN_DEVICE`). A missing card or driver is an error, never a panic;
+/// chose (a flag, else the environment variable `BURN_DEVICE`). With the feature `remote` it may also be the address of a
+/// machine that serves its devices ([`burn::server::RemoteServer`]) on a network you trust: `ws://host:3000`, or
+/// `ws://host:3000#1` for its second device. A missing card or driver is an error, never a panic;
 /// without a name it is passed over. Software renderers that pose as cards are taken only by name.
 ///
 /// # Errors
 /// [`DeviceError`], with what to do about it.
 pub fn choose(name: Option<&str>) -> Result<Chosen, DeviceError> {
     match name {
+        #[cfg(feature = "remote")]
+        Some(url) if url.starts_with("ws://") => remote(url),
         Some(text) => {
             let unknown = || DeviceError::Unknown { name: text.to_owned() };
             let lower = text.to_ascii_lowercase();
@@ -164,6 +177,18 @@ pub fn choose(name: Option<&str>) -> Result<Chosen, DeviceError> {
             Ok(Chosen { device, name: called(name, index) })
         }
     }
+}
+
+#[cfg(feature = "remote")]
+fn remote(url: &str) -> Result<Chosen, DeviceError> {
+    let (host, index) = match url.split_once('#') {
+        Some((host, index)) => (host, index.parse().map_err(|_| DeviceError::Unknown { name: url.to_owned() })?),
+        None => (url, 0_usize),
+    };
+    let host = burn::remote::RemoteHost::websocket(host);
+    let device = Device::remote_options(&host).device_index(index).init();
+    let device = device.map_err(|error| DeviceError::Unreachable { url: url.to_owned(), why: error.to_string() })?;
+    Ok(Chosen { device, name: url.to_owned() })
 }
 
 /// Every device that this build and this machine have, in the order in which they are tried. Opens each of them.

@@ -81,6 +81,25 @@ fn solvers_agree_on_where_the_flow_leads() {
 }
 
 #[test]
+fn the_device_may_draw_the_noise() {
+    let bench = Bench::new();
+    bench.ok(&format!("{DIGITS} --quiet"));
+    // At the start, and on the way of an SDE.
+    for solver in ["--solver euler", "--solver euler-maruyama"] {
+        let draw = |more: &str| {
+            bench.ok(&format!("sample run --count 6 --steps 3 {solver} --out s.npy {more}"));
+            npy(&bench.path("s.npy")).0
+        };
+        let [host, device] = ["", "--noise device"].map(draw);
+        assert_eq!(draw("--noise host"), host);
+        assert_eq!(draw("--noise device"), device, "a seed is a seed");
+        assert_ne!(device, host);
+        assert_ne!(draw("--noise device --seed 1"), device);
+        assert!(device.iter().all(|x| x.is_finite()));
+    }
+}
+
+#[test]
 fn weights_classes_and_seeds_matter() {
     let bench = Bench::new();
     bench.ok(&format!("{DIGITS} --quiet --set train.ema=0.9"));

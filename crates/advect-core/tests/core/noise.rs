@@ -1,7 +1,7 @@
 //! Keyed noise.
 
 use advect_analytic::statistics::{Estimate, correlation};
-use advect_core::{DeviceNoise, Gaussian, NoiseKey, Purpose, normal};
+use advect_core::{Brownian, DeviceNoise, Gaussian, NoiseKey, Purpose, SpaceTimeLevyArea, Times, normal};
 use burn::tensor::{DType, Device, Tensor};
 use rand::Rng;
 
@@ -181,6 +181,30 @@ fn device_noise_is_standard_normal() {
 }
 
 #[test]
+fn device_noise_is_a_brownian_motion() {
+    // n = 40,000 each. Over a length of 1/4 the increment has variance 1/4, its area 1/48; they are independent.
+    let like = Tensor::<2>::empty([200, 200], (&Device::flex(), DType::F64));
+    let (from, to) = (Times::Shared(0.75), Times::Shared(0.5));
+    let (increment, area) = DeviceNoise.increment_and_area(&like, &from, &to);
+    let plain = DeviceNoise.increment(&like, &from, &to);
+    let [increment, area, plain] =
+        [increment, area, plain].map(|x| x.into_data().try_to_vec::<f64>().expect("the type of `like`"));
+    for (values, variance) in [(&increment, 0.25), (&area, 0.25 / 12.0), (&plain, 0.25)] {
+        assert!(Estimate::mean(values).deviation(0.0) < 6.0);
+        assert!(Estimate::variance(values).deviation(variance) < 6.0);
+    }
+    // The standard error of a correlation of independent numbers is 1/200.
+    for (a, b) in [(&increment, &area), (&increment, &plain)] {
+        assert!(correlation(a, b).abs() < 6.0 / 200.0);
+    }
+    // Rows with their own times.
+    let each = Times::Each((0..200).map(|row| if row < 100 { 0.0 } else { 0.5 }).collect());
+    let rows = DeviceNoise.increment(&like, &Times::Shared(0.0), &each).into_data().try_to_vec::<f64>().unwrap();
+    assert!(rows[..100 * 200].iter().all(|&x| x == 0.0));
+    assert!(Estimate::variance(&rows[100 * 200..]).deviation(0.5) < 6.0);
+}
+
+#[test]
 #[should_panic(expected = "2 rows asked for, 1 ids given")]
 fn ids_and_rows_must_agree() {
     let _: Tensor<2> = NoiseKey::new(0, Purpose::Source).normal(&[1], 0, [2, 2], &Device::flex());
@@ -190,7 +214,7 @@ fn ids_and_rows_must_agree() {
 #[test]
 fn each_sample_draws_what_its_own_generator_draws() {
     let key = NoiseKey::new(SEED, Purpose::Custom(3));
-    for count in [0, 1, 15, 16, 17, 300] {
+    for count in [0, 1, 15, 16, 17, 256, 600] {
         let ids: Vec<u64> = (0..count).map(|i| i * i * 0x1_0000_0001 + 5).collect();
         for counter in [0, 1 << 33] {
             for asks in [&[8][..], &[4; 40], &[8; 12], &[4, 8, 8, 8, 8, 8, 8, 8, 8, 4, 8], &[8, 100, 4, 8], &[64, 4]] {
@@ -216,16 +240,27 @@ fn each_sample_draws_what_its_own_generator_draws() {
     }
 }
 
-/// The narrow rows of a batch are drawn together, the wide ones one by one.
+/// The narrow rows of a batch are drawn together, the wide ones one by one, many by all threads.
 #[test]
 fn rows_of_every_width_are_those_of_their_generators() {
-    let (key, ids) = (NoiseKey::new(SEED, Purpose::Source), [9, 2, 77]);
-    for width in [1, 2, 7, 8, 9, 40] {
-        let rows: Tensor<2> = key.normal(&ids, 4, [3, width], &Device::flex());
+    let key = NoiseKey::new(SEED, Purpose::Source);
+    for (count, width) in
+        [(3, 1), (3, 2), (3, 7), (3, 8), (3, 9), (3, 40), (700, 2), (700, 9), (3, 5000), (0, 4), (4, 0)]
+    {
+        let ids: Vec<u64> = (0..count).map(|i| (i * 77) ^ 9).collect();
         let alone = |&id: &u64| {
             let mut rng = key.rng(id, 4);
-            (0..width).map(|_| normal(&mut rng) as f32).collect::<Vec<_>>()
+            (0..width).map(|_| normal(&mut rng)).collect::<Vec<f64>>()
         };
-        assert_eq!(rows.into_data().try_to_vec::<f32>().unwrap(), ids.iter().flat_map(alone).collect::<Vec<_>>());
+        let expected: Vec<f64> = ids.iter().flat_map(alone).collect();
+        let rounded: Vec<f32> = expected.iter().map(|&z| z as f32).collect();
+        let shape = [ids.len(), width];
+        let found = |rows: Tensor<2>| rows.into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(found(key.normal(&ids, 4, shape, &Device::flex())), rounded, "{count} of {width}");
+        let like = Tensor::<2>::empty(shape, (&Device::flex(), DType::F32));
+        assert_eq!(found(like.keyed_normal(key, &ids, 4)), rounded, "{count} of {width}");
+        assert_eq!(found(like.standard_normal(&mut |row| key.rng(ids[row], 4))), rounded, "{count} of {width}");
+        let exact = Tensor::<2>::empty(shape, (&Device::flex(), DType::F64)).keyed_normal(key, &ids, 4);
+        assert_eq!(exact.into_data().try_to_vec::<f64>().unwrap(), expected, "{count} of {width}");
     }
 }

@@ -120,6 +120,8 @@ pub(crate) fn backward(
     let Linear { rows, from, to } = *sizes;
     assert!(x.len() == rows * from && weight.len() == from * to && gradient.len() == rows * to);
     let (lanes, padded) = (lanes(), to.next_multiple_of(VECTORS * lanes()));
+    // A few columns would leave most lanes of a tile idle: their gradient is computed as rows.
+    let turned = to < lanes && from.is_multiple_of(VECTORS * lanes);
     let mut packed = Lines::default();
     let transposed = wanted.x.then(|| transposed_panels(&mut packed, weight, [from, to]));
     // As many tasks as make two threads, or four, end together.
@@ -130,7 +132,8 @@ pub(crate) fn backward(
         let part = |index: usize| {
             let first = index * task;
             let rows = task.min(rows - first);
-            let mut dw = vec![0.0_f32; if wanted.weight { from * padded } else { 0 }];
+            let dw = if turned { to } else { padded } * from;
+            let mut dw = vec![0.0_f32; if wanted.weight { dw } else { 0 }];
             let mut db = vec![0.0_f32; if wanted.bias { padded } else { 0 }];
             let mut scratch = Lines::default();
             // Values and slopes of the activation, and the gradient where its rows are no whole vectors.
@@ -143,6 +146,7 @@ pub(crate) fn backward(
                     from,
                     to,
                     padded,
+                    turned,
                     f,
                     x: x.as_ptr().add(first * from),
                     gradient: gradient.as_ptr().add(first * to),
@@ -170,7 +174,13 @@ pub(crate) fn backward(
     let sums = parts.into_iter().reduce(|(dw, db), (w, b)| (add(dw, w), add(db, b)));
     let (dw, mut db) = sums.unwrap_or_default();
     db.truncate(to);
-    let dw = if padded == to { dw } else { dw.chunks_exact(padded).flat_map(|row| &row[..to]).copied().collect() };
+    let dw = if turned && !dw.is_empty() {
+        (0..from * to).map(|i| dw[i % to * from + i / to]).collect()
+    } else if padded == to {
+        dw
+    } else {
+        dw.chunks_exact(padded).flat_map(|row| &row[..to]).copied().collect()
+    };
     Gradients { x: dx, weight: wanted.weight.then_some(dw), bias: wanted.bias.then_some(db) }
 }
 
@@ -254,6 +264,8 @@ struct Backward {
     to: usize,
     /// Columns of `dw` and `db`: `to`, rounded up.
     padded: usize,
+    /// Whether `dw` is `[to, from]`, and `from` whole vectors.
+    turned: bool,
     f: Option<Pointwise>,
     x: *const f32,
     gradient: *const f32,
@@ -296,12 +308,21 @@ impl SimdOp for Backward {
                     }
                     (copied.cast_const(), padded)
                 };
-                if let Some(dw) = self.dw {
-                    let start = if self.f.is_some() { values.cast_const() } else { x };
+                let input = if self.f.is_some() { values.cast_const() } else { x };
+                if let (Some(dw), true) = (self.dw, self.turned) {
+                    tiles(
+                        isa,
+                        [to, rows, from],
+                        Left { start: gradient, row_step: 1, depth_step: step },
+                        Right { start: input, panel_step: VECTORS * lanes, depth_step: from },
+                        |row, column, _| ops.load_ptr(dw.add(row * from + column)),
+                        |row, column, sum, _| ops.store_ptr(sum, dw.add(row * from + column)),
+                    );
+                } else if let Some(dw) = self.dw {
                     tiles(
                         isa,
                         [from, rows, to],
-                        Left { start, row_step: 1, depth_step: from },
+                        Left { start: input, row_step: 1, depth_step: from },
                         Right { start: gradient, panel_step: VECTORS * lanes, depth_step: step },
                         |row, column, _| ops.load_ptr(dw.add(row * padded + column)),
                         |row, column, sum, _| ops.store_ptr(sum, dw.add(row * padded + column)),

@@ -9,6 +9,9 @@
 //! ADVECT_TEST_DEVICE=wgpu cargo test --profile gpu -p advect --features wgpu --test parity
 //! ```
 //!
+//! With the feature `remote`, the device `remote` is this machine's Flex behind a server of Burn's: every operation goes through a
+//! socket.
+//!
 //! One program, one thread and a main of its own: on a card each shape costs the compilation of kernels, and the
 //! streams of several threads would only wait for each other.
 #![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, reason = "a test program's helpers")]
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
     }
     let wanted = arguments.into_iter().filter(|a| !a.starts_with('-')).collect();
     let name = std::env::var("ADVECT_TEST_DEVICE").unwrap_or_else(|_| "flex".to_owned());
+    #[cfg(feature = "remote")]
+    let name = if name == "remote" { serve() } else { name };
     let chosen = match advect::device::choose(Some(&name)) {
         Ok(chosen) => chosen,
         Err(error) => {
@@ -47,4 +52,19 @@ fn main() -> ExitCode {
     training::run(&mut suite);
     burn_issues::run(&mut suite);
     suite.report(&chosen.name)
+}
+
+/// Serves Flex to this machine alone, on a port that is free, and returns the address.
+#[cfg(feature = "remote")]
+fn serve() -> String {
+    use burn::server::{RemoteServer, WebSocketTransport};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port of this machine");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        RemoteServer::new([burn::tensor::Device::flex()])
+            .serve(WebSocketTransport::from_listener(listener))
+            .expect("to serve");
+    });
+    format!("ws://{address}")
 }

@@ -8,8 +8,9 @@ use advect::diffusion::{Denoiser, diffusion_methods, diffusion_sde_methods};
 use advect::guidance::Paired;
 use advect::prelude::*;
 use advect::solvers::{
-    DiagonalSde, Entry, SemilinearSde, Separable, Stepper, StratonovichSde, UnderdampedLangevin, diagonal_sde_methods,
-    langevin_methods, ode_methods, sde_methods, semilinear_methods, stratonovich_methods, symplectic_methods,
+    DiagonalSde, Entry, SemilinearSde, Separable, SolveError, Stepper, StratonovichSde, UnderdampedLangevin,
+    diagonal_sde_methods, langevin_methods, ode_methods, sde_methods, semilinear_methods, stratonovich_methods,
+    symplectic_methods,
 };
 
 const ROWS: usize = 3;
@@ -198,6 +199,26 @@ pub(crate) fn run(suite: &mut Suite) {
     }
     adaptive(suite);
     through(suite);
+    broken(suite);
+}
+
+fn broken(suite: &mut Suite) {
+    // From time 7 of 40 on the slope is NaN: an error, at most 16 steps late, also when it is the last step that breaks.
+    suite.case("NaN stops a solve", 0.0, |place| {
+        let solved = |breaks: f64| {
+            let slope = move |x: Tensor<2>, t: &Times| if t.range().0 < breaks { x * 0.1 } else { x * f64::NAN };
+            let grid = TimeGrid::uniform(0.0, 40.0, 40).expect("a grid");
+            solve(&slope, RK4.stepper(), Tensor::start(place), &grid)
+        };
+        assert!(solved(100.0).is_ok());
+        for breaks in [7.0, 39.5] {
+            match solved(breaks) {
+                Err(SolveError::NotFinite { time, .. }) if (breaks - 1.0..breaks + 16.0).contains(&time) => {}
+                other => panic!("{:?} where it breaks at {breaks}", other.map(Tensor::into_data)),
+            }
+        }
+        Errors::forward(0.0)
+    });
 }
 
 fn adaptive(suite: &mut Suite) {
