@@ -220,7 +220,6 @@ pub(crate) fn modulated_group_norm_backward<B: Backend>(
     if shape.num_elements() == 0 {
         return (x, zeros::<B>(&gamma), zeros::<B>(&beta), zeros::<B>(&shift), zeros::<B>(&scale));
     }
-    let (channels, entries) = (gamma.shape(), scale.shape());
     let [gamma, beta, shift, scale] = [gamma, beta, shift, scale].map(widen::<B>);
     let (h, rstd) = normalise::<B>(widen::<B>(x), options);
     let (factor, offset) = folded::<B>(gamma.clone(), beta.clone(), shift, scale.clone());
@@ -231,23 +230,34 @@ pub(crate) fn modulated_group_norm_backward<B: Backend>(
     let over_pixels = |t: FloatTensor<B>| {
         B::float_reshape(B::float_sum_dim(B::float_sum_dim(t, 3), 2), Shape::new([shape[0], shape[1]]))
     };
-    let over_images = |t: FloatTensor<B>| B::float_sum_dim(t, 0);
     let (a, b) = (over_pixels(B::float_mul(g.clone(), h.clone())), over_pixels(g.clone()));
-    let of_entries = |t: FloatTensor<B>| if entries[0] == shape[0] { t } else { over_images(t) };
-    let row = |t: FloatTensor<B>| B::float_reshape(t, Shape::new([1, shape[1]]));
+    let slopes = modulation_gradients::<B>(a, b, gamma, beta, scale);
+    let dx = grouped_gradient::<B>(B::float_mul(g, by_channel::<B>(factor)), h, rstd, &shape, options);
+    let [d_gamma, d_beta, d_shift, d_scale] = slopes.map(|t| narrow::<B>(t, dtype));
+    (narrow::<B>(dx, dtype), d_gamma, d_beta, d_shift, d_scale)
+}
+
+/// The gradients of `gamma`, `beta`, `shift` and `scale` from the sums over pixels, `[images, channels]`.
+pub(crate) fn modulation_gradients<B: Backend>(
+    a: FloatTensor<B>,
+    b: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    scale: FloatTensor<B>,
+) -> [FloatTensor<B>; 4] {
+    let (images, channels, entries) = (a.shape()[0], gamma.shape(), scale.shape());
+    let over_images = |t: FloatTensor<B>| B::float_sum_dim(t, 0);
+    let of_entries = |t: FloatTensor<B>| if entries[0] == images { t } else { over_images(t) };
+    let row = |t: FloatTensor<B>| B::float_reshape(t, Shape::new([1, channels[0]]));
     let d_scale = B::float_add(B::float_mul(a.clone(), row(gamma)), B::float_mul(b.clone(), row(beta)));
     let one_plus = B::float_add_scalar(scale, 1.0.into());
     let of_channels =
         |t: FloatTensor<B>| B::float_reshape(over_images(B::float_mul(t, one_plus.clone())), channels.clone());
-    let (d_gamma, d_beta) = (of_channels(a), of_channels(b.clone()));
-    let dx = grouped_gradient::<B>(B::float_mul(g, by_channel::<B>(factor)), h, rstd, &shape, options);
-    let [dx, d_gamma, d_beta, d_shift, d_scale] =
-        [dx, d_gamma, d_beta, of_entries(b), of_entries(d_scale)].map(|t| narrow::<B>(t, dtype));
-    (dx, d_gamma, d_beta, d_shift, d_scale)
+    [of_channels(a), of_channels(b.clone()), of_entries(b), of_entries(d_scale)]
 }
 
 /// `gamma (1 + scale)` and `beta (1 + scale) + shift`, `[images, channels]`.
-fn folded<B: Backend>(
+pub(crate) fn folded<B: Backend>(
     gamma: FloatTensor<B>,
     beta: FloatTensor<B>,
     shift: FloatTensor<B>,
@@ -752,12 +762,12 @@ fn wide(dtype: DType) -> DType {
     if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype }
 }
 
-fn widen<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn widen<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let dtype = wide(x.dtype());
     narrow::<B>(x, dtype)
 }
 
-fn narrow<B: Backend>(x: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
+pub(crate) fn narrow<B: Backend>(x: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
     if x.dtype() == dtype { x } else { B::float_cast(x, FloatDType::from(dtype)) }
 }
 

@@ -1,5 +1,7 @@
 //! The operators as an extension of Burn's backends.
 #![allow(unused_variables)] // Without any backend the generated dispatch has no arm to pass its arguments to.
+#[cfg(feature = "cube")]
+use crate::cards;
 use crate::composed;
 use crate::optimizer::AdamW;
 use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
@@ -295,7 +297,67 @@ pub(crate) trait Kernels: Backend {
 }
 
 #[cfg(feature = "cube")]
-impl Kernels for burn::backend::Cube {}
+impl Kernels for burn::backend::Cube {
+    fn group_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> FloatTensor<Self> {
+        cards::group_norm(x, gamma, beta, options)
+    }
+
+    fn group_norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        cards::group_norm_backward(x, gamma, beta, gradient, options)
+    }
+
+    fn modulated_group_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> FloatTensor<Self> {
+        cards::modulated_group_norm(x, gamma, beta, shift, scale, options)
+    }
+
+    fn modulated_group_norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        cards::modulated_group_norm_backward(x, gamma, beta, shift, scale, gradient, options)
+    }
+
+    fn row_norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        options: RowOptions,
+    ) -> FloatTensor<Self> {
+        cards::row_norm(x, scale, shift, options)
+    }
+
+    fn row_norm_backward(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: RowOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        cards::row_norm_backward(x, scale, gradient, options)
+    }
+}
 
 #[cfg(feature = "remote")]
 impl Kernels for burn::backend::Remote {}

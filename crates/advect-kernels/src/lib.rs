@@ -44,6 +44,8 @@
 
 mod activation;
 mod attention;
+#[cfg(feature = "cube")]
+mod cards;
 mod chacha;
 mod composed;
 mod conv2d;

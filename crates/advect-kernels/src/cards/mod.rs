@@ -1,0 +1,279 @@
+//! Kernels for cards, written in CubeCL: one source for CUDA, WGSL, SPIR-V, Metal and HIP.
+//!
+//! A chain of Burn's operators reads what it normalises three times (for the mean, the deviation, the output), and for the gradient leaves half a dozen
+//! temporaries of the size of the input in memory. Here a cube keeps to its row or group, whose numbers stay in the cache between the passes. Sums are made in
+//! f32 whatever the tensors are in, in an order that the shape alone decides.
+mod group_norm;
+mod row_norm;
+
+use crate::composed;
+use crate::kernels::{NormOptions, RowOptions};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Cube, TensorMetadata, backend_extension};
+use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeDevice;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::Client;
+use cubecl::ir::{ElemType, FloatKind};
+use cubecl::prelude::*;
+use std::any::{Any, TypeId};
+
+/// Units of a cube, at most: every backend has so many.
+const UNITS: usize = 256;
+
+/// The backend below fusion, which calls the kernels in its own time. Without the feature it is `Cube` as it is.
+#[cfg(feature = "fusion")]
+type Bare = burn_cubecl::CubeBackend;
+#[cfg(not(feature = "fusion"))]
+type Bare = Cube;
+
+#[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
+pub(crate) trait CardKernels: Backend {
+    /// As [`Kernels::row_norm`](crate::kernels::Kernels::row_norm).
+    #[fusion(dtype = x, shape = x)]
+    fn card_row_norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        options: RowOptions,
+    ) -> FloatTensor<Self>;
+
+    /// The gradient of `x`, and those of the scale and the shift in parts to be added: f32, `[parts, entries, features]`.
+    #[fusion(meta = |x, scale, _, _| {
+        let sums = burn::backend::fusion::custom::TensorSpec::new(row_norm::sums(&x.shape, &scale.shape), DType::F32);
+        (x.clone(), sums.clone(), sums)
+    })]
+    fn card_row_norm_backward(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: RowOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// `f(factor h + offset)` with h the normalised groups, and a factor and an offset for each channel of `[1, channels]` or `[images, channels]`.
+    #[fusion(dtype = x, shape = x)]
+    fn card_group_norm(
+        x: FloatTensor<Self>,
+        factor: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> FloatTensor<Self>;
+
+    /// The gradient of `x`, and the sums of g h and of g over the pixels of each channel, f32, `[images, channels]`, with g the gradient before the activation.
+    #[fusion(meta = |x, _, _, _, _| {
+        let sums = burn::backend::fusion::custom::TensorSpec::new(group_norm::sums(&x.shape), DType::F32);
+        (x.clone(), sums.clone(), sums)
+    })]
+    fn card_group_norm_backward(
+        x: FloatTensor<Self>,
+        factor: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+type Own = FloatTensor<Bare>;
+
+impl CardKernels for Bare {
+    fn card_row_norm(x: Own, scale: Own, shift: Own, options: RowOptions) -> Own {
+        same(row_norm::forward(same(x), same(scale), same(shift), options))
+    }
+
+    fn card_row_norm_backward(x: Own, scale: Own, gradient: Own, options: RowOptions) -> (Own, Own, Own) {
+        same(row_norm::backward(same(x), same(scale), same(gradient), options))
+    }
+
+    fn card_group_norm(x: Own, factor: Own, offset: Own, options: NormOptions) -> Own {
+        same(group_norm::forward(same(x), same(factor), same(offset), options))
+    }
+
+    fn card_group_norm_backward(
+        x: Own,
+        factor: Own,
+        offset: Own,
+        gradient: Own,
+        options: NormOptions,
+    ) -> (Own, Own, Own) {
+        same(group_norm::backward(same(x), same(factor), same(offset), same(gradient), options))
+    }
+}
+
+/// A value of a type under its other name.
+fn same<A: Any, B: Any>(a: A) -> B {
+    let any: Box<dyn Any> = Box::new(a);
+    *any.downcast().unwrap_or_else(|_| unreachable!("`takes` compares the types"))
+}
+
+/// Whether the kernels take such tensors: of types that cards compute in, with something in them. And whether they are CubeCL's at all: someone may have turned
+/// fusion on in Burn, but not here.
+fn takes<const N: usize>(tensors: [&FloatTensor<Cube>; N]) -> bool {
+    let known = |t: &&FloatTensor<Cube>| {
+        matches!(t.dtype(), DType::F32 | DType::F16 | DType::BF16) && t.shape().num_elements() > 0
+    };
+    TypeId::of::<FloatTensor<Bare>>() == TypeId::of::<CubeTensor>() && tensors.iter().all(known)
+}
+
+pub(crate) fn row_norm(
+    x: FloatTensor<Cube>,
+    scale: FloatTensor<Cube>,
+    shift: FloatTensor<Cube>,
+    options: RowOptions,
+) -> FloatTensor<Cube> {
+    if takes([&x, &scale, &shift]) && scale.dtype() == shift.dtype() {
+        Cube::card_row_norm(x, scale, shift, options)
+    } else {
+        composed::layer_norm::<Cube>(x, scale, shift, options)
+    }
+}
+
+pub(crate) fn row_norm_backward(
+    x: FloatTensor<Cube>,
+    scale: FloatTensor<Cube>,
+    gradient: FloatTensor<Cube>,
+    options: RowOptions,
+) -> (FloatTensor<Cube>, FloatTensor<Cube>, FloatTensor<Cube>) {
+    if !takes([&x, &scale, &gradient]) || x.dtype() != gradient.dtype() {
+        return composed::layer_norm_backward::<Cube>(x, scale, gradient, options);
+    }
+    let (dtype, shape) = (x.dtype(), scale.shape());
+    let (dx, d_scale, d_shift) = Cube::card_row_norm_backward(x, scale, gradient, options);
+    let of_parameter = |parts: FloatTensor<Cube>| {
+        let sum = if parts.shape()[0] == 1 { parts } else { Cube::float_sum_dim(parts, 0) };
+        composed::narrow::<Cube>(Cube::float_reshape(sum, shape.clone()), dtype)
+    };
+    (dx, of_parameter(d_scale), of_parameter(d_shift))
+}
+
+pub(crate) fn group_norm(
+    x: FloatTensor<Cube>,
+    gamma: FloatTensor<Cube>,
+    beta: FloatTensor<Cube>,
+    options: NormOptions,
+) -> FloatTensor<Cube> {
+    if takes([&x, &gamma, &beta]) && gamma.dtype() == beta.dtype() {
+        Cube::card_group_norm(x, row(gamma), row(beta), options)
+    } else {
+        composed::group_norm::<Cube>(x, gamma, beta, options)
+    }
+}
+
+pub(crate) fn group_norm_backward(
+    x: FloatTensor<Cube>,
+    gamma: FloatTensor<Cube>,
+    beta: FloatTensor<Cube>,
+    gradient: FloatTensor<Cube>,
+    options: NormOptions,
+) -> (FloatTensor<Cube>, FloatTensor<Cube>, FloatTensor<Cube>) {
+    let alike = gamma.dtype() == beta.dtype() && x.dtype() == gradient.dtype();
+    if !alike || !takes([&x, &gamma, &beta, &gradient]) {
+        return composed::group_norm_backward::<Cube>(x, gamma, beta, gradient, options);
+    }
+    let (dtype, channels) = (x.dtype(), gamma.shape());
+    let (dx, a, b) = Cube::card_group_norm_backward(x, row(gamma), row(beta), gradient, options);
+    let [d_gamma, d_beta] = [a, b].map(|sums| {
+        composed::narrow::<Cube>(Cube::float_reshape(Cube::float_sum_dim(sums, 0), channels.clone()), dtype)
+    });
+    (dx, d_gamma, d_beta)
+}
+
+pub(crate) fn modulated_group_norm(
+    x: FloatTensor<Cube>,
+    gamma: FloatTensor<Cube>,
+    beta: FloatTensor<Cube>,
+    shift: FloatTensor<Cube>,
+    scale: FloatTensor<Cube>,
+    options: NormOptions,
+) -> FloatTensor<Cube> {
+    if !takes([&x, &gamma, &beta, &shift, &scale]) {
+        return composed::modulated_group_norm::<Cube>(x, gamma, beta, shift, scale, options);
+    }
+    let [gamma, beta, shift, scale] = [gamma, beta, shift, scale].map(composed::widen::<Cube>);
+    let (factor, offset) = composed::folded::<Cube>(gamma, beta, shift, scale);
+    Cube::card_group_norm(x, factor, offset, options)
+}
+
+#[allow(clippy::type_complexity)]
+pub(crate) fn modulated_group_norm_backward(
+    x: FloatTensor<Cube>,
+    gamma: FloatTensor<Cube>,
+    beta: FloatTensor<Cube>,
+    shift: FloatTensor<Cube>,
+    scale: FloatTensor<Cube>,
+    gradient: FloatTensor<Cube>,
+    options: NormOptions,
+) -> (FloatTensor<Cube>, FloatTensor<Cube>, FloatTensor<Cube>, FloatTensor<Cube>, FloatTensor<Cube>) {
+    if !takes([&x, &gamma, &beta, &shift, &scale, &gradient]) || x.dtype() != gradient.dtype() {
+        return composed::modulated_group_norm_backward::<Cube>(x, gamma, beta, shift, scale, gradient, options);
+    }
+    let dtype = x.dtype();
+    let [gamma, beta, shift, scale] = [gamma, beta, shift, scale].map(composed::widen::<Cube>);
+    let (factor, offset) = composed::folded::<Cube>(gamma.clone(), beta.clone(), shift, scale.clone());
+    let (dx, a, b) = Cube::card_group_norm_backward(x, factor, offset, gradient, options);
+    let slopes = composed::modulation_gradients::<Cube>(a, b, gamma, beta, scale);
+    let [d_gamma, d_beta, d_shift, d_scale] = slopes.map(|t| composed::narrow::<Cube>(t, dtype));
+    (dx, d_gamma, d_beta, d_shift, d_scale)
+}
+
+/// `[1, channels]`
+fn row(parameter: FloatTensor<Cube>) -> FloatTensor<Cube> {
+    let channels = parameter.shape()[0];
+    Cube::float_reshape(parameter, Shape::new([1, channels]))
+}
+
+/// Two sums over all units of a cube, the same for each of them.
+#[cube]
+fn sums_of_cube(a: f32, b: f32, shared_a: &mut Shared<[f32]>, shared_b: &mut Shared<[f32]>) -> (f32, f32) {
+    let unit = UNIT_POS as usize;
+    shared_a[unit] = a;
+    shared_b[unit] = b;
+    let mut half = CUBE_DIM as usize / 2;
+    while half > 0 {
+        sync_cube();
+        if unit < half {
+            shared_a[unit] += shared_a[unit + half];
+            shared_b[unit] += shared_b[unit + half];
+        }
+        half /= 2;
+    }
+    sync_cube();
+    let sums = (shared_a[0], shared_b[0]);
+    // Nobody writes before all have read.
+    sync_cube();
+    sums
+}
+
+/// `1 / (1 + exp(-x))`
+#[cube]
+fn sigmoid(x: f32) -> f32 {
+    1.0f32 / (1.0f32 + f32::exp(-x))
+}
+
+/// Units for so many numbers: a power of two.
+fn units(count: usize) -> usize {
+    count.next_power_of_two().clamp(32, UNITS)
+}
+
+/// So many cubes, in two dimensions where one has not enough; some may be left over.
+fn cubes(count: usize) -> CubeCount {
+    const WIDEST: usize = 1 << 15;
+    let wide = count.min(WIDEST);
+    CubeCount::Static(wide as u32, count.div_ceil(wide) as u32, 1)
+}
+
+fn elem(dtype: DType) -> ElemType {
+    ElemType::Float(match dtype {
+        DType::F16 => FloatKind::F16,
+        DType::BF16 => FloatKind::BF16,
+        _ => FloatKind::F32,
+    })
+}
+
+/// A result on the device of `like`.
+fn empty(like: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+    let (client, device): (Client, CubeDevice) = (like.client.clone(), like.device.clone());
+    empty_device_contiguous_dtype(client, device, shape, dtype)
+}
