@@ -3,7 +3,8 @@
 //! `serve DEVICE PRECISION [tiny]` answers line by line: `rows` lists the work, `check NAME FILE` writes inputs, weights
 //! and results as safetensors, which the other side compares with its own in f64; `time NAME SECONDS` runs the work for so
 //! long and answers with the median in milliseconds, the number of runs and the bytes that the device then holds;
-//! `ceilings` measures what this device reaches in a large product and a copy. `tiny` shrinks every network: to try both
+//! `ceilings` measures what this device reaches in a large product and a copy; `norms` the normalisations of `advect-kernels`, forward and backward, beside
+//! the same formulas made of Burn's operators, which its fusion makes kernels of: a name and both times in milliseconds, for each. `tiny` shrinks every network: to try both
 //! sides out. Without a command, as under `cargo test --benches`, every tiny work runs once on the processor.
 #![allow(missing_docs, clippy::print_stderr, clippy::print_stdout, clippy::expect_used, clippy::panic)]
 
@@ -11,6 +12,7 @@ use advect::burn::module::{ModuleMapper, Param};
 use advect::burn::tensor::{DType, Distribution, Int, TensorData};
 use advect::core::{DeviceNoise, normal};
 use advect::guidance::Paired;
+use advect::kernels;
 use advect::nn::checkpoint::{Tensors, export, save};
 use advect::paths::TimeSampler;
 use advect::prelude::*;
@@ -143,6 +145,7 @@ fn serve(setup: &Setup) {
                 println!("{milliseconds} {runs} {held}");
             }
             ["ceilings"] => println!("{}", ceilings(setup)),
+            ["norms"] => println!("{}", norms(setup)),
             _ => panic!("what is `{line}`?"),
         }
         std::io::stdout().flush().expect("to answer");
@@ -188,6 +191,103 @@ fn ceilings(setup: &Setup) -> String {
     };
     let (milliseconds, _) = median(&mut copy, 1.0);
     format!("{flops} {}", 8.0 * count as f64 / milliseconds / 1e6)
+}
+
+/// Normalisations and their gradients by our kernels, and by formulas of Burn's operators.
+fn norms(setup: &Setup) -> String {
+    let (entries, tokens, images, side) = if setup.tiny { (8, 64, 4, 16) } else { (256, 256, 128, 32) };
+    let time = |run: &mut dyn FnMut() -> Vec<f32>| {
+        median(
+            &mut || {
+                black_box(run());
+            },
+            1.0,
+        )
+        .0
+    };
+    let device = setup.device.clone();
+    let normal = |shape: &[usize]| {
+        let count = shape.iter().product::<usize>();
+        Tensor::<1>::random([count], Distribution::Normal(0.0, 1.0), &device).cast(setup.precision.dtype())
+    };
+    // What ends in one number per result costs both sides the same little.
+    let read = |results: Vec<Tensor<1>>| -> Vec<f32> {
+        let sums: Vec<Tensor<1>> = results.into_iter().map(|x| x.cast(DType::F32).sum()).collect();
+        Tensor::cat(sums, 0).into_data().try_to_vec().expect("f32")
+    };
+    let gradients = |y: Tensor<1>, slope: Tensor<1>, inputs: [Tensor<1>; 3]| {
+        let slopes = (y * slope).sum().backward();
+        read(inputs.iter().map(|x| x.grad(&slopes).expect("a gradient")).collect())
+    };
+    let tracked = |x: &Tensor<1>| x.clone().autodiff().require_grad();
+
+    // adaLN: [entries, tokens, features].
+    let rows = [entries, tokens, 384];
+    let [x, slope] = [normal(&rows), normal(&rows)];
+    let [shift, scale] = [normal(&[rows[0], rows[2]]), normal(&[rows[0], rows[2]])];
+    let ours = time(&mut || {
+        let inputs = [&x, &shift, &scale].map(tracked);
+        let [x, shift, scale] = inputs.clone();
+        let of_entries = |t: Tensor<1>| t.reshape([rows[0], rows[2]]);
+        let y = kernels::modulated_layer_norm(x.reshape(rows), of_entries(shift), of_entries(scale), 1e-6);
+        gradients(y.reshape([-1]), slope.clone().autodiff(), inputs)
+    });
+    let theirs = time(&mut || {
+        let wide = |t: &Tensor<1>| t.clone().cast(DType::F32);
+        let of_entries = |t: &Tensor<1>| wide(t).reshape([rows[0], 1, rows[2]]);
+        let dtype = setup.precision.dtype();
+        let normalised = || {
+            let x = wide(&x).reshape(rows);
+            let x = x.clone() - x.mean_dim(2);
+            let rstd = ((x.clone() * x.clone()).mean_dim(2) + 1e-6).sqrt().recip();
+            (x * rstd.clone(), rstd)
+        };
+        let y = (normalised().0 * (of_entries(&scale) + 1.0) + of_entries(&shift)).cast(dtype);
+        let total = (y.reshape([-1]) * slope.clone()).sum();
+        let ((h, rstd), g) = (normalised(), wide(&slope).reshape(rows));
+        let (d_scale, d_shift) = ((g.clone() * h.clone()).sum_dim(1).cast(dtype), g.clone().sum_dim(1).cast(dtype));
+        let g = g * (of_entries(&scale) + 1.0);
+        let dx = (g.clone() - g.clone().mean_dim(2) - h.clone() * (g * h).mean_dim(2)) * rstd;
+        read(vec![dx.cast(dtype).reshape([-1]), d_shift.reshape([-1]), d_scale.reshape([-1]), total])
+    });
+    let mut answer = format!("modulated layer norm {rows:?}\t{ours}\t{theirs}");
+
+    // A U-Net's: [images, channels, height, width] in groups.
+    let (image, groups) = ([images, 128, side, side], 32);
+    let [x, slope] = [normal(&image), normal(&image)];
+    let [gamma, beta] = [normal(&[128]), normal(&[128])];
+    let ours = time(&mut || {
+        let inputs = [&x, &gamma, &beta].map(tracked);
+        let [x, gamma, beta] = inputs.clone();
+        let y = kernels::group_norm_silu(x.reshape(image), groups, gamma, beta, 1e-5);
+        gradients(y.reshape([-1]), slope.clone().autodiff(), inputs)
+    });
+    let theirs = time(&mut || {
+        let wide = |t: &Tensor<1>| t.clone().cast(DType::F32);
+        let of_channels = |t: &Tensor<1>| wide(t).reshape([1, 128, 1, 1]);
+        let (dtype, group) = (setup.precision.dtype(), [images, groups, 128 / groups * side * side]);
+        let normalised = || {
+            let x = wide(&x).reshape(group);
+            let x = x.clone() - x.mean_dim(2);
+            let rstd = ((x.clone() * x.clone()).mean_dim(2) + 1e-5).sqrt().recip();
+            ((x * rstd.clone()).reshape(image), rstd)
+        };
+        let affine = |h: Tensor<4>| h * of_channels(&gamma) + of_channels(&beta);
+        let sigmoid = |z: Tensor<4>| ((-z).exp() + 1.0).recip();
+        let z = affine(normalised().0);
+        let total = ((z.clone() * sigmoid(z)).cast(dtype).reshape([-1]) * slope.clone()).sum();
+        let (h, rstd) = normalised();
+        let z = affine(h.clone());
+        let s = sigmoid(z.clone());
+        let g = wide(&slope).reshape(image) * s.clone() * (z * (-s + 1.0) + 1.0);
+        let over = |t: Tensor<4>| t.sum_dim(3).sum_dim(2).sum_dim(0).cast(dtype).reshape([-1]);
+        let (d_gamma, d_beta) = (over(g.clone() * h.clone()), over(g.clone()));
+        let (g, h) = ((g * of_channels(&gamma)).reshape(group), h.reshape(group));
+        let dx = (g.clone() - g.clone().mean_dim(2) - h.clone() * (g * h).mean_dim(2)) * rstd;
+        read(vec![dx.cast(dtype).reshape([-1]), d_gamma, d_beta, total])
+    });
+    answer += &format!("\tgroup norm, silu {image:?}\t{ours}\t{theirs}");
+    answer
 }
 
 impl Work {

@@ -16,7 +16,7 @@ pub(super) fn forward(x: CubeTensor, factor: CubeTensor, offset: CubeTensor, opt
     let shape = x.meta.shape().clone();
     let [images, channels, group, pixels] = sizes(&shape, options);
     let y = empty(&x, shape, x.dtype);
-    let units = units((group * pixels).div_ceil(4));
+    let units = units((group * pixels).div_ceil(16));
     let each = factor.meta.shape().num_elements() > channels;
     normalise::launch(
         &x.client.clone(),
@@ -121,7 +121,7 @@ pub(super) fn backward(
     let sums = sums(&shape);
     let (sum_gh, sum_g) = (empty(&x, sums.clone(), DType::F32), empty(&x, sums, DType::F32));
     let dx = empty(&x, shape, x.dtype);
-    let units = units(pixels.div_ceil(4));
+    let units = units(pixels.div_ceil(8));
     let each = factor.meta.shape().num_elements() > channels;
     differentiate::launch(
         &x.client.clone(),

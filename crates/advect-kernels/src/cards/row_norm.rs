@@ -6,7 +6,7 @@ const TOKENS: usize = 64;
 const BUSY: usize = 1024;
 /// Features side by side in a cube that sums over tokens, and tokens side by side.
 const FEATURES: usize = 32;
-const LANES: usize = 8;
+const LANES: usize = 4;
 
 /// Rows that share a scale and a shift, and in how many parts the gradients of these are summed.
 fn cut(x: &Shape, scale: &Shape) -> (usize, usize) {
@@ -29,7 +29,7 @@ pub(super) fn forward(x: CubeTensor, scale: CubeTensor, shift: CubeTensor, optio
     let features = shape[shape.num_dims() - 1];
     let (rows, shared) = (shape.num_elements() / features, cut(&shape, scale.meta.shape()).0);
     let y = empty(&x, shape, x.dtype);
-    let units = units(features.div_ceil(2));
+    let units = units(features.div_ceil(16));
     normalise::launch(
         &x.client.clone(),
         cubes(rows),
@@ -128,7 +128,7 @@ pub(super) fn backward(
     let (dx, moments) = (empty(&x, shape, x.dtype), empty(&x, Shape::new([rows, 2]), DType::F32));
     let (d_scale, d_shift) = (empty(&x, sums.clone(), DType::F32), empty(&x, sums, DType::F32));
     let dtypes = [elem(x.dtype), elem(scale.dtype)];
-    let units = units(features.div_ceil(2));
+    let units = units(features.div_ceil(16));
     of_rows::launch(
         &x.client.clone(),
         cubes(rows),
