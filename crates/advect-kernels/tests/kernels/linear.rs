@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Tensor};
 
 /// Two batch axes, features in and out: edges of vectors, tiles and blocks in each direction; those with 40 rows and more in parallel, with gradients summed in several
 /// pieces, that of 120 x 160 with a weight too large to stay in the cache.
-const CASES: [[usize; 4]; 14] = [
+const CASES: [[usize; 4]; 15] = [
     [1, 1, 1, 1],
     [1, 1, 7, 3],
     [2, 3, 1, 5],
@@ -24,6 +24,7 @@ const CASES: [[usize; 4]; 14] = [
     [2, 11, 21, 2],
     [1, 37, 130, 3],
     [3, 9, 64, 4],
+    [2, 170, 96, 5],
 ];
 
 /// The layer, and the function that comes first.
