@@ -140,7 +140,7 @@ pub fn absent() -> Vec<&'static str> {
 ///
 /// A name may carry a number, as in `cuda:1`; without one it is the first of its kind. A program passes what its user
 /// chose (a flag, else the environment variable `BURN_DEVICE`). With the feature `remote` it may also be the address of a
-/// machine that serves its devices ([`burn::server::RemoteServer`]) on a network you trust: `ws://host:3000`, or
+/// machine that serves its devices (`burn::server::RemoteServer`) on a network you trust: `ws://host:3000`, or
 /// `ws://host:3000#1` for its second device. A missing card or driver is an error, never a panic;
 /// without a name it is passed over. Software renderers that pose as cards are taken only by name.
 ///
