@@ -150,6 +150,8 @@ pub fn choose(name: Option<&str>) -> Result<Chosen, DeviceError> {
     match name {
         #[cfg(feature = "remote")]
         Some(url) if url.starts_with("ws://") => remote(url),
+        #[cfg(not(feature = "remote"))]
+        Some(url) if url.starts_with("ws://") => Err(DeviceError::NotCompiled { name: "remote" }),
         Some(text) => {
             let unknown = || DeviceError::Unknown { name: text.to_owned() };
             let lower = text.to_ascii_lowercase();
@@ -352,6 +354,13 @@ mod tests {
         let error = choose(Some("rocm:0")).unwrap_err();
         assert_eq!(error, DeviceError::NotCompiled { name: "rocm" });
         assert!(error.to_string().contains("--features rocm"), "{error}");
+    }
+
+    #[test]
+    #[cfg(not(feature = "remote"))]
+    fn an_address_names_the_feature_too() {
+        let error = choose(Some("ws://127.0.0.1:3000")).unwrap_err();
+        assert_eq!(error, DeviceError::NotCompiled { name: "remote" });
     }
 
     #[test]

@@ -49,36 +49,6 @@ pub(super) fn forward(x: CubeTensor, scale: CubeTensor, shift: CubeTensor, optio
     y
 }
 
-/// Mean and reciprocal deviation of a row.
-#[cube]
-fn moments<F: Float>(
-    x: &Tensor<F>,
-    start: usize,
-    features: usize,
-    epsilon: f32,
-    a: &mut Shared<[f32]>,
-    b: &mut Shared<[f32]>,
-    #[comptime] units: usize,
-) -> (f32, f32) {
-    let count = f32::cast_from(features as u32);
-    let mut sum = 0.0f32;
-    let mut i = UNIT_POS as usize;
-    while i < features {
-        sum += f32::cast_from(x[start + i]);
-        i += units;
-    }
-    let mean = sums_of_cube(sum, 0.0f32, a, b).0 / count;
-    let mut squares = 0.0f32;
-    let mut i = UNIT_POS as usize;
-    while i < features {
-        let off = f32::cast_from(x[start + i]) - mean;
-        squares += off * off;
-        i += units;
-    }
-    let variance = sums_of_cube(squares, 0.0f32, a, b).0 / count;
-    (mean, 1.0f32 / f32::sqrt(variance + epsilon))
-}
-
 /// A cube for each row.
 #[cube(launch)]
 fn normalise<F: Float, P: Float>(
