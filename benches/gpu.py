@@ -3,10 +3,12 @@
 
     python benches/gpu.py PROGRAM [--device cuda] [--precision bf16] [--csv FILE] [--only TEXT] [--no-compile] [--tiny] [--dry-run]
 
-PROGRAM is the bench `gpu` of the crate `advect`. For each row it writes the weights of a network of that row (of two blocks, where there are
-many), inputs and results; PyTorch computes the same in f64 on the processor, and both sides on the card must agree with it before anything is
-timed. Then our program and PyTorch run one after the other, each alone on the card: three runs to warm up and tune, then the median of those
-that fit into `--seconds`, each to the end of the device's queue.
+PROGRAM is the bench `gpu` of the crate `advect`. For each network it writes the weights of a network of that kind (of two blocks, where there
+are many), inputs and results; PyTorch computes the same in f64 on the processor, and both sides on the card must agree with it before anything is
+timed. Then our program and PyTorch run one after the other, each alone on the card: three runs to warm up and tune (fewer where one takes ten
+seconds), then the median of those, three or more,
+that fit into `--seconds`, each to the end of the device's queue. A row that fails is told of and left out; what torch.compile takes minutes for
+comes after all other rows.
 
 PyTorch runs in its best plain form: autocast to the precision with weights in f32 (training) or weights in it (sampling), its fused attention,
 channels_last for the U-Net, fused AdamW, foreach clipping and averaging; then the same under torch.compile in the mode max-autotune.
@@ -55,7 +57,7 @@ class Ours:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise SystemExit(f"the other program ended at {words}")
+            raise RuntimeError(f"the other program ended at {' '.join(map(str, words))}")
         return answer.rstrip("\n")
 
     def end(self):
@@ -194,7 +196,7 @@ def check(name, ours, args):
         for side, got in (("advect", ours_of), ("PyTorch", theirs[key])):
             error = (got.detach().cpu().double().reshape(result.shape) - result).abs().max() / result.abs().max()
             if not error < NEAR[args.precision]:
-                raise SystemExit(f"{name}: {side}'s {key} is {error:.1e} from f64")
+                raise RuntimeError(f"{side}'s {key} is {error:.1e} from f64")
     return parameters
 
 
@@ -208,15 +210,17 @@ def torch_dtype(args):
     return {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[args.precision]
 
 
-def median(run, seconds, device):
+def median(run, seconds, device, warm=False):
     import torch
 
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    started = time.perf_counter()
     for _ in range(3):
-        run()
-    wait()
+        if warm or time.perf_counter() - started < 10:
+            run()
+            wait()
     times, started = [], time.perf_counter()
-    while len(times) < 5 or time.perf_counter() - started < seconds:
+    while len(times) < 3 or time.perf_counter() - started < seconds:
         before = time.perf_counter()
         run()
         wait()
@@ -266,7 +270,7 @@ def theirs(name, batch, steps, args, compiled):
             return torch.nn.functional.mse_loss(y.float(), data - noise)
 
         run = step_of(model, loss, scaled=half == torch.float16)
-    milliseconds = median(run, args.seconds, device)
+    milliseconds = median(run, args.seconds, device, warm=compiled)
     held = torch.cuda.max_memory_reserved() if device == "cuda" else 0
     return milliseconds, held, parameters
 
@@ -322,12 +326,13 @@ def main():
     parser.add_argument("--precision", choices=list(NEAR), default="bf16")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--only", default="", help="rows whose name holds this text, or one of several between semicolons")
+    parser.add_argument("--only", default="", help="rows whose name holds this text, or one of several between semicolons, in that order")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--tiny", action="store_true", help="small networks, to try both sides out")
     parser.add_argument("--dry-run", action="store_true")
     args = parser.parse_args()
-    rows = [row for row in ROWS if any(text.strip() in row[0] for text in args.only.split(";"))]
+    rows = [row for text in args.only.split(";") for row in ROWS if text.strip() in row[0]]
+    rows = list(dict.fromkeys(rows))
     if args.dry_run:
         return dry_run(rows, args)
     import torch
@@ -348,33 +353,66 @@ def main():
     columns = ["row", "batch", "parameters", "ms", "ms eager", "ms compiled", "by eager", "by compiled", "images/s", "TFLOP/s", "of product",
                "weights of copy", "GiB", "GiB PyTorch", "by PyTorch's", "goals"]
     print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns), flush=True)
-    table = []
-    for name, batch, steps in rows:
-        if args.tiny:
-            batch, steps = 2, 3 if steps else 0
+    table, failed, checked = [], [], {}
+
+    def write():
+        if args.csv:
+            with args.csv.open("w", newline="") as file:
+                csv.writer(file).writerows([columns] + [list(row.values()) for row in table])
+
+    def finish(row):
+        """The columns that follow from the times."""
+        ours, eager, compiled = (row[key] for key in ("ms", "ms eager", "ms compiled"))
+        row["by eager"], row["by compiled"] = share(ours, eager), share(ours, compiled)
+        memory = row["GiB"] <= TARGETS["memory"] * row["GiB PyTorch"] or not row["GiB PyTorch"]
+        reached = ours <= TARGETS["eager"] * eager and (not compiled or ours <= TARGETS["compiled"] * compiled) and memory
+        row["goals"] = "reached" if reached else "missed"
+        shown = [f"{value:.2f}" if isinstance(value, float) else "-" if value is None else str(value) for value in row.values()]
+        print("| " + " | ".join(shown) + " |", flush=True)
+        write()
+
+    def measure(name, batch, steps):
         ours = Ours(args)
-        parameters = check(name, ours, args)
+        network = name.split(",")[0]
+        if network not in checked:
+            checked[network] = check(name, ours, args)
+        parameters = checked[network]
         milliseconds, _, held = ours.ask("time", name, args.seconds).split()
         ours.end()
         milliseconds, held = float(milliseconds), int(held)
         eager, their_held, their_parameters = theirs(name, batch, steps, args, compiled=False)
         if their_parameters != parameters:
-            raise SystemExit(f"{name}: {parameters} parameters here, {their_parameters} in PyTorch")
-        compiled = None if args.no_compile else theirs(name, batch, steps, args, compiled=True)[0]
+            raise RuntimeError(f"{parameters} parameters here, {their_parameters} in PyTorch")
         flops = operations(name, batch, steps, args) / milliseconds / 1e9
         evaluations = steps * (2 if name.startswith("perceptron") else 1)
         traffic = parameters * (evaluations * (4 if args.precision == "f32" else 2) if steps else 36) / milliseconds / 1e6
-        reached = [milliseconds <= TARGETS["eager"] * eager, compiled is None or milliseconds <= TARGETS["compiled"] * compiled,
-                   not their_held or held <= TARGETS["memory"] * their_held]
-        row = [name, batch, parameters, f"{milliseconds:.2f}", f"{eager:.2f}", "-" if compiled is None else f"{compiled:.2f}",
-               share(milliseconds, eager), share(milliseconds, compiled), f"{1e3 * batch / milliseconds:.0f}", f"{flops:.2f}",
-               f"{flops / product:.3f}", f"{traffic / copy:.3f}", f"{held / 2**30:.2f}", f"{their_held / 2**30:.2f}", share(held, their_held),
-               "reached" if all(reached) else "missed"]
-        print("| " + " | ".join(map(str, row)) + " |", flush=True)
+        row = dict.fromkeys(columns, "-") | {
+            "row": name, "batch": batch, "parameters": parameters, "ms": milliseconds, "ms eager": eager, "ms compiled": None,
+            "images/s": round(1e3 * batch / milliseconds), "TFLOP/s": flops, "of product": f"{flops / product:.3f}",
+            "weights of copy": f"{traffic / copy:.3f}", "GiB": held / 2**30, "GiB PyTorch": their_held / 2**30, "by PyTorch's": share(held, their_held),
+        }
         table.append(row)
-    if args.csv:
-        with args.csv.open("w", newline="") as file:
-            csv.writer(file).writerows([columns] + table)
+        finish(row)
+
+    def patiently(name, work):
+        """A row that fails is told of, and the others are measured."""
+        try:
+            work()
+        except Exception as error:
+            failed.append(name)
+            print(f"{name}: {type(error).__name__}: {error}", flush=True)
+
+    # What compiles for minutes comes last: the rest is told before.
+    sizes = {name: (2, 3 if steps else 0) if args.tiny else (batch, steps) for name, batch, steps in rows}
+    for name, size in sizes.items():
+        patiently(name, lambda: measure(name, *size))
+    for row in [] if args.no_compile else table:
+        def compile(row=row):
+            row["ms compiled"] = theirs(row["row"], *sizes[row["row"]], args, compiled=True)[0]
+            finish(row)
+        patiently(f"{row['row']}, compiled", compile)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

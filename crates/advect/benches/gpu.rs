@@ -154,11 +154,14 @@ fn serve(setup: &Setup) {
 
 /// The median time of a run in milliseconds, and how many there were after those that warm up and tune.
 fn median(run: &mut dyn FnMut(), seconds: f64) -> (f64, usize) {
+    let started = Instant::now();
     for _ in 0..3 {
-        run();
+        if started.elapsed() < Duration::from_secs(10) {
+            run();
+        }
     }
     let (mut times, started) = (Vec::new(), Instant::now());
-    while times.len() < 5 || started.elapsed() < Duration::from_secs_f64(seconds) {
+    while times.len() < 3 || started.elapsed() < Duration::from_secs_f64(seconds) {
         let before = Instant::now();
         run();
         times.push(1e3 * before.elapsed().as_secs_f64());
