@@ -125,7 +125,8 @@ pub(crate) struct Suite {
 /// What a case with products may be off on a card where Burn's tuning is free to choose TF32 for them: the factors
 /// are rounded to 2^-11 of themselves. Nothing for a case without.
 fn tf32_bound(called: &str) -> f64 {
-    const OPERATORS: [&str; 6] = ["linear", "perceptron", "attention", "convolution", "5352", "one channel"];
+    const OPERATORS: [&str; 8] =
+        ["linear", "perceptron", "attention", "convolution", "5257", "5352", "5658", "one channel"];
     const NETWORKS: [&str; 4] = ["backbone ", "five steps of AdamW", "5162", "5202"];
     if called.contains("time features") {
         0.0

@@ -4,7 +4,6 @@ use crate::suite::{Errors, Place, Suite, Weights, error, parameters};
 use advect::prelude::*;
 use advect::train::{TrainError, Weights as Stored};
 use burn::module::Module;
-use std::path::PathBuf;
 
 pub(crate) fn run(suite: &mut Suite) {
     suite.group("training");
@@ -62,8 +61,7 @@ fn steps(suite: &mut Suite) {
 
 fn stored(suite: &mut Suite) {
     suite.case("weights saved here and loaded there, both ways", 0.0, |place| {
-        let path =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("parity-{}.safetensors", std::process::id()));
+        let path = std::env::temp_dir().join(format!("parity-{}.safetensors", std::process::id()));
         let small = UNetConfig::new(1, 8, vec![1]).with_blocks(1).with_groups(4).with_head_channels(8);
         let init = |device: &Device| small.init(device).expect("a valid configuration");
         let carry = |from: &Device, to: &Device| {
