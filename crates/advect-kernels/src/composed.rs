@@ -406,6 +406,31 @@ pub(crate) fn attention_backward<B: Backend>(
     v: FloatTensor<B>,
     gradient: FloatTensor<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    attention_backward_by::<B>(q, k, v, gradient, weights_and_slopes::<B>)
+}
+
+/// The weights P of scores, and the gradient of the scores by that of the weights.
+pub(crate) type WeightsAndSlopes<B> = fn(FloatTensor<B>, FloatTensor<B>) -> (FloatTensor<B>, FloatTensor<B>);
+
+/// In f32 for half-precision tensors.
+pub(crate) fn weights_and_slopes<B: Backend>(
+    scores: FloatTensor<B>,
+    slopes: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let dtype = scores.dtype();
+    let weights = softmax::<B>(widen::<B>(scores));
+    let slopes = softmax_backward::<B>(weights.clone(), widen::<B>(slopes));
+    (narrow::<B>(weights, dtype), narrow::<B>(slopes, dtype))
+}
+
+/// [`attention_backward`] with what a backend has for the middle of it.
+pub(crate) fn attention_backward_by<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    v: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    middle: WeightsAndSlopes<B>,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     if q.shape().num_elements() == 0 || v.shape().num_elements() == 0 {
         return (zeros::<B>(&q), zeros::<B>(&k), zeros::<B>(&v));
     }
@@ -413,7 +438,7 @@ pub(crate) fn attention_backward<B: Backend>(
     let entries = (SCORES / (heads * queries * keys)).clamp(1, batch);
     let rows = (SCORES / (entries * heads * keys)).clamp(1, queries);
     if entries == batch && rows == queries {
-        return attention_backward_at_once::<B>(q, k, v, gradient);
+        return attention_backward_at_once::<B>(q, k, v, gradient, middle);
     }
     let part = |t: &FloatTensor<B>, axis: usize, from: usize, len: usize| {
         let mut slices = vec![Slice::full(); axis];
@@ -428,7 +453,7 @@ pub(crate) fn attention_backward<B: Backend>(
         for first in (0..queries).step_by(rows) {
             let rows = rows.min(queries - first);
             let [q, g] = [&q, &g].map(|t| part(t, 2, first, rows));
-            let (slope, dk, dv) = attention_backward_at_once::<B>(q, k.clone(), v.clone(), g);
+            let (slope, dk, dv) = attention_backward_at_once::<B>(q, k.clone(), v.clone(), g, middle);
             dq.push(slope);
             let (dk, dv) = (widen::<B>(dk), widen::<B>(dv)); // Many parts, whose sum half precision would not hold.
             sums = Some(match sums {
@@ -458,16 +483,16 @@ fn attention_backward_at_once<B: Backend>(
     k: FloatTensor<B>,
     v: FloatTensor<B>,
     gradient: FloatTensor<B>,
+    middle: WeightsAndSlopes<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let dtype = q.dtype();
     let unit = 1.0 / (q.shape()[3] as f64).sqrt();
     let transposed = |t: FloatTensor<B>| B::float_swap_dims(t, 2, 3);
     // Queries are made smaller, not scores, which might not fit into f16.
     let q = B::float_mul_scalar(q, unit.into());
-    let weights = softmax::<B>(widen::<B>(B::float_matmul(q.clone(), transposed(k.clone()))));
-    let dv = B::float_matmul(transposed(narrow::<B>(weights.clone(), dtype)), gradient.clone());
-    let slopes = widen::<B>(B::float_matmul(gradient, transposed(v)));
-    let slopes = narrow::<B>(softmax_backward::<B>(weights, slopes), dtype);
+    let scores = B::float_matmul(q.clone(), transposed(k.clone()));
+    let slopes = B::float_matmul(gradient.clone(), transposed(v));
+    let (weights, slopes) = middle(scores, slopes);
+    let dv = B::float_matmul(transposed(weights), gradient);
     let dk = B::float_matmul(transposed(slopes.clone()), q);
     let dq = B::float_mul_scalar(B::float_matmul(slopes, k), unit.into());
     (dq, dk, dv)
@@ -485,6 +510,15 @@ pub(crate) fn self_attention_backward<B: Backend>(
     gradient: FloatTensor<B>,
     heads: usize,
 ) -> FloatTensor<B> {
+    self_attention_backward_by::<B>(qkv, gradient, heads, weights_and_slopes::<B>)
+}
+
+pub(crate) fn self_attention_backward_by<B: Backend>(
+    qkv: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    heads: usize,
+    middle: WeightsAndSlopes<B>,
+) -> FloatTensor<B> {
     let shape = qkv.shape();
     let [batch, tokens, features] = shape.dims();
     if shape.num_elements() == 0 {
@@ -492,7 +526,7 @@ pub(crate) fn self_attention_backward<B: Backend>(
     }
     let [q, k, v] = parts::<B>(qkv, heads);
     let gradient = B::float_reshape(gradient, Shape::new([batch, tokens, heads, features / (3 * heads)]));
-    let (dq, dk, dv) = attention_backward::<B>(q, k, v, B::float_swap_dims(gradient, 1, 2));
+    let (dq, dk, dv) = attention_backward_by::<B>(q, k, v, B::float_swap_dims(gradient, 1, 2), middle);
     let joined = B::float_swap_dims(B::float_cat(vec![dq, dk, dv], 1), 1, 2);
     B::float_reshape(joined, shape)
 }
@@ -849,7 +883,7 @@ mod tests {
             let [q, k, v, g] = [queries, keys, keys, queries].map(random);
             assert!(3 * 2 * queries * keys > SCORES);
             let cut = attention_backward::<Dispatch>(q.clone(), k.clone(), v.clone(), g.clone());
-            let whole = attention_backward_at_once::<Dispatch>(q, k, v, g);
+            let whole = attention_backward_at_once::<Dispatch>(q, k, v, g, weights_and_slopes::<Dispatch>);
             for (cut, whole) in [(cut.0, whole.0), (cut.1, whole.1), (cut.2, whole.2)] {
                 let [cut, whole] = [cut, whole].map(Tensor::<4>::from_dispatch);
                 let error: f64 = (cut - whole).abs().max().into_scalar();
@@ -902,7 +936,7 @@ mod tests {
         let [q, k, v, g] = inputs.clone().map(Tensor::into_dispatch);
         let half = attention_backward::<Dispatch>(q, k, v, g);
         let [q, k, v, g] = inputs.map(|x| x.cast(FloatDType::F64).into_dispatch());
-        let exact = attention_backward_at_once::<Dispatch>(q, k, v, g);
+        let exact = attention_backward_at_once::<Dispatch>(q, k, v, g, weights_and_slopes::<Dispatch>);
         for (half, exact) in [(half.0, exact.0), (half.1, exact.1), (half.2, exact.2)] {
             let (half, exact) = (Tensor::<4>::from_dispatch(half), Tensor::<4>::from_dispatch(exact));
             assert_eq!(half.dtype(), DType::BF16);

@@ -298,6 +298,23 @@ pub(crate) trait Kernels: Backend {
 
 #[cfg(feature = "cube")]
 impl Kernels for burn::backend::Cube {
+    fn dot_product_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::attention_backward_by::<Self>(q, k, v, gradient, cards::weights_and_slopes)
+    }
+
+    fn joined_attention_backward(
+        qkv: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        composed::self_attention_backward_by::<Self>(qkv, gradient, heads, cards::weights_and_slopes)
+    }
+
     fn group_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,

@@ -3,6 +3,7 @@
 //! A chain of Burn's operators reads what it normalises three times (for the mean, the deviation, the output), and for the gradient leaves half a dozen
 //! temporaries of the size of the input in memory. Here a cube keeps to its row or group, whose numbers stay in the cache between the passes. Sums are made in
 //! f32 whatever the tensors are in, in an order that the shape alone decides.
+mod attention;
 mod group_norm;
 mod row_norm;
 
@@ -53,6 +54,13 @@ pub(crate) trait CardKernels: Backend {
         options: RowOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
+    /// The softmax P of the rows of `scores`, and `P (slopes - sum(P slopes))`.
+    #[fusion(meta = |scores, _| (scores.clone(), scores.clone()))]
+    fn card_weights_and_slopes(
+        scores: FloatTensor<Self>,
+        slopes: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
     /// `f(factor h + offset)` with h the normalised groups, and a factor and an offset for each channel of `[1, channels]` or `[images, channels]`.
     #[fusion(dtype = x, shape = x)]
     fn card_group_norm(
@@ -85,6 +93,10 @@ impl CardKernels for Bare {
 
     fn card_row_norm_backward(x: Own, scale: Own, gradient: Own, options: RowOptions) -> (Own, Own, Own) {
         same(row_norm::backward(same(x), same(scale), same(gradient), options))
+    }
+
+    fn card_weights_and_slopes(scores: Own, slopes: Own) -> (Own, Own) {
+        same(attention::weights_and_slopes(same(scores), same(slopes)))
     }
 
     fn card_group_norm(x: Own, factor: Own, offset: Own, options: NormOptions) -> Own {
@@ -146,6 +158,18 @@ pub(crate) fn row_norm_backward(
         composed::narrow::<Cube>(Cube::float_reshape(sum, shape.clone()), dtype)
     };
     (dx, of_parameter(d_scale), of_parameter(d_shift))
+}
+
+/// What the backward pass of attention has between its products: Burn's fusion left a dozen passes over all scores in f32 of it.
+pub(crate) fn weights_and_slopes(
+    scores: FloatTensor<Cube>,
+    slopes: FloatTensor<Cube>,
+) -> (FloatTensor<Cube>, FloatTensor<Cube>) {
+    if takes([&scores, &slopes]) && scores.dtype() == slopes.dtype() {
+        Cube::card_weights_and_slopes(scores, slopes)
+    } else {
+        composed::weights_and_slopes::<Cube>(scores, slopes)
+    }
 }
 
 pub(crate) fn group_norm(
@@ -244,6 +268,26 @@ fn sums_of_cube(a: f32, b: f32, shared_a: &mut Shared<[f32]>, shared_b: &mut Sha
     // Nobody writes before all have read.
     sync_cube();
     sums
+}
+
+/// The largest over all units of a cube, the same for each of them.
+#[cube]
+fn largest_of_cube(x: f32, shared: &mut Shared<[f32]>) -> f32 {
+    let unit = UNIT_POS as usize;
+    shared[unit] = x;
+    let mut half = CUBE_DIM as usize / 2;
+    while half > 0 {
+        sync_cube();
+        if unit < half {
+            shared[unit] = max(shared[unit], shared[unit + half]);
+        }
+        half /= 2;
+    }
+    sync_cube();
+    let largest = shared[0];
+    // Nobody writes before all have read.
+    sync_cube();
+    largest
 }
 
 /// Mean and reciprocal deviation of `count` numbers from `start` on.

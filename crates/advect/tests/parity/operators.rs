@@ -103,11 +103,11 @@ fn rows(suite: &mut Suite) {
     );
     // So many rows that cards add the gradient of the weights up in parts.
     suite.operator(
-        "linear, 4096 rows",
+        "linear, 2048 rows",
         2e-6,
-        &[(4096 * 5, 1.0), (5 * 9, 1.0), (9, 1.0)],
-        |x| flat(kernels::linear(x[0].clone().reshape([4096, 5]), x[1].clone().reshape([5, 9]), Some(x[2].clone()))),
-        |x| flat(x[0].clone().reshape([4096, 5]).matmul(x[1].clone().reshape([5, 9])) + x[2].clone().reshape([1, 9])),
+        &[(2048 * 5, 1.0), (5 * 9, 1.0), (9, 1.0)],
+        |x| flat(kernels::linear(x[0].clone().reshape([2048, 5]), x[1].clone().reshape([5, 9]), Some(x[2].clone()))),
+        |x| flat(x[0].clone().reshape([2048, 5]).matmul(x[1].clone().reshape([5, 9])) + x[2].clone().reshape([1, 9])),
     );
     let silu = |x: Tensor<2>| x.clone() / ((-x).exp() + 1.0);
     suite.operator(
