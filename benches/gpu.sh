@@ -27,7 +27,7 @@ done
 
 # The same libraries as PyTorch's: NVRTC of the installed CUDA, and its headers.
 export CUDA_PATH=${CUDA_PATH:-/usr/local/cuda}
-export LD_LIBRARY_PATH=$CUDA_PATH/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$CUDA_PATH/lib64
 build=(cargo bench --profile "${PROFILE:-gpu}" -p advect --features "$features" --bench gpu --no-run)
 packages=(torch==2.8.0 diffusers==0.35.1 safetensors numpy pillow)
 if [ -n "$dry" ]; then

@@ -648,14 +648,15 @@ pub(crate) fn linear_backward<B: Backend>(
     (dx, d_weight, d_bias)
 }
 
-/// `x^T y` for `x` `[rows, from]` and `y` `[rows, to]`. Of many rows some at a time, side by side, added up in f32: a card
-/// gives each tile of a product to one multiprocessor, and a gradient of 512 x 512 weights has 16 tiles for 132 of them
-/// (on an H100 such a product over 65,536 rows ran at 27 TFLOP/s, those with many tiles at 290 to 460).
+/// `x^T y` for `x` `[rows, from]` and `y` `[rows, to]`. Of many rows some at a time, side by side, and these parts added up in
+/// f32: a card gives each tile of a product to one multiprocessor, and a gradient of 512 x 512 weights has 16 tiles for 132
+/// of them (on an H100 such a product over 65,536 rows ran at 27 TFLOP/s, those with many tiles at 290 to 460). Not in f16,
+/// where parts that cancel might not fit one by one.
 fn transposed_product<B: Backend>(x: FloatTensor<B>, y: FloatTensor<B>) -> FloatTensor<B> {
     let ([rows, from], to, dtype) = (x.shape().dims(), y.shape()[1], x.dtype());
     let tiles = from.div_ceil(TILE) * to.div_ceil(TILE);
-    let parts = parts_of(rows, (TILES / tiles).min(rows / ROWS));
-    if parts == 1 {
+    let parts = parts_of(rows, (TILES / tiles.max(1)).min(rows / ROWS));
+    if parts == 1 || dtype == DType::F16 {
         return B::float_matmul(B::float_swap_dims(x, 0, 1), y);
     }
     let cut = |t: FloatTensor<B>, wide: usize| B::float_reshape(t, Shape::new([parts, rows / parts, wide]));
@@ -667,7 +668,7 @@ fn transposed_product<B: Backend>(x: FloatTensor<B>, y: FloatTensor<B>) -> Float
 /// The sum of the rows of `[rows, to]`, `[to]`: of many rows first that of parts of them, for the same reason.
 fn sum_of_rows<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let [rows, to] = x.shape().dims();
-    let parts = parts_of(rows, rows / ROWS.min(256));
+    let parts = parts_of(rows, rows / SUMMED);
     let sums = match parts {
         1 => x,
         _ => B::float_sum_dim(B::float_reshape(x, Shape::new([parts, rows / parts, to])), 1),
@@ -676,19 +677,24 @@ fn sum_of_rows<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_reshape(B::float_sum_dim(sums, 0), Shape::new([to]))
 }
 
-/// The largest power of two that divides `rows` and is at most `most`.
+/// The largest power of two that divides `rows`, which are some, and is at most `most`.
 fn parts_of(rows: usize, most: usize) -> usize {
     let most = if most == 0 { 1 } else { 1 << most.ilog2() };
     most.min(1 << rows.trailing_zeros())
 }
 
-/// The side of a product's tile, how many tiles keep a large card busy, and the least rows of a part.
+/// The side of a product's tile, and how many tiles keep a large card busy.
 const TILE: usize = 128;
 const TILES: usize = 256;
+/// The least rows of a part of a product, and of a sum.
 #[cfg(not(test))]
 const ROWS: usize = 1024;
+#[cfg(not(test))]
+const SUMMED: usize = 256;
 #[cfg(test)]
 const ROWS: usize = 8;
+#[cfg(test)]
+const SUMMED: usize = 8;
 
 pub(crate) fn conv2d<B: Backend>(
     x: FloatTensor<B>,

@@ -261,6 +261,22 @@ fn attention(suite: &mut Suite) {
             flat(plain(q, k, v))
         },
     );
+    // More keys than a kernel of ours has units.
+    suite.operator(
+        "attention, 300 keys",
+        1e-5,
+        &[(3 * 8, 1.0), (300 * 8, 1.0), (300 * 8, 1.0)],
+        |x| {
+            let [q, k, v] =
+                [(0, 3), (1, 300), (2, 300)].map(|(i, n): (usize, usize)| x[i].clone().reshape([1, 1, n, 8]));
+            flat(kernels::attention(q, k, v))
+        },
+        |x| {
+            let [q, k, v] =
+                [(0, 3), (1, 300), (2, 300)].map(|(i, n): (usize, usize)| x[i].clone().reshape([1, 1, n, 8]));
+            flat(plain(q, k, v))
+        },
+    );
     suite.operator(
         "self-attention",
         1e-5,
