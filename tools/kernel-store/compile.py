@@ -20,7 +20,9 @@ SECONDS = float(sys.argv[5]) if len(sys.argv) > 5 else 75
 def compile(source):
     words = [COMPILE, source, source.with_suffix(".cubin"), INCLUDE, NVRTC]
     try:
-        done = subprocess.run(words, timeout=SECONDS, capture_output=True, text=True)
+        # NVRTC looks for a second library of its own there.
+        environment = os.environ | {"LD_LIBRARY_PATH": str(Path(NVRTC).parent)}
+        done = subprocess.run(words, timeout=SECONDS, capture_output=True, text=True, env=environment)
         return source.name, done.stderr if done.returncode else None
     except subprocess.TimeoutExpired:
         return source.name, f"not within {SECONDS} s"
