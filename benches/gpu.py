@@ -6,8 +6,8 @@
 PROGRAM is the bench `gpu` of the crate `advect`. For each network it writes the weights of a network of that kind (of two blocks, where there
 are many), inputs and results; PyTorch computes the same in f64 on the processor, and both sides on the card must agree with it before anything is
 timed. Then our program and PyTorch run one after the other, each alone on the card: three runs to warm up and tune (fewer after ten
-seconds), then the median of those, three or more, that fit into `--seconds`, each to the end of the device's queue. A row that fails is told of and left out; what torch.compile takes minutes for
-comes after all other rows.
+seconds), then the median of those, three or more, that fit into `--seconds`, each to the end of the device's queue. A row that fails is told of
+and left out; what torch.compile takes minutes for comes after all other rows.
 
 PyTorch runs in its best plain form: autocast to the precision with weights in f32 (training) or weights in it (sampling), its fused attention,
 channels_last for the U-Net, fused AdamW, foreach clipping and averaging; then the same under torch.compile in the mode max-autotune.
@@ -335,6 +335,8 @@ def main():
     args = parser.parse_args()
     rows = [row for text in args.only.split(";") for row in ROWS if text.strip() in row[0]]
     rows = list(dict.fromkeys(rows))
+    if not rows:
+        raise SystemExit(f"no row's name holds {args.only!r}: " + "; ".join(name for name, *_ in ROWS))
     if args.dry_run:
         return dry_run(rows, args)
     import torch
@@ -345,10 +347,16 @@ def main():
     print(f"{device}, torch {torch.__version__}, {args.precision}{', tiny' * args.tiny}", flush=True)
 
     with Ours(args) as ours:
-        listed = ours.ask("rows").split("\t")
+        try:
+            listed = ours.ask("rows").split("\t")
+        except (RuntimeError, OSError) as error:
+            raise SystemExit(f"{error}: see above for why")
         if listed != [f"{name} b{batch} s{steps}" for name, batch, steps in ROWS]:
             raise SystemExit(f"the sides list different rows: {listed}")
-        own = [float(number) for number in ours.ask("ceilings").split()]
+        try:
+            own = [float(number) for number in ours.ask("ceilings").split()]
+        except (RuntimeError, OSError) as error:
+            raise SystemExit(str(error))
     product, copy = (max(pair) for pair in zip(own, ceilings(args)))
     print(f"ceilings: product {product:.1f} TFLOP/s, copy {copy:.0f} GB/s\n")
     columns = ["row", "batch", "parameters", "ms", "ms eager", "ms compiled", "by eager", "by compiled", "images/s", "TFLOP/s", "of product",

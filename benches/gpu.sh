@@ -6,7 +6,8 @@
 #
 # FEATURES are those of the crate `advect` (`cuda-cpp`, the default, takes NVRTC; `cuda` downloads LLVM; `flex` is always on).
 # PYTHON names an interpreter that has torch, diffusers, safetensors, numpy and pillow. Without it an environment is made
-# once, in the user's cache. PROFILE is the build profile, `gpu` without it.
+# once, in the user's cache. PROFILE is the build profile, `release` without it (`gpu` builds sooner,
+# but the host is then slow to hand a card its work).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,7 +29,7 @@ done
 # The same libraries as PyTorch's: NVRTC of the installed CUDA, and its headers.
 export CUDA_PATH=${CUDA_PATH:-/usr/local/cuda}
 export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$CUDA_PATH/lib64
-build=(cargo bench --profile "${PROFILE:-gpu}" -p advect --features "$features" --bench gpu --no-run)
+build=(cargo bench --profile "${PROFILE:-release}" -p advect --features "$features" --bench gpu --no-run)
 packages=(torch==2.8.0 diffusers==0.35.1 safetensors numpy pillow)
 if [ -n "$dry" ]; then
     echo "would run: ${build[*]}"
