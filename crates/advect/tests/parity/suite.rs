@@ -36,6 +36,12 @@ impl Place {
         self.tensor(&noise(seed, shape.iter().product()), shape)
     }
 
+    /// The numbers of its type that are nearest to these.
+    pub(crate) fn round(&self, values: &[f64]) -> Vec<f64> {
+        let data = TensorData::new(values.to_vec(), [values.len()]).convert_dtype(self.dtype);
+        data.convert::<f64>().try_to_vec().expect("f64 was asked for")
+    }
+
     pub(crate) fn classes(&self, values: &[i64]) -> Tensor<1, Int> {
         Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &self.device)
     }
@@ -122,6 +128,24 @@ pub(crate) struct Suite {
     rows: Vec<Row>,
 }
 
+/// The operators that are also run in half precision, where the device computes in one: those with kernels for cards, and those that add up many numbers.
+/// Inputs are numbers of that type, and sums and exponentials are f32: what is off is the rounding of a few results, 2^-9 of them each in bf16.
+const HALF: [&str; 11] = [
+    "silu",
+    "softmax",
+    "linear, 2048 rows",
+    "layer norm",
+    "modulated layer norm",
+    "gated residual",
+    "group norm",
+    "group norm, silu",
+    "modulated group norm, silu",
+    "attention, 300 keys",
+    "self-attention",
+];
+const BF16_BOUND: f64 = 2e-2;
+const F16_BOUND: f64 = 3e-3;
+
 /// What a case with products may be off on a card where Burn's tuning is free to choose TF32 for them: the factors
 /// are rounded to 2^-11 of themselves. Nothing for a case without.
 fn tf32_bound(called: &str) -> f64 {
@@ -205,11 +229,19 @@ impl Suite {
         ours: impl Fn(&[Tensor<1>]) -> Tensor<1>,
         theirs: impl Fn(&[Tensor<1>]) -> Tensor<1>,
     ) {
-        self.case(name, bound, |place| {
-            let (got, got_slopes) = differentiate(place, inputs, ours);
-            let (expected, expected_slopes) = differentiate(&Place::reference(), inputs, theirs);
-            Errors { forward: error(&got, &expected), gradient: Some(gradient_error(&got_slopes, &expected_slopes)) }
-        });
+        self.case(name, bound, |place| compare(place, inputs, &ours, &theirs));
+        let half = |dtype: &DType| self.place.device.supports_dtype(*dtype);
+        if let Some(dtype) = [DType::BF16, DType::F16].into_iter().find(half)
+            && self.group == "operator"
+            && HALF.contains(&name)
+        {
+            let (kind, bound) = if dtype == DType::BF16 { ("bf16", BF16_BOUND) } else { ("f16", F16_BOUND) };
+            self.case(&format!("{name}, {kind}"), bound, |place| {
+                let place = Place { device: place.device.clone(), dtype };
+                let inputs: Vec<Vec<f64>> = inputs.iter().map(|x| place.round(x)).collect();
+                compare(&place, &inputs, &ours, &theirs)
+            });
+        }
     }
 
     /// A network with the same weights at both places: its output, and the gradients of its input and parameters.
@@ -276,16 +308,30 @@ impl Suite {
     }
 }
 
-/// A function's values at a place, and the gradients of its product with fixed numbers.
+/// A function at a place beside another one in f64.
+fn compare(
+    place: &Place,
+    inputs: &[Vec<f64>],
+    ours: impl Fn(&[Tensor<1>]) -> Tensor<1>,
+    theirs: impl Fn(&[Tensor<1>]) -> Tensor<1>,
+) -> Errors {
+    let slopes = |count: usize| place.round(&noise(1000, count));
+    let (got, got_slopes) = differentiate(place, inputs, slopes, ours);
+    let (expected, expected_slopes) = differentiate(&Place::reference(), inputs, slopes, theirs);
+    Errors { forward: error(&got, &expected), gradient: Some(gradient_error(&got_slopes, &expected_slopes)) }
+}
+
+/// A function's values at a place, and the gradients of its product with given numbers.
 fn differentiate(
     place: &Place,
     inputs: &[Vec<f64>],
+    slopes: impl Fn(usize) -> Vec<f64>,
     function: impl Fn(&[Tensor<1>]) -> Tensor<1>,
 ) -> (Vec<f64>, Vec<Vec<f64>>) {
     let place = place.autodiff();
     let inputs: Vec<Tensor<1>> = inputs.iter().map(|v| place.tensor(v, [v.len()]).require_grad()).collect();
     let y = function(&inputs);
-    let slope = place.noise(1000, y.dims());
+    let slope = place.tensor(&slopes(y.dims()[0]), y.dims());
     let gradients = (y.clone() * slope).sum().backward();
     let slopes = inputs.iter().map(|x| values(x.grad(&gradients).expect("every input takes part"))).collect();
     (values(y), slopes)
