@@ -133,7 +133,7 @@ pub(crate) struct Suite {
 const HALF: [&str; 11] = [
     "silu",
     "softmax",
-    "linear, 2048 rows",
+    PARTS,
     "layer norm",
     "modulated layer norm",
     "gated residual",
@@ -143,6 +143,8 @@ const HALF: [&str; 11] = [
     "attention, 300 keys",
     "self-attention",
 ];
+/// In f16 no sum is added up from parts, and products of f16 are minutes of compilation on software Vulkan.
+const PARTS: &str = "linear, 2048 rows";
 const BF16_BOUND: f64 = 2e-2;
 const F16_BOUND: f64 = 3e-3;
 
@@ -234,6 +236,7 @@ impl Suite {
         if let Some(dtype) = [DType::BF16, DType::F16].into_iter().find(half)
             && self.group == "operator"
             && HALF.contains(&name)
+            && (dtype, name) != (DType::F16, PARTS)
         {
             let (kind, bound) = if dtype == DType::BF16 { ("bf16", BF16_BOUND) } else { ("f16", F16_BOUND) };
             self.case(&format!("{name}, {kind}"), bound, |place| {
