@@ -190,6 +190,7 @@ struct Link {
     to: usize,
     f: Option<Pointwise>,
     /// Whether `right` holds columns and not panels.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     narrow: bool,
     right: Right,
     bias: *const f32,

@@ -229,12 +229,15 @@ impl Pool {
 mod tests {
     use super::*;
 
+    /// Miri takes a second for what takes others a millisecond.
+    const ROUNDS: usize = if cfg!(miri) { 20 } else { 2000 };
+
     #[test]
     fn every_index_comes_once_from_many_threads_at_once() {
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 scope.spawn(move || {
-                    for round in 0..2000 {
+                    for round in 0..ROUNDS {
                         let count = (round * 7 + thread) % 50;
                         let seen: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
                         for_each(count, |i| {
@@ -267,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_panic_reaches_the_caller_and_leaves_the_pool_usable() {
-        for _ in 0..20 {
+        for _ in 0..ROUNDS / 100 + 2 {
             let caught = catch_unwind(|| {
                 for_each(64, |i| {
                     std::thread::sleep(std::time::Duration::from_micros(20));
