@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError, TryLockError};
 
 /// Turns of a waiting thread before it sleeps: some 50 microseconds.
@@ -118,8 +118,8 @@ struct Pool {
     caller: Mutex<()>,
     /// From high to low: the number of the work (32 bits), whether it is open (1), how many other threads are in it (31).
     state: AtomicU64,
-    /// The work that is open, as two words of a pointer.
-    work: [AtomicUsize; 2],
+    /// The work that is open: the two pointers of a trait object. (As numbers they would forget what they may point at.)
+    work: [AtomicPtr<()>; 2],
     failed: AtomicBool,
     sleepers: AtomicUsize,
     bed: Mutex<()>,
@@ -135,7 +135,7 @@ impl Pool {
         let pool = POOL.get_or_init(|| Self {
             caller: Mutex::new(()),
             state: AtomicU64::new(0),
-            work: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            work: [const { AtomicPtr::new(std::ptr::null_mut()) }; 2],
             failed: AtomicBool::new(false),
             sleepers: AtomicUsize::new(0),
             bed: Mutex::new(()),
@@ -157,10 +157,10 @@ impl Pool {
             Err(TryLockError::Poisoned(caller)) => caller.into_inner(),
             Err(TryLockError::WouldBlock) => return work(),
         };
-        // SAFETY: a reference to a trait object is two words; it is read only by those who come while it is open.
-        let words: [usize; 2] = unsafe { std::mem::transmute::<Work<'_>, [usize; 2]>(work) };
-        for (slot, word) in self.work.iter().zip(words) {
-            slot.store(word, Ordering::Relaxed);
+        // SAFETY: a reference to a trait object is two pointers; it is read only by those who come while it is open.
+        let pointers = unsafe { std::mem::transmute::<Work<'_>, [*mut (); 2]>(work) };
+        for (slot, pointer) in self.work.iter().zip(pointers) {
+            slot.store(pointer, Ordering::Relaxed);
         }
         let number = (self.state.load(Ordering::Relaxed) >> 32).wrapping_add(1) & u64::from(u32::MAX);
         self.state.store(number << 32 | OPEN, Ordering::SeqCst);
@@ -193,9 +193,9 @@ impl Pool {
             if state & OPEN != 0 && state >> 32 != done {
                 // Being counted before it closes is what keeps the work alive.
                 if self.state.compare_exchange_weak(state, state + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                    let words = [0, 1].map(|i: usize| self.work[i].load(Ordering::Relaxed));
-                    // SAFETY: these words were stored before this work was opened, and the caller waits for this thread.
-                    let work = unsafe { std::mem::transmute::<[usize; 2], Work<'_>>(words) };
+                    let pointers = self.work.each_ref().map(|slot| slot.load(Ordering::Relaxed));
+                    // SAFETY: these pointers were stored before this work was opened, and the caller waits for this thread.
+                    let work = unsafe { std::mem::transmute::<[*mut (); 2], Work<'_>>(pointers) };
                     if catch_unwind(AssertUnwindSafe(work)).is_err() {
                         self.failed.store(true, Ordering::Relaxed);
                     }
