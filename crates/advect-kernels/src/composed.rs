@@ -618,6 +618,18 @@ pub(crate) fn linear_backward<B: Backend>(
     function: Option<Activation>,
     wanted: Wanted,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    linear_backward_by::<B>(x, weight, gradient, function, wanted, sum_of_rows::<B>)
+}
+
+/// With a sum of rows `[rows, columns]` to `[columns]`.
+pub(crate) fn linear_backward_by<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    function: Option<Activation>,
+    wanted: Wanted,
+    sum: impl Fn(FloatTensor<B>) -> FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let ([rows, to], from) = (gradient.shape().dims(), weight.shape()[0]);
     let (device, dtype) = (gradient.device(), gradient.dtype());
     if rows == 0 {
@@ -630,12 +642,11 @@ pub(crate) fn linear_backward<B: Backend>(
             Some(function) => activation::<B>(x.clone(), function),
             None => x.clone(),
         };
-        transposed_product::<B>(y, gradient.clone())
+        transposed_product::<B>(y, gradient.clone(), &sum)
     } else {
         unwanted()
     };
-    let d_bias =
-        if wanted.bias { narrow::<B>(sum_of_rows::<B>(widen::<B>(gradient.clone())), dtype) } else { unwanted() };
+    let d_bias = if wanted.bias { sum(gradient.clone()) } else { unwanted() };
     let dx = if wanted.x {
         let dy = B::float_matmul(gradient, B::float_swap_dims(weight, 0, 1));
         match function {
@@ -652,7 +663,11 @@ pub(crate) fn linear_backward<B: Backend>(
 /// f32: a card gives each tile of a product to one multiprocessor, and a gradient of 512 x 512 weights has 16 tiles for 132
 /// of them (on an H100 such a product over 65,536 rows ran at 27 TFLOP/s, those with many tiles at 290 to 460). Not in f16,
 /// where parts that cancel might not fit one by one.
-fn transposed_product<B: Backend>(x: FloatTensor<B>, y: FloatTensor<B>) -> FloatTensor<B> {
+fn transposed_product<B: Backend>(
+    x: FloatTensor<B>,
+    y: FloatTensor<B>,
+    sum: impl Fn(FloatTensor<B>) -> FloatTensor<B>,
+) -> FloatTensor<B> {
     let ([rows, from], to, dtype) = (x.shape().dims(), y.shape()[1], x.dtype());
     let tiles = from.div_ceil(TILE) * to.div_ceil(TILE);
     let parts = parts_of(rows, (TILES / tiles.max(1)).min(rows / ROWS));
@@ -661,20 +676,20 @@ fn transposed_product<B: Backend>(x: FloatTensor<B>, y: FloatTensor<B>) -> Float
     }
     let cut = |t: FloatTensor<B>, wide: usize| B::float_reshape(t, Shape::new([parts, rows / parts, wide]));
     let products = B::float_matmul(B::float_swap_dims(cut(x, from), 1, 2), cut(y, to));
-    let sum = B::float_sum_dim(widen::<B>(products), 0);
-    narrow::<B>(B::float_reshape(sum, Shape::new([from, to])), dtype)
+    let sum = sum(B::float_reshape(products, Shape::new([parts, from * to])));
+    B::float_reshape(sum, Shape::new([from, to]))
 }
 
-/// The sum of the rows of `[rows, to]`, `[to]`: of many rows first that of parts of them, for the same reason.
-fn sum_of_rows<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    let [rows, to] = x.shape().dims();
+/// The sum of the rows of `[rows, to]`, `[to]`, in f32 for half-precision tensors: of many rows first that of parts of them, for the same reason.
+pub(crate) fn sum_of_rows<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let ([rows, to], dtype, x) = (x.shape().dims(), x.dtype(), widen::<B>(x));
     let parts = parts_of(rows, rows / SUMMED);
     let sums = match parts {
         1 => x,
         _ => B::float_sum_dim(B::float_reshape(x, Shape::new([parts, rows / parts, to])), 1),
     };
     let sums = B::float_reshape(sums, Shape::new([if parts == 1 { rows } else { parts }, to]));
-    B::float_reshape(B::float_sum_dim(sums, 0), Shape::new([to]))
+    narrow::<B>(B::float_reshape(B::float_sum_dim(sums, 0), Shape::new([to])), dtype)
 }
 
 /// The largest power of two that divides `rows`, which are some, and is at most `most`.
@@ -911,7 +926,7 @@ mod tests {
                 Tensor::<2>::from_data(TensorData::new(data.to_vec(), [rows, wide]), (&Device::flex(), DType::F64))
                     .into_dispatch()
             };
-            let product = transposed_product::<Dispatch>(tensor(&x, 3), tensor(&y, 5));
+            let product = transposed_product::<Dispatch>(tensor(&x, 3), tensor(&y, 5), sum_of_rows::<Dispatch>);
             let product = Tensor::<2>::from_dispatch(product).into_data().try_to_vec::<f64>().unwrap();
             let sum = Tensor::<1>::from_dispatch(sum_of_rows::<Dispatch>(tensor(&y, 5)));
             let sum = sum.into_data().try_to_vec::<f64>().unwrap();

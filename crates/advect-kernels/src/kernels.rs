@@ -259,6 +259,11 @@ pub(crate) trait Kernels: Backend {
         composed::sum_of_squares::<Self>(x)
     }
 
+    /// `y`, whose gradient is taken for that of `x`.
+    fn stand_in(_x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        y
+    }
+
     /// Convolution of `[batch, channels_in, height, width]` with `[channels_out, channels_in, kernel, kernel]`, plus
     /// `bias`.
     fn convolution(
@@ -298,6 +303,16 @@ pub(crate) trait Kernels: Backend {
 
 #[cfg(feature = "cube")]
 impl Kernels for burn::backend::Cube {
+    fn linear_layer_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        function: Option<Activation>,
+        wanted: Wanted,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::linear_backward_by::<Self>(x, weight, gradient, function, wanted, cards::row_sum)
+    }
+
     fn dot_product_attention_backward(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,

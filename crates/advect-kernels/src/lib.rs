@@ -46,6 +46,7 @@ mod activation;
 mod attention;
 #[cfg(feature = "cube")]
 mod cards;
+mod casts;
 mod chacha;
 mod composed;
 mod conv2d;
@@ -71,13 +72,14 @@ mod weighted_sum;
 
 pub use activation::{exp, gelu, gelu_tanh, sigmoid, silu, softmax, softplus, tanh};
 pub use attention::{attention, self_attention};
+pub use casts::{casts, stand_in};
 pub use chacha::chacha8_heads;
 pub use conv2d::{conv2d, row_major};
 pub use group_norm::{group_norm, group_norm_silu, modulated_group_norm_silu};
 pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm, rms_norm};
 pub use linear::{gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
 pub use memory::keep_freed_memory;
-pub use optimizer::{AdamW, AdamWState, adamw, sum_of_squares};
+pub use optimizer::{AdamW, AdamWState, adamw, adamw_all, sum_of_squares, sums_of_squares};
 pub use parallel::parallel_map;
 pub use route::on_processor;
 pub use vectorized::{Vectorized, vectorized};

@@ -69,7 +69,7 @@ pub fn gelu_tanh_linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: O
 /// A chain of linear layers with SiLU between them: `linear(.. silu(linear(x)) ..)`, the forward pass of a perceptron.
 ///
 /// On Flex in `f32`, without gradients, a block of rows passes all layers before the next one comes, if the weights are small: it never leaves the first-level cache, and
-/// the threads meet once. Otherwise it is [`linear`] and then [`silu_linear`] for each layer.
+/// the threads meet once. A card runs layers of up to 128 numbers as one kernel. Otherwise it is [`linear`] and then [`silu_linear`] for each layer.
 ///
 /// # Shapes
 ///
@@ -88,6 +88,10 @@ pub fn silu_chain(x: Tensor<2>, layers: Vec<(Tensor<2>, Option<Tensor<1>>)>) -> 
     }
     #[cfg(feature = "flex")]
     if let Some(y) = crate::flex::linear_chain(&x, &layers, Activation::Silu) {
+        return y;
+    }
+    #[cfg(feature = "cube")]
+    if let Some(y) = crate::cards::silu_chain(&x, &layers) {
         return y;
     }
     let mut layers = layers.into_iter();

@@ -68,16 +68,8 @@ pub fn adamw<const D: usize>(
     state: AdamWState<D>,
     step: &AdamW,
 ) -> (Tensor<D>, AdamWState<D>) {
+    check(&weights, &gradient, &state);
     let AdamWState { first, second, average } = state;
-    assert!(
-        [&gradient, &first, &second, &average].iter().all(|t| t.dims() == weights.dims()),
-        "weights {:?}, a gradient {:?} and a state {:?} {:?} {:?} do not fit together",
-        weights.dims(),
-        gradient.dims(),
-        first.dims(),
-        second.dims(),
-        average.dims()
-    );
     let [weights, gradient, first, second, average] =
         [weights, gradient, first, second, average].map(Tensor::into_dispatch);
     let (weights, first, second, average) = if route::listed(&weights) {
@@ -87,6 +79,45 @@ pub fn adamw<const D: usize>(
     };
     let [weights, first, second, average] = [weights, first, second, average].map(Tensor::from_dispatch);
     (weights, AdamWState { first, second, average })
+}
+
+/// One step of [`adamw`] for all parameters of a network: weights, gradient and what is remembered of each.
+///
+/// On a card the f32 weights of a network, with gradients of one type, f32 or half precision, take a launch for some twenty of them instead of one or more for each.
+///
+/// # Shapes
+///
+/// - all four of a parameter: `[n]`, each parameter with an n of its own
+///
+/// # Panics
+///
+/// If the shapes of one differ.
+pub fn adamw_all(
+    parameters: Vec<(Tensor<1>, Tensor<1>, AdamWState<1>)>,
+    step: &AdamW,
+) -> Vec<(Tensor<1>, AdamWState<1>)> {
+    for (weights, gradient, state) in &parameters {
+        check(weights, gradient, state);
+    }
+    #[cfg(feature = "cube")]
+    let parameters = match crate::cards::adamw_all(parameters, *step) {
+        Ok(new) => return new,
+        Err(parameters) => parameters,
+    };
+    parameters.into_iter().map(|(weights, gradient, state)| adamw(weights, gradient, state, step)).collect()
+}
+
+fn check<const D: usize>(weights: &Tensor<D>, gradient: &Tensor<D>, state: &AdamWState<D>) {
+    let AdamWState { first, second, average } = state;
+    assert!(
+        [gradient, first, second, average].iter().all(|t| t.dims() == weights.dims()),
+        "weights {:?}, a gradient {:?} and a state {:?} {:?} {:?} do not fit together",
+        weights.dims(),
+        gradient.dims(),
+        first.dims(),
+        second.dims(),
+        average.dims()
+    );
 }
 
 /// The sum of the squares of all elements, whose root is the Euclidean norm.
@@ -105,4 +136,24 @@ pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     } else {
         composed::sum_of_squares::<Dispatch>(x)
     })
+}
+
+/// Numbers that add up to the squares of all elements of all tensors: those of each tensor in order, one or more.
+///
+/// To be read and added in f64: the root is the norm of all gradients together. On a card a launch does many tensors.
+///
+/// # Shapes
+///
+/// - `tensors`: at least one
+/// - output: `[n]`, in f32 for half-precision tensors
+///
+/// # Panics
+///
+/// If there is no tensor.
+pub fn sums_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    #[cfg(feature = "cube")]
+    if let Some(sums) = crate::cards::sums_of_squares(&tensors) {
+        return sums;
+    }
+    Tensor::cat(tensors.into_iter().map(sum_of_squares).collect(), 0)
 }

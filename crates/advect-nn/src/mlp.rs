@@ -161,12 +161,18 @@ impl Mlp {
         if x.dims()[0] == 0 {
             return nothing(&x, x.dims()); // [0, input]
         }
+        let (weight, bias) = parts(&self.input); // [input, hidden], [hidden]
         let t = widen(t) * self.time_scale; // [batch or 1]
+        if let ([1], 1, None, Some(bias)) = (t.dims(), self.time_features, &self.class, &bias) {
+            refuse_class(class);
+            // One number for all rows, and no product: of the same rank throughout, so that a card makes one kernel of it.
+            let of_time = cast(t, x.dtype()) * self.time.weight.val().reshape(bias.dims()); // [hidden]
+            return self.chain(x, weight, Some(bias.clone() + of_time)); // [batch, input]
+        }
         let t = match self.time_features {
             1 => t.unsqueeze_dim(1),                         // [batch or 1, 1]
             features => sinusoidal(t, features, MAX_PERIOD), // [batch or 1, time_features]
         };
-        let (weight, bias) = parts(&self.input); // [input, hidden], [hidden]
         if t.dims()[0] > 1 && self.class.is_none() {
             refuse_class(class);
             // As if they were coordinates: one product, and one for the gradient of both matrices.

@@ -1,7 +1,8 @@
 use crate::{Ema, TrainError};
-use advect_kernels::{AdamW as Step, AdamWState, adamw, sum_of_squares};
+use advect_kernels::{AdamW as Step, AdamWState, adamw_all, sums_of_squares};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Gradients, Shape, Tensor};
+use std::mem;
 
 /// AdamW: Adam with decoupled weight decay (Loshchilov & Hutter, 2019, algorithm 2), with the names of PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -121,20 +122,22 @@ pub(crate) fn ordered<M: Module>(module: &M, mut gradients: Gradients) -> Vec<Op
 /// One device read for both. Tensors are summed in fixed pieces, so that the grouping of the sum, and with it the last
 /// bit, never depends on how threads are scheduled.
 pub(crate) fn loss_and_norm(loss: Tensor<1>, gradients: &[Option<Tensor<1>>]) -> Result<(f64, f64), TrainError> {
-    let mut numbers = vec![loss.inner().reshape([1])];
-    let mut sums: Vec<_> = gradients.iter().flatten().cloned().map(sum_of_squares).collect();
-    // A loss of another type is not rounded to that of the gradients.
-    if sums.iter().all(|sum| sum.dtype() == numbers[0].dtype()) {
-        numbers.append(&mut sums);
-    }
+    let loss = loss.inner().reshape([1]);
+    let gradients: Vec<_> = gradients.iter().flatten().cloned().collect();
+    let sums = (!gradients.is_empty()).then(|| sums_of_squares(gradients));
     // A device read a step: a NaN must stop the run before it reaches the weights.
-    let read = |numbers: Vec<Tensor<1>>, what| {
-        Tensor::cat(numbers, 0).try_into_vec_as::<f64>().map_err(|_| TrainError::Read { what })
+    let read = |numbers: Tensor<1>, what| numbers.try_into_vec_as::<f64>().map_err(|_| TrainError::Read { what });
+    let numbers = match sums {
+        Some(sums) if sums.dtype() == loss.dtype() => {
+            read(Tensor::cat(vec![loss, sums], 0), "the loss and the gradient norm")?
+        }
+        // A loss of another type is not rounded to that of the gradients.
+        sums => {
+            let mut numbers = read(loss, "the loss")?;
+            numbers.extend(sums.map_or(Ok(Vec::new()), |sums| read(sums, "the gradient norm"))?);
+            numbers
+        }
     };
-    let mut numbers = read(numbers, "the loss and the gradient norm")?;
-    if !sums.is_empty() {
-        numbers.extend(read(sums, "the gradient norm")?);
-    }
     Ok((numbers[0], numbers[1..].iter().sum::<f64>().sqrt()))
 }
 
@@ -142,7 +145,7 @@ pub(crate) fn loss_and_norm(loss: Tensor<1>, gradients: &[Option<Tensor<1>>]) ->
 pub(crate) struct Update<'a> {
     pub(crate) optimizer: AdamW,
     /// In module order.
-    pub(crate) gradients: std::vec::IntoIter<Option<Tensor<1>>>,
+    pub(crate) gradients: Vec<Option<Tensor<1>>>,
     /// What gradients are multiplied with: the clipping by global norm.
     pub(crate) factor: f64,
     pub(crate) rate: f64,
@@ -150,21 +153,13 @@ pub(crate) struct Update<'a> {
     pub(crate) updates: u64,
     pub(crate) ema: Ema,
     pub(crate) memory: &'a mut Memory,
-    pub(crate) index: usize,
 }
 
-impl ModuleMapper for Update<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let i = self.index;
-        self.index += 1;
-        let (id, tensor, mapper) = param.consume();
-        let Some(gradient) = self.gradients.next().flatten() else {
-            // No part in this loss: it stays as it is, and its average goes on to follow it.
-            self.average(i, tensor.clone().inner().flatten(0, D - 1));
-            return Param::from_mapped_value(id, tensor, mapper);
-        };
-        let shape = tensor.shape();
+impl Update<'_> {
+    /// A parameter without a gradient has no part in this loss: it stays as it is, and its average goes on to follow it.
+    pub(crate) fn apply<M: Module>(self, model: &mut M) {
         let AdamW { beta1, beta2, epsilon, weight_decay } = self.optimizer;
+        let follow = 1.0 - self.ema.decay(self.updates);
         let step = Step {
             rate: self.rate,
             beta1,
@@ -173,48 +168,81 @@ impl ModuleMapper for Update<'_> {
             weight_decay,
             step: self.updates + 1,
             gradient_factor: self.factor,
-            follow: self.follow(),
+            follow,
         };
-        let memory = &mut *self.memory;
-        // Taken out, so that each is alone in its memory and can be written in its place.
-        let [first, second, average] =
-            [&mut memory.first[i], &mut memory.second[i], &mut memory.ema[i]].map(|t| std::mem::replace(t, empty(t)));
-        let (weights, state) =
-            adamw(tensor.inner().flatten(0, D - 1), gradient, AdamWState { first, second, average }, &step);
-        AdamWState { first: memory.first[i], second: memory.second[i], average: memory.ema[i] } = state;
-        Param::from_mapped_value(id, Tensor::from_inner(weights.reshape(shape)).require_grad(), mapper)
+        let weights = take(model, &self.gradients);
+        // Everything is moved, so that each tensor is alone in its memory and can be written in its place.
+        let memory = self.memory;
+        let [first, second, ema] = [&mut memory.first, &mut memory.second, &mut memory.ema].map(mem::take);
+        let (weights, shapes): (Vec<_>, Vec<_>) = weights.into_iter().unzip();
+        let parts = weights.into_iter().zip(self.gradients).zip(first.into_iter().zip(second).zip(ema));
+        let (mut places, mut taken) = (Vec::new(), Vec::new());
+        let mut new = vec![None; shapes.len()];
+        for (i, ((weights, gradient), ((first, second), average))) in parts.enumerate() {
+            let state = AdamWState { first, second, average };
+            if let Some(gradient) = gradient {
+                places.push(i);
+                taken.push((weights, gradient, state));
+            } else {
+                // In a form that leaves weights that do not move exactly where they are.
+                let average = state.average.clone() + (weights.clone() - state.average) * follow;
+                new[i] = Some((weights, AdamWState { average, ..state }));
+            }
+        }
+        for (i, result) in places.into_iter().zip(adamw_all(taken, &step)) {
+            new[i] = Some(result);
+        }
+        let mut filled = Vec::with_capacity(shapes.len());
+        for ((weights, AdamWState { first, second, average }), shape) in new.into_iter().flatten().zip(shapes) {
+            filled.push((weights, shape));
+            memory.first.push(first);
+            memory.second.push(second);
+            memory.ema.push(average);
+        }
+        *model = model.clone().map(&mut Fill(filled.into_iter()));
     }
 }
 
-/// The model, with one of empty weights left in its place: so each weight is alone in its memory, and the update writes it there.
-pub(crate) fn take<M: Module>(model: &mut M) -> M {
-    struct Hollow;
-    impl ModuleMapper for Hollow {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let (id, tensor, mapper) = param.consume();
-            let nothing = Tensor::empty([0; D], (&tensor.device(), tensor.dtype()));
-            Param::from_mapped_value(id, nothing, mapper)
+/// The weights of a model, flat, and their shapes.
+///
+/// Those with a gradient are taken out, with nothing left in their place: so each is alone in its memory.
+fn take<M: Module>(model: &mut M, gradients: &[Option<Tensor<1>>]) -> Vec<(Tensor<1>, Shape)> {
+    struct Collect(Vec<(Tensor<1>, Shape)>);
+    impl ModuleVisitor for Collect {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let weights = param.val().inner();
+            let shape = weights.shape();
+            self.0.push((weights.flatten(0, D - 1), shape));
         }
     }
-    let hollow = model.clone().map(&mut Hollow);
-    std::mem::replace(model, hollow)
-}
-
-/// A tensor of nothing, where another one was.
-fn empty(like: &Tensor<1>) -> Tensor<1> {
-    Tensor::empty([0], (&like.device(), like.dtype()))
-}
-
-impl Update<'_> {
-    fn follow(&self) -> f64 {
-        1.0 - self.ema.decay(self.updates)
+    struct Hollow<'a>(std::slice::Iter<'a, Option<Tensor<1>>>);
+    impl ModuleMapper for Hollow<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, tensor, mapper) = param.consume();
+            let tensor = match self.0.next() {
+                Some(Some(_)) => Tensor::empty([0; D], (&tensor.device(), tensor.dtype())),
+                _ => tensor,
+            };
+            Param::from_mapped_value(id, tensor, mapper)
+        }
     }
+    let mut weights = Collect(Vec::new());
+    model.visit(&mut weights);
+    *model = model.clone().map(&mut Hollow(gradients.iter()));
+    weights.0
+}
 
-    /// `ema <- d * ema + (1 - d) * weights`, in a form that leaves weights that do not move exactly where they are.
-    fn average(&mut self, i: usize, weights: Tensor<1>) {
-        let follow = self.follow();
-        let ema = self.memory.ema[i].clone();
-        self.memory.ema[i] = ema.clone() + (weights - ema) * follow;
+/// New weights in place of what [`take`] left empty.
+struct Fill(std::vec::IntoIter<(Tensor<1>, Shape)>);
+
+impl ModuleMapper for Fill {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some((weights, shape)) = self.0.next() else { return param };
+        let (id, old, mapper) = param.consume();
+        if old.shape() == shape {
+            return Param::from_mapped_value(id, old, mapper);
+        }
+        Param::from_mapped_value(id, Tensor::from_inner(weights.reshape(shape)).require_grad(), mapper)
     }
 }
 

@@ -1,5 +1,6 @@
 use crate::{Objective, TrainError};
-use burn::module::{Module, ModuleMapper, Param};
+use advect_kernels::{casts, stand_in};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,31 @@ impl Precision {
         if self == Self::F32 { network } else { network.map(&mut Cast(self.dtype())) }
     }
 
+    /// As [`Precision::network`], but the gradients come back in this type: all weights are rounded together, and no gradient is cast by itself.
+    fn network_of_trainer<M: Module>(self, network: &M) -> M {
+        struct Collect(Vec<Tensor<1>>);
+        impl ModuleVisitor for Collect {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0.push(param.val().inner().flatten(0, D - 1));
+            }
+        }
+        struct Replace(std::vec::IntoIter<Tensor<1>>);
+        impl ModuleMapper for Replace {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                let Some(rounded) = self.0.next() else { return param };
+                let (id, weights, mapper) = param.consume();
+                let rounded = Tensor::from_inner(rounded.reshape(weights.shape()));
+                Param::from_mapped_value(id, stand_in(weights, rounded), mapper)
+            }
+        }
+        if self == Self::F32 {
+            return network.clone();
+        }
+        let mut weights = Collect(Vec::new());
+        network.visit(&mut weights);
+        network.clone().map(&mut Replace(casts(weights.0, self.dtype()).into_iter()))
+    }
+
     /// Applies a network of this type to a state in f32, and brings the output back to f32.
     ///
     /// # Shapes
@@ -134,7 +160,7 @@ pub struct Mixed<O> {
 
 impl<M: Module, B, O: Objective<M, B>> Objective<M, B> for Mixed<O> {
     fn loss(&self, model: &M, batch: &B) -> Result<Tensor<1>, TrainError> {
-        self.objective.loss(&self.precision.network(model), batch)
+        self.objective.loss(&self.precision.network_of_trainer(model), batch)
     }
 
     fn loss_scale(&self) -> f64 {

@@ -1,4 +1,4 @@
-use crate::optimizer::{Memory, Update, loss_and_norm, ordered, take};
+use crate::optimizer::{Memory, Update, loss_and_norm, ordered};
 use crate::{AdamW, Ema, LearningRate, TrainError};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -114,17 +114,16 @@ impl<M: Module> Trainer<M> {
             }
         }
         let rate = plan.rate.at(step);
-        let mut update = Update {
+        let update = Update {
             optimizer: plan.optimizer,
-            gradients: gradients.into_iter(),
+            gradients,
             factor: if norm > plan.clip_norm { plan.clip_norm / norm } else { 1.0 } / scale,
             rate,
             updates: step,
             ema: plan.ema,
             memory: &mut self.memory,
-            index: 0,
         };
-        self.model = take(&mut self.model).map(&mut update);
+        update.apply(&mut self.model);
         self.step += 1;
         Ok(Report { step, loss: value, gradient_norm: norm, rate })
     }

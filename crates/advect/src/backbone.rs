@@ -6,22 +6,29 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 
 /// A network `(x, t, class) -> output` with an output shaped like `x`. Implement it for your own.
 pub trait Backbone<const D: usize>: Module {
+    /// Whether `forward` takes a time that all rows share as `[1]`: what depends on the time alone is then computed once.
+    const SHARED_TIME: bool = false;
+
     /// The raw output; what it means is said by a `Prediction` beside it.
     ///
     /// # Shapes
     /// - `x`, output: `[batch, ...]`
-    /// - `t`: `[batch]`, in [0, 1]
+    /// - `t`: `[batch]`, in [0, 1]; or `[1]`, where `SHARED_TIME` says so
     /// - `class`: `[batch]`; `None` on a conditional network is the null class for every row
     fn forward(&self, x: Tensor<D>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<D>;
 }
 
 impl Backbone<2> for advect_nn::Mlp {
+    const SHARED_TIME: bool = true;
+
     fn forward(&self, x: Tensor<2>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<2> {
         self.forward(x, t, class)
     }
 }
 
 impl Backbone<4> for advect_nn::UNet {
+    const SHARED_TIME: bool = true;
+
     fn forward(&self, x: Tensor<4>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<4> {
         self.forward(x, t, class)
     }
@@ -29,6 +36,8 @@ impl Backbone<4> for advect_nn::UNet {
 
 /// A network with a learned sigma gives twice the channels; as in SiT, the first half is the output here.
 impl Backbone<4> for advect_nn::DiT {
+    const SHARED_TIME: bool = true;
+
     fn forward(&self, x: Tensor<4>, t: Tensor<1>, class: Option<Tensor<1, Int>>) -> Tensor<4> {
         let [_, channels, _, _] = x.dims();
         self.forward(x, t, class).narrow(1, 0, channels)
@@ -65,7 +74,8 @@ impl<N: Backbone<D>, const D: usize> Field<Tensor<D>> for Conditioned<'_, N> {
             let values: Vec<i64> = classes.iter().map(|&c| c as i64).collect();
             Tensor::from_data(TensorData::new(values, [rows]), &device)
         });
-        let t = t.tensor(rows, &device);
+        let shared = N::SHARED_TIME && matches!(t, Times::Shared(_));
+        let t = t.tensor(if shared { 1 } else { rows }, &device);
         match self.dtype.filter(|&dtype| dtype != x.dtype()) {
             None => self.network.forward(x, t, class),
             Some(dtype) => {

@@ -4,11 +4,17 @@
 //! temporaries of the size of the input in memory. Here a cube keeps to its row or group, whose numbers stay in the cache between the passes. Sums are made in
 //! f32 whatever the tensors are in, in an order that the shape alone decides.
 mod attention;
+mod chain;
 mod group_norm;
+mod many;
 mod row_norm;
+mod row_sum;
+mod untracked;
 
-use crate::composed;
+pub(crate) use untracked::{adamw_all, casts, silu_chain, sums_of_squares};
+
 use crate::kernels::{NormOptions, RowOptions};
+use crate::{AdamW, composed};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Cube, TensorMetadata, backend_extension};
@@ -61,6 +67,10 @@ pub(crate) trait CardKernels: Backend {
         slopes: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
+    /// The sum of the rows of `[rows, columns]`.
+    #[fusion(dtype = x, shape = Shape::new([x[1]]))]
+    fn card_row_sum(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// `f(factor h + offset)` with h the normalised groups, and a factor and an offset for each channel of `[1, channels]` or `[images, channels]`.
     #[fusion(dtype = x, shape = x)]
     fn card_group_norm(
@@ -97,6 +107,10 @@ impl CardKernels for Bare {
 
     fn card_weights_and_slopes(scores: Own, slopes: Own) -> (Own, Own) {
         same(attention::weights_and_slopes(same(scores), same(slopes)))
+    }
+
+    fn card_row_sum(x: Own) -> Own {
+        same(row_sum::forward(same(x)))
     }
 
     fn card_group_norm(x: Own, factor: Own, offset: Own, options: NormOptions) -> Own {
@@ -154,7 +168,9 @@ pub(crate) fn row_norm_backward(
     let (dtype, shape) = (x.dtype(), scale.shape());
     let (dx, d_scale, d_shift) = Cube::card_row_norm_backward(x, scale, gradient, options);
     let of_parameter = |parts: FloatTensor<Cube>| {
-        let sum = if parts.shape()[0] == 1 { parts } else { Cube::float_sum_dim(parts, 0) };
+        let count = parts.shape()[0];
+        let parts = Cube::float_reshape(parts, Shape::new([count, shape.num_elements()]));
+        let sum = if count == 1 { parts } else { row_sum(parts) };
         composed::narrow::<Cube>(Cube::float_reshape(sum, shape.clone()), dtype)
     };
     (dx, of_parameter(d_scale), of_parameter(d_shift))
@@ -170,6 +186,11 @@ pub(crate) fn weights_and_slopes(
     } else {
         composed::weights_and_slopes::<Cube>(scores, slopes)
     }
+}
+
+/// The sum of the rows of `[rows, columns]`, `[columns]`, in f32 and rounded once.
+pub(crate) fn row_sum(x: FloatTensor<Cube>) -> FloatTensor<Cube> {
+    if takes([&x]) { Cube::card_row_sum(x) } else { composed::sum_of_rows::<Cube>(x) }
 }
 
 pub(crate) fn group_norm(
@@ -198,9 +219,8 @@ pub(crate) fn group_norm_backward(
     }
     let (dtype, channels) = (x.dtype(), gamma.shape());
     let (dx, a, b) = Cube::card_group_norm_backward(x, row(gamma), row(beta), gradient, options);
-    let [d_gamma, d_beta] = [a, b].map(|sums| {
-        composed::narrow::<Cube>(Cube::float_reshape(Cube::float_sum_dim(sums, 0), channels.clone()), dtype)
-    });
+    let [d_gamma, d_beta] =
+        [a, b].map(|sums| composed::narrow::<Cube>(Cube::float_reshape(row_sum(sums), channels.clone()), dtype));
     (dx, d_gamma, d_beta)
 }
 

@@ -1,10 +1,10 @@
 //! Every operator of advect-kernels.
 
-use crate::suite::{Errors, Place, Suite, error, flat, noise, values};
+use crate::suite::{BF16_BOUND, Errors, F16_BOUND, Place, Suite, error, flat, noise, values};
 use advect::kernels::{self, AdamW, AdamWState};
 use advect::prelude::*;
-use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, module};
 
 const EPSILON: f64 = 1e-5;
 
@@ -16,6 +16,7 @@ pub(crate) fn run(suite: &mut Suite) {
     attention(suite);
     convolutions(suite);
     optimizer(suite);
+    untracked(suite);
 }
 
 fn sigmoid(x: Tensor<1>) -> Tensor<1> {
@@ -101,13 +102,13 @@ fn rows(suite: &mut Suite) {
         |x| flat(kernels::linear(x[0].clone().reshape([2, 3, 5]), x[1].clone().reshape([5, 9]), None)),
         |x| flat(x[0].clone().reshape([6, 5]).matmul(x[1].clone().reshape([5, 9]))),
     );
-    // So many rows that cards add the gradient of the weights up in parts.
+    // So many rows that cards add the gradients of the weights and of the bias up in parts.
     suite.operator(
-        "linear, 2048 rows",
+        "linear, 5120 rows",
         2e-6,
-        &[(2048 * 5, 1.0), (5 * 9, 1.0), (9, 1.0)],
-        |x| flat(kernels::linear(x[0].clone().reshape([2048, 5]), x[1].clone().reshape([5, 9]), Some(x[2].clone()))),
-        |x| flat(x[0].clone().reshape([2048, 5]).matmul(x[1].clone().reshape([5, 9])) + x[2].clone().reshape([1, 9])),
+        &[(5120 * 5, 1.0), (5 * 70, 1.0), (70, 1.0)],
+        |x| flat(kernels::linear(x[0].clone().reshape([5120, 5]), x[1].clone().reshape([5, 70]), Some(x[2].clone()))),
+        |x| flat(x[0].clone().reshape([5120, 5]).matmul(x[1].clone().reshape([5, 70])) + x[2].clone().reshape([1, 70])),
     );
     let silu = |x: Tensor<2>| x.clone() / ((-x).exp() + 1.0);
     suite.operator(
@@ -363,42 +364,168 @@ fn optimizer(suite: &mut Suite) {
         Errors::forward(error(&values(kernels::sum_of_squares(place.tensor(&x, [10, 100]))), &[sum]))
     });
     suite.case("AdamW and average", 2e-6, |place| {
-        let step = |step| AdamW {
-            rate: 0.1,
-            beta1: 0.9,
-            beta2: 0.99,
-            epsilon: 1e-3,
-            weight_decay: 0.1,
-            step,
-            gradient_factor: 0.5,
-            follow: 0.25,
-        };
         let (weights, gradients) = (noise(1, 60), [noise(2, 60), noise(3, 60)]);
-        let run = |place: &Place| {
-            let zeros = || place.tensor(&[0.0; 60], [6, 10]);
-            let mut w = place.tensor(&weights, [6, 10]);
-            let mut state = AdamWState { first: zeros(), second: zeros(), average: w.clone() };
-            for (k, gradient) in gradients.iter().enumerate() {
-                (w, state) = kernels::adamw(w, place.tensor(gradient, [6, 10]), state, &step(k as u64 + 1));
-            }
-            [w, state.first, state.second, state.average].map(values)
-        };
-        // The algorithm in plain numbers.
-        let mut expected = [weights.clone(), vec![0.0; 60], vec![0.0; 60], weights.clone()];
+        let zeros = || place.tensor(&[0.0; 60], [6, 10]);
+        let mut w = place.tensor(&weights, [6, 10]);
+        let mut state = AdamWState { first: zeros(), second: zeros(), average: w.clone() };
         for (k, gradient) in gradients.iter().enumerate() {
-            let s = step(k as u64 + 1);
-            let [c1, c2] = [s.beta1, s.beta2].map(|beta| 1.0 - beta.powi(k as i32 + 1));
-            for i in 0..60 {
-                let g = gradient[i] * s.gradient_factor;
-                expected[1][i] = s.beta1 * expected[1][i] + (1.0 - s.beta1) * g;
-                expected[2][i] = s.beta2 * expected[2][i] + (1.0 - s.beta2) * g * g;
-                let w = expected[0][i] * (1.0 - s.rate * s.weight_decay);
-                let moved = s.rate * (expected[1][i] / c1) / ((expected[2][i] / c2).sqrt() + s.epsilon);
-                expected[0][i] = w - moved;
-                expected[3][i] += s.follow * (expected[0][i] - expected[3][i]);
+            (w, state) = kernels::adamw(w, place.tensor(gradient, [6, 10]), state, &step(k as u64 + 1));
+        }
+        let got = [w, state.first, state.second, state.average].map(values);
+        let expected = two_steps(&weights, &gradients);
+        Errors::forward(got.iter().zip(&expected).map(|(got, want)| error(got, want)).fold(0.0, f64::max))
+    });
+}
+
+fn step(step: u64) -> AdamW {
+    AdamW {
+        rate: 0.1,
+        beta1: 0.9,
+        beta2: 0.99,
+        epsilon: 1e-3,
+        weight_decay: 0.1,
+        step,
+        gradient_factor: 0.5,
+        follow: 0.25,
+    }
+}
+
+/// The algorithm in plain numbers: weights, moments and average.
+fn two_steps(weights: &[f64], gradients: &[Vec<f64>; 2]) -> [Vec<f64>; 4] {
+    let zeros = || vec![0.0; weights.len()];
+    let mut held = [weights.to_vec(), zeros(), zeros(), weights.to_vec()];
+    for (k, gradient) in gradients.iter().enumerate() {
+        let s = step(k as u64 + 1);
+        let [c1, c2] = [s.beta1, s.beta2].map(|beta| 1.0 - beta.powi(k as i32 + 1));
+        for i in 0..weights.len() {
+            let g = gradient[i] * s.gradient_factor;
+            held[1][i] = s.beta1 * held[1][i] + (1.0 - s.beta1) * g;
+            held[2][i] = s.beta2 * held[2][i] + (1.0 - s.beta2) * g * g;
+            let w = held[0][i] * (1.0 - s.rate * s.weight_decay);
+            held[0][i] = w - s.rate * (held[1][i] / c1) / ((held[2][i] / c2).sqrt() + s.epsilon);
+            held[3][i] += s.follow * (held[0][i] - held[3][i]);
+        }
+    }
+    held
+}
+
+/// What takes tensors that nobody tracks, many of them at once, in f32 and the half precision of the device: cards have kernels for that.
+fn untracked(suite: &mut Suite) {
+    let half = [DType::BF16, DType::F16].into_iter().find(|dtype| suite.place.device.supports_dtype(*dtype));
+    for dtype in std::iter::once(DType::F32).chain(half) {
+        let (kind, bound) = match dtype {
+            DType::BF16 => (", bf16", BF16_BOUND),
+            DType::F16 => (", f16", F16_BOUND),
+            _ => ("", 2e-6),
+        };
+        chains(suite, dtype, kind, bound);
+        lists(suite, dtype, kind);
+    }
+    suite.case("a tensor that stands in for another", 0.0, |place| {
+        let place = place.autodiff();
+        let (x, y, slope) = (noise(1, 20), noise(2, 20), noise(3, 20));
+        let x = place.tensor(&x, [4, 5]).require_grad();
+        let z = kernels::stand_in(x.clone(), place.tensor(&y, [4, 5]));
+        let gradients = (z.clone() * place.tensor(&slope, [4, 5])).sum().backward();
+        let got = values(x.grad(&gradients).expect("it takes part"));
+        Errors { forward: error(&values(z), &y), gradient: Some(error(&got, &slope)) }
+    });
+}
+
+fn chains(suite: &mut Suite, dtype: DType, kind: &str, bound: f64) {
+    suite.case(&format!("perceptron, not tracked{kind}"), bound, |place| {
+        let place = Place { device: place.device.clone(), dtype };
+        // Widths, rows, whether the layers before the last have biases.
+        let shapes: [(&[usize], usize, bool); 5] = [
+            (&[3, 64, 64, 2], 1, true),
+            (&[3, 64, 64, 64, 64, 2], 1000, true),
+            (&[2, 5], 37, false),
+            (&[5, 128, 33, 7], 4099, true),
+            (&[128, 1, 128], 9, false),
+        ];
+        let mut worst = 0.0f64;
+        for (widths, rows, biased) in shapes {
+            let x = place.round(&noise(1, rows * widths[0]));
+            let mut expected = x.clone();
+            let mut layers = Vec::new();
+            for (l, pair) in widths.windows(2).enumerate() {
+                let scale = (pair[0] as f64).sqrt().recip();
+                let weight: Vec<f64> = noise(2 + l as u64, pair[0] * pair[1]).iter().map(|w| w * scale).collect();
+                let (weight, bias) = (place.round(&weight), place.round(&noise(20 + l as u64, pair[1])));
+                let bias = (biased || l + 2 == widths.len()).then_some(bias);
+                expected = dense(&expected, pair[0], &weight, bias.as_deref(), l > 0);
+                let bias = bias.map(|bias| place.tensor(&bias, [pair[1]]));
+                layers.push((place.tensor(&weight, [pair[0], pair[1]]), bias));
+            }
+            let got = values(kernels::silu_chain(place.tensor(&x, [rows, widths[0]]), layers));
+            worst = worst.max(error(&got, &expected));
+        }
+        Errors::forward(worst)
+    });
+}
+
+fn lists(suite: &mut Suite, dtype: DType, kind: &str) {
+    // More tensors than one launch takes, of sizes around those that a cube takes.
+    let mut sizes: Vec<usize> = (0..55).map(|k| 1 + 37 * k % 300).collect();
+    sizes.extend([2047, 2048, 2049, 5000, 40_000]);
+    let all = |seed: usize| -> Vec<Vec<f64>> {
+        sizes.iter().enumerate().map(|(k, &size)| noise((seed + k) as u64, size)).collect()
+    };
+    let tensors = |place: &Place, numbers: &[Vec<f64>]| -> Vec<Tensor<1>> {
+        numbers.iter().map(|x| place.tensor(x, [x.len()])).collect()
+    };
+    suite.case(&format!("AdamW and average of 60 tensors{kind}"), 2e-6, |place| {
+        let half = Place { device: place.device.clone(), dtype };
+        let weights = all(0);
+        let gradients = [all(100), all(200)].map(|all| all.iter().map(|x| half.round(x)).collect::<Vec<_>>());
+        let zeros = |w: &Tensor<1>| w.zeros_like();
+        let start = |w: Tensor<1>| (w.clone(), AdamWState { first: zeros(&w), second: zeros(&w), average: w });
+        let mut held: Vec<_> = tensors(place, &weights).into_iter().map(start).collect();
+        // What somebody else holds must stay as it is.
+        let before: Vec<Tensor<1>> = held.iter().map(|(weights, _)| weights.clone()).collect();
+        for (k, gradients) in gradients.iter().enumerate() {
+            let all = held.into_iter().zip(tensors(&half, gradients)).map(|((w, state), g)| (w, g, state));
+            held = kernels::adamw_all(all.collect(), &step(k as u64 + 1));
+        }
+        let mut worst = 0.0f64;
+        for (k, ((new, state), before)) in held.into_iter().zip(before).enumerate() {
+            let expected = two_steps(&weights[k], &[gradients[0][k].clone(), gradients[1][k].clone()]);
+            let got = [new, state.first, state.second, state.average, before].map(values);
+            for (got, expected) in got.iter().zip(expected.iter().chain([&weights[k]])) {
+                worst = worst.max(error(got, expected));
             }
         }
-        let errors = run(place).iter().zip(&expected).map(|(got, want)| error(got, want)).fold(0.0, f64::max);
-        Errors::forward(errors)
+        Errors::forward(worst)
     });
+    suite.case(&format!("squares of 60 tensors{kind}"), 2e-6, |place| {
+        let place = Place { device: place.device.clone(), dtype };
+        let numbers: Vec<Vec<f64>> = all(0).iter().map(|x| place.round(x)).collect();
+        let sums = kernels::sums_of_squares(tensors(&place, &numbers));
+        let expected: f64 = numbers.iter().flatten().map(|x| x * x).sum();
+        Errors::forward(error(&[values(sums).iter().sum()], &[expected]))
+    });
+    suite.case(&format!("casts of 60 tensors{kind}"), 0.0, |place| {
+        let half = Place { device: place.device.clone(), dtype };
+        let numbers = all(0);
+        let there = kernels::casts(tensors(place, &numbers), dtype);
+        let back = kernels::casts(there.clone(), DType::F32);
+        let mut worst = 0.0f64;
+        for ((there, back), numbers) in there.into_iter().zip(back).zip(&numbers) {
+            assert_eq!((there.dtype(), back.dtype()), (dtype, DType::F32));
+            let expected = half.round(numbers);
+            worst = worst.max(error(&values(there), &expected)).max(error(&values(back), &expected));
+        }
+        Errors::forward(worst)
+    });
+}
+
+/// `f(x) weight + bias` in plain numbers, `f` being SiLU or nothing.
+fn dense(x: &[f64], from: usize, weight: &[f64], bias: Option<&[f64]>, silu: bool) -> Vec<f64> {
+    let to = weight.len() / from;
+    let rows = x.chunks(from).flat_map(|row| {
+        let row: Vec<f64> = row.iter().map(|x| if silu { x / (1.0 + (-x).exp()) } else { *x }).collect();
+        let column = |c: usize| -> f64 { row.iter().enumerate().map(|(k, x)| x * weight[k * to + c]).sum() };
+        (0..to).map(|c| column(c) + bias.map_or(0.0, |bias| bias[c])).collect::<Vec<f64>>()
+    });
+    rows.collect()
 }

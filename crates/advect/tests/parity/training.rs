@@ -2,7 +2,7 @@
 
 use crate::suite::{Errors, Place, Suite, Weights, error, parameters};
 use advect::prelude::*;
-use advect::train::{TrainError, Weights as Stored};
+use advect::train::{Mixed, TrainError, Weights as Stored};
 use burn::module::Module;
 
 pub(crate) fn run(suite: &mut Suite) {
@@ -37,14 +37,18 @@ fn plan() -> Plan {
 
 fn steps(suite: &mut Suite) {
     let weights = Weights::of(&network(&Device::flex()));
-    let trained = |place: &Place| {
+    let trained = |place: &Place, precision: Precision| {
         let place = place.autodiff();
         let mut trainer = Trainer::new(weights.give(network(&place.device), &place));
         let before = parameters(&trainer.model);
         let mut reports = Vec::new();
         for step in 0..5 {
             let batch = (place.noise(step, [8, 2]), place.tensor(&[0.25; 8], [8]), place.noise(50 + step, [8, 2]));
-            let report = trainer.step(&squares, &batch, &plan()).expect("finite numbers");
+            let objective = |network: &Mlp, (x, t, target): &Pairs| {
+                let error = precision.through(x.clone(), |x| network.forward(x, t.clone(), None)) - target.clone();
+                Ok::<_, TrainError>((error.clone() * error).mean())
+            };
+            let report = trainer.step(&Mixed { objective, precision }, &batch, &plan()).expect("finite numbers");
             reports.extend([report.loss, report.gradient_norm]);
         }
         let moved = |now: Vec<f64>| now.iter().zip(&before).map(|(a, b)| a - b).collect::<Vec<_>>();
@@ -52,11 +56,21 @@ fn steps(suite: &mut Suite) {
     };
     // How far the weights and their average moved, in five steps of AdamW with clipping.
     suite.case("five steps of AdamW, clipping, average", 2e-4, |place| {
-        let (got, expected) = (trained(place), trained(&Place::reference()));
+        let (got, expected) = (trained(place, Precision::F32), trained(&Place::reference(), Precision::F32));
         assert!(expected.2.chunks(2).any(|report| report[1] > 0.5), "nothing was clipped");
         let errors = [(&got.0, &expected.0), (&got.1, &expected.1), (&got.2, &expected.2)];
         Errors::forward(errors.map(|(g, e)| error(g, e)).into_iter().fold(0.0, f64::max))
     });
+    // The network's numbers and gradients are rounded, to 2^-9 or 2^-12; weights, moments and average are not.
+    let half = [Precision::Bf16, Precision::F16].into_iter().find(|half| half.check(&suite.place.device).is_ok());
+    if let Some(precision) = half {
+        let bound = if precision == Precision::Bf16 { 1e-1 } else { 2e-2 };
+        suite.case(&format!("five steps in {precision}"), bound, |place| {
+            let (got, expected) = (trained(place, precision), trained(&Place::reference(), Precision::F32));
+            let errors = [(&got.0, &expected.0), (&got.1, &expected.1), (&got.2, &expected.2)];
+            Errors::forward(errors.map(|(g, e)| error(g, e)).into_iter().fold(0.0, f64::max))
+        });
+    }
 }
 
 fn stored(suite: &mut Suite) {

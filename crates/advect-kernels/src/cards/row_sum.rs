@@ -1,0 +1,98 @@
+//! Sums over the rows of a matrix: gradients of biases, and products that were made in parts. Burn's operators cast such a matrix to f32 first, which in bf16 moves five times as much
+//! memory as reading it does.
+use super::*;
+
+/// Rows up to which one cube adds up a column by itself.
+const FEW: usize = 2048;
+/// The least rows of a part.
+const PART: usize = 256;
+/// Cubes, about, that keep a card busy.
+const BUSY: usize = 1024;
+
+/// Units that share the rows of a column.
+fn lanes(rows: usize) -> usize {
+    (rows / 32).next_power_of_two().clamp(1, 8)
+}
+
+/// `[rows, columns]` to `[columns]`, added in f32 and rounded once.
+pub(super) fn forward(x: CubeTensor) -> CubeTensor {
+    let x = into_contiguous(x);
+    let dtype = x.dtype;
+    let [rows, columns] = [x.meta.shape()[0], x.meta.shape()[1]];
+    let blocks = columns.div_ceil(UNITS / lanes(rows));
+    let parts = if rows <= FEW { 1 } else { (rows / PART).min(BUSY.div_ceil(blocks)) };
+    let sums = match parts {
+        1 => x,
+        _ => add(x, parts, DType::F32),
+    };
+    let sum = add(sums, 1, dtype);
+    CubeTensor::new_contiguous(sum.client, sum.device, Shape::new([columns]), sum.handle, dtype)
+}
+
+/// `[rows, columns]` to `[parts, columns]`
+fn add(x: CubeTensor, parts: usize, dtype: DType) -> CubeTensor {
+    let [rows, columns] = [x.meta.shape()[0], x.meta.shape()[1]];
+    let y = empty(&x, Shape::new([parts, columns]), dtype);
+    let many = rows.div_ceil(parts);
+    let lanes = lanes(many);
+    let wide = UNITS / lanes;
+    let (client, from) = (x.client.clone(), x.dtype);
+    add_rows::launch(
+        &client,
+        cubes(columns.div_ceil(wide) * parts),
+        CubeDim::new_2d(wide as u32, lanes as u32),
+        x.into_buffer_arg(),
+        y.clone().into_buffer_arg(),
+        rows as u32,
+        columns as u32,
+        many as u32,
+        wide,
+        lanes,
+        [elem(from), elem(dtype)],
+    );
+    y
+}
+
+/// A cube for some columns of a part.
+#[cube(launch)]
+fn add_rows<F: Float, G: Float>(
+    x: &[F],
+    y: &mut [G],
+    rows: u32,
+    columns: u32,
+    many: u32,
+    #[comptime] wide: usize,
+    #[comptime] lanes: usize,
+    #[define(F, G)] _dtypes: [ElemType; 2],
+) {
+    let (rows, columns, many) = (rows as usize, columns as usize, many as usize);
+    let blocks = (columns + comptime![wide - 1]) / wide;
+    let (block, part) = (CUBE_POS as usize % blocks, CUBE_POS as usize / blocks);
+    let (column, lane) = (block * wide + UNIT_POS_X as usize, UNIT_POS_Y as usize);
+    let last = min(part * many + many, rows);
+    let mut sum = 0.0f32;
+    if column < columns {
+        let mut row = part * many + lane;
+        while row < last {
+            sum += f32::cast_from(x[row * columns + column]);
+            row += lanes;
+        }
+    }
+    if comptime![lanes > 1] {
+        let mut sums = Shared::<[f32]>::new_slice(comptime![wide * lanes]);
+        let unit = lane * wide + UNIT_POS_X as usize;
+        sums[unit] = sum;
+        let mut half = comptime![lanes / 2].runtime();
+        while half > 0 {
+            sync_cube();
+            if lane < half {
+                sums[unit] += sums[unit + half * wide];
+            }
+            half /= 2;
+        }
+        sum = sums[unit];
+    }
+    if lane == 0 && column < columns && part * many < rows {
+        y[part * columns + column] = G::cast_from(sum);
+    }
+}
