@@ -434,17 +434,29 @@ pub(crate) fn attention_backward_by<B: Backend>(
     if q.shape().num_elements() == 0 || v.shape().num_elements() == 0 {
         return (zeros::<B>(&q), zeros::<B>(&k), zeros::<B>(&v));
     }
+    // Queries are made smaller, not scores, which might not fit into f16.
+    let unit = 1.0 / (q.shape()[3] as f64).sqrt();
+    let q = B::float_mul_scalar(q, unit.into());
+    let (dq, dk, dv) = attention_backward_in_parts::<B>(q, k, v, gradient, middle, SCORES);
+    (B::float_mul_scalar(dq, unit.into()), dk, dv)
+}
+
+/// Of queries that are scaled already, to be scaled again; with so many scores at once.
+pub(crate) fn attention_backward_in_parts<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    v: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    middle: WeightsAndSlopes<B>,
+    most: usize,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let ([batch, heads, queries, _], keys, dtype) = (q.shape().dims(), k.shape()[2], q.dtype());
-    let entries = (SCORES / (heads * queries * keys)).clamp(1, batch);
-    let rows = (SCORES / (entries * heads * keys)).clamp(1, queries);
+    let entries = (most / (heads * queries * keys)).clamp(1, batch);
+    let rows = (most / (entries * heads * keys)).clamp(1, queries);
     if entries == batch && rows == queries {
         return attention_backward_at_once::<B>(q, k, v, gradient, middle);
     }
-    let part = |t: &FloatTensor<B>, axis: usize, from: usize, len: usize| {
-        let mut slices = vec![Slice::full(); axis];
-        slices.push(Slice::from(from..from + len));
-        B::float_slice(t.clone(), &slices)
-    };
+    let part = part_of::<B>;
     let mut parts = [vec![], vec![], vec![]];
     for from in (0..batch).step_by(entries) {
         let entries = entries.min(batch - from);
@@ -485,17 +497,20 @@ fn attention_backward_at_once<B: Backend>(
     gradient: FloatTensor<B>,
     middle: WeightsAndSlopes<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let unit = 1.0 / (q.shape()[3] as f64).sqrt();
     let transposed = |t: FloatTensor<B>| B::float_swap_dims(t, 2, 3);
-    // Queries are made smaller, not scores, which might not fit into f16.
-    let q = B::float_mul_scalar(q, unit.into());
     let scores = B::float_matmul(q.clone(), transposed(k.clone()));
     let slopes = B::float_matmul(gradient.clone(), transposed(v));
     let (weights, slopes) = middle(scores, slopes);
     let dv = B::float_matmul(transposed(weights), gradient);
     let dk = B::float_matmul(transposed(slopes.clone()), q);
-    let dq = B::float_mul_scalar(B::float_matmul(slopes, k), unit.into());
-    (dq, dk, dv)
+    (B::float_matmul(slopes, k), dk, dv)
+}
+
+/// `len` entries of an axis.
+pub(crate) fn part_of<B: Backend>(t: &FloatTensor<B>, axis: usize, from: usize, len: usize) -> FloatTensor<B> {
+    let mut slices = vec![Slice::full(); axis];
+    slices.push(Slice::from(from..from + len));
+    B::float_slice(t.clone(), &slices)
 }
 
 pub(crate) fn self_attention<B: Backend>(qkv: FloatTensor<B>, heads: usize) -> FloatTensor<B> {

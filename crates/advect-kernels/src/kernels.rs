@@ -313,6 +313,10 @@ impl Kernels for burn::backend::Cube {
         composed::linear_backward_by::<Self>(x, weight, gradient, function, wanted, cards::row_sum)
     }
 
+    fn dot_product_attention(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
+        cards::attention(q, k, v)
+    }
+
     fn dot_product_attention_backward(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -322,12 +326,16 @@ impl Kernels for burn::backend::Cube {
         composed::attention_backward_by::<Self>(q, k, v, gradient, cards::weights_and_slopes)
     }
 
+    fn joined_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        cards::self_attention(qkv, heads)
+    }
+
     fn joined_attention_backward(
         qkv: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         heads: usize,
     ) -> FloatTensor<Self> {
-        composed::self_attention_backward_by::<Self>(qkv, gradient, heads, cards::weights_and_slopes)
+        cards::self_attention_backward(qkv, gradient, heads)
     }
 
     fn group_norm(

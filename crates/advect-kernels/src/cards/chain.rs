@@ -29,6 +29,7 @@ pub(super) fn forward(x: CubeTensor, weights: Vec<CubeTensor>, biases: Vec<Optio
         std::iter::once(x.meta.shape()[1]).chain(weights.iter().map(|w| w.meta.shape()[1])).collect();
     let (x, pitch) = lines(x);
     let (weights, pitches): (Vec<_>, Vec<_>) = weights.into_iter().map(lines).unzip();
+    let pitches = pitches.into_iter().map(|pitch| pitch as usize).collect();
     // Few rows are spread over the whole card; of many, each unit takes more, so that a weight is loaded less often.
     let each = if rows <= 4096 { 4 } else { 8 };
     let plan = Plan { biased: biases.iter().map(Option::is_some).collect(), pitches, tile: 2 * each, each, widths };
@@ -49,23 +50,13 @@ pub(super) fn forward(x: CubeTensor, weights: Vec<CubeTensor>, biases: Vec<Optio
         many::args(biases.into_iter()),
         y.clone().into_buffer_arg(),
         rows as u32,
-        pitch as u32,
+        pitch,
         plan,
         layers,
         units,
         elem(dtype),
     );
     y
-}
-
-/// All numbers of a matrix in a row, and how far its rows are from each other: cards lay them out with gaps, and a copy without them would be a launch more.
-fn lines(matrix: CubeTensor) -> (CubeTensor, usize) {
-    let side_by_side = matrix.meta.strides()[1] == 1 && !matrix.meta.is_tiled();
-    let matrix = if side_by_side { matrix } else { into_contiguous(matrix) };
-    let ([rows, columns], pitch) = ([matrix.meta.shape()[0], matrix.meta.shape()[1]], matrix.meta.strides()[0]);
-    let all = Shape::new([(rows - 1) * pitch + columns]);
-    let CubeTensor { client, handle, device, dtype, .. } = matrix;
-    (CubeTensor::new_contiguous(client, device, all, handle, dtype), pitch)
 }
 
 /// A cube for some rows, whose activations stay in its memory, in f32.

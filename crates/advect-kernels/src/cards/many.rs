@@ -146,7 +146,7 @@ fn launch_adamw(tensors: Vec<CubeTensor>, step: &AdamW) -> Vec<CubeTensor> {
 }
 
 /// A tensor that may be written to: itself if nobody else reads it.
-fn own(tensor: CubeTensor) -> CubeTensor {
+pub(super) fn own(tensor: CubeTensor) -> CubeTensor {
     if tensor.can_mut() { tensor } else { tensor.copy() }
 }
 
@@ -156,7 +156,7 @@ pub(super) fn args<C: CubePrimitive>(tensors: impl Iterator<Item = CubeTensor>) 
 
 /// CubeCL does not index what it indexes from a list to write there.
 #[cube]
-fn write<F: Float>(to: &mut [F], i: usize, value: F) {
+pub(super) fn write<F: Float>(to: &mut [F], i: usize, value: F) {
     to[i] = value;
 }
 

@@ -6,6 +6,7 @@
 mod attention;
 mod chain;
 mod group_norm;
+mod heads;
 mod many;
 mod row_norm;
 mod row_sum;
@@ -60,12 +61,44 @@ pub(crate) trait CardKernels: Backend {
         options: RowOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
+    /// The softmax of each row.
+    #[fusion(dtype = scores, shape = scores)]
+    fn card_softmax(scores: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// The softmax P of the rows of `scores`, and `P (slopes - sum(P slopes))`.
     #[fusion(meta = |scores, _| (scores.clone(), scores.clone()))]
     fn card_weights_and_slopes(
         scores: FloatTensor<Self>,
         slopes: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Of `[batch, tokens, 3 * heads * size]` three of `[batch, heads, tokens, size]`, the first times a factor.
+    #[fusion(meta = |x, heads, _| {
+        let spec = burn::backend::fusion::custom::TensorSpec::new(heads::apart(&x.shape, 3, *heads), x.dtype);
+        (spec.clone(), spec.clone(), spec)
+    })]
+    fn card_split_three(
+        x: FloatTensor<Self>,
+        heads: usize,
+        factor: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// `[batch, tokens, heads * size]` to `[batch, heads, tokens, size]`
+    #[fusion(dtype = x, shape = heads::apart(x, 1, *heads))]
+    fn card_split_one(x: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
+
+    /// The way back of [`CardKernels::card_split_three`].
+    #[fusion(dtype = a, shape = heads::joined(a, 3))]
+    fn card_join_three(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        factor: f64,
+    ) -> FloatTensor<Self>;
+
+    /// The way back of [`CardKernels::card_split_one`].
+    #[fusion(dtype = x, shape = heads::joined(x, 1))]
+    fn card_join_one(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// The sum of the rows of `[rows, columns]`.
     #[fusion(dtype = x, shape = Shape::new([x[1]]))]
@@ -103,6 +136,28 @@ impl CardKernels for Bare {
 
     fn card_row_norm_backward(x: Own, scale: Own, gradient: Own, options: RowOptions) -> (Own, Own, Own) {
         same(row_norm::backward(same(x), same(scale), same(gradient), options))
+    }
+
+    fn card_softmax(scores: Own) -> Own {
+        same(attention::softmax(same(scores)))
+    }
+
+    fn card_split_three(x: Own, heads: usize, factor: f64) -> (Own, Own, Own) {
+        let [a, b, c] = heads::split(same(x), heads, factor).map(same);
+        (a, b, c)
+    }
+
+    fn card_split_one(x: Own, heads: usize) -> Own {
+        let [x] = heads::split(same(x), heads, 1.0);
+        same(x)
+    }
+
+    fn card_join_three(a: Own, b: Own, c: Own, factor: f64) -> Own {
+        same(heads::join([a, b, c].map(same), factor))
+    }
+
+    fn card_join_one(x: Own) -> Own {
+        same(heads::join([same(x)], 1.0))
     }
 
     fn card_weights_and_slopes(scores: Own, slopes: Own) -> (Own, Own) {
@@ -174,6 +229,63 @@ pub(crate) fn row_norm_backward(
         composed::narrow::<Cube>(Cube::float_reshape(sum, shape.clone()), dtype)
     };
     (dx, of_parameter(d_scale), of_parameter(d_shift))
+}
+
+/// Scores that attention holds at once: 256 MiB of them in half precision, in the forward pass and for each of two tensors in the backward pass.
+const SCORES: usize = 1 << 27;
+
+pub(crate) fn attention(q: FloatTensor<Cube>, k: FloatTensor<Cube>, v: FloatTensor<Cube>) -> FloatTensor<Cube> {
+    if !takes([&q, &k, &v]) {
+        return composed::attention::<Cube>(q, k, v);
+    }
+    let unit = 1.0 / (q.shape()[3] as f64).sqrt();
+    weighted(Cube::float_mul_scalar(q, unit.into()), k, v)
+}
+
+/// `softmax(q k^T) v`, some entries of the batch at a time, and of long sequences some queries.
+///
+/// Between the two products every score is read once and written once. Burn's own attention is either one kernel, which it has for some sizes of heads, or eight operators.
+fn weighted(q: FloatTensor<Cube>, k: FloatTensor<Cube>, v: FloatTensor<Cube>) -> FloatTensor<Cube> {
+    let ([batch, heads, queries, _], keys) = (q.shape().dims(), k.shape()[2]);
+    let entries = (SCORES / (heads * queries * keys)).clamp(1, batch);
+    let rows = (SCORES / (entries * heads * keys)).clamp(1, queries);
+    let k = Cube::float_swap_dims(k, 2, 3);
+    let at_once = |q, k, v| Cube::float_matmul(Cube::card_softmax(Cube::float_matmul(q, k)), v);
+    if entries == batch && rows == queries {
+        return at_once(q, k, v);
+    }
+    let part = composed::part_of::<Cube>;
+    let of_entries = |from: usize| {
+        let entries = entries.min(batch - from);
+        let [q, k, v] = [&q, &k, &v].map(|t| part(t, 0, from, entries));
+        let of_rows = |first| at_once(part(&q, 2, first, rows.min(queries - first)), k.clone(), v.clone());
+        Cube::float_cat((0..queries).step_by(rows).map(of_rows).collect(), 2)
+    };
+    Cube::float_cat((0..batch).step_by(entries).map(of_entries).collect(), 0)
+}
+
+pub(crate) fn self_attention(qkv: FloatTensor<Cube>, heads: usize) -> FloatTensor<Cube> {
+    if !takes([&qkv]) {
+        return composed::self_attention::<Cube>(qkv, heads);
+    }
+    let size = qkv.shape()[2] / (3 * heads);
+    let (q, k, v) = Cube::card_split_three(qkv, heads, 1.0 / (size as f64).sqrt());
+    Cube::card_join_one(weighted(q, k, v))
+}
+
+pub(crate) fn self_attention_backward(
+    qkv: FloatTensor<Cube>,
+    gradient: FloatTensor<Cube>,
+    heads: usize,
+) -> FloatTensor<Cube> {
+    if !takes([&qkv, &gradient]) || qkv.dtype() != gradient.dtype() {
+        return composed::self_attention_backward_by::<Cube>(qkv, gradient, heads, weights_and_slopes);
+    }
+    let unit = 1.0 / ((qkv.shape()[2] / (3 * heads)) as f64).sqrt();
+    let (q, k, v) = Cube::card_split_three(qkv, heads, unit);
+    let gradient = Cube::card_split_one(gradient, heads);
+    let (dq, dk, dv) = composed::attention_backward_in_parts::<Cube>(q, k, v, gradient, weights_and_slopes, SCORES);
+    Cube::card_join_three(dq, dk, dv, unit)
 }
 
 /// What the backward pass of attention has between its products: Burn's fusion left a dozen passes over all scores in f32 of it.
@@ -364,6 +476,32 @@ fn elem(dtype: DType) -> ElemType {
         DType::BF16 => FloatKind::BF16,
         _ => FloatKind::F32,
     })
+}
+
+/// The numbers of a tensor, and how far its rows (of the last axis) are from each other: products lay them out with gaps, and a copy without these would be another pass over all.
+fn lines(x: CubeTensor) -> (CubeTensor, u32) {
+    let last = x.meta.num_dims() - 1;
+    let x = if evenly_spaced(&x) { x } else { into_contiguous(x) };
+    let (shape, strides) = (x.meta.shape(), x.meta.strides());
+    let (features, rows) = (shape[last], shape.num_elements() / shape[last]);
+    let axes = (0..last).rev();
+    let pitch = axes.filter(|&i| shape[i] > 1).map(|i| strides[i]).next().unwrap_or(features);
+    let all = Shape::new([(rows - 1) * pitch + features]);
+    let CubeTensor { client, handle, device, dtype, .. } = x;
+    (CubeTensor::new_contiguous(client, device, all, handle, dtype), pitch as u32)
+}
+
+/// Whether the elements of a row lie side by side and all rows are equally far from each other.
+fn evenly_spaced(x: &CubeTensor) -> bool {
+    let (shape, strides) = (x.meta.shape(), x.meta.strides());
+    let last = shape.num_dims() - 1;
+    let mut next = None;
+    let even = (0..last).rev().filter(|&i| shape[i] > 1).all(|i| {
+        let fits = next.is_none_or(|next| strides[i] == next) && strides[i] >= shape[last];
+        next = Some(strides[i] * shape[i]);
+        fits
+    });
+    !x.meta.is_tiled() && (strides[last] == 1 || shape[last] == 1) && even
 }
 
 /// A result on the device of `like`.

@@ -24,11 +24,11 @@ pub(super) fn sums(x: &Shape, scale: &Shape) -> Shape {
 }
 
 pub(super) fn forward(x: CubeTensor, scale: CubeTensor, shift: CubeTensor, options: RowOptions) -> CubeTensor {
-    let [x, scale, shift] = [x, scale, shift].map(into_contiguous);
     let shape = x.meta.shape().clone();
     let features = shape[shape.num_dims() - 1];
     let (rows, shared) = (shape.num_elements() / features, cut(&shape, scale.meta.shape()).0);
     let y = empty(&x, shape, x.dtype);
+    let [(x, pitch), (scale, of_scale), (shift, of_shift)] = [x, scale, shift].map(lines);
     let units = units(features.div_ceil(16));
     normalise::launch(
         &x.client.clone(),
@@ -41,6 +41,7 @@ pub(super) fn forward(x: CubeTensor, scale: CubeTensor, shift: CubeTensor, optio
         features as u32,
         rows as u32,
         shared as u32,
+        [pitch, of_scale, of_shift].into_iter().collect(),
         options.epsilon as f32,
         options.plus_one,
         units,
@@ -59,6 +60,7 @@ fn normalise<F: Float, P: Float>(
     features: u32,
     rows: u32,
     shared: u32,
+    pitches: &Sequence<u32>,
     epsilon: f32,
     #[comptime] plus_one: bool,
     #[comptime] units: usize,
@@ -70,15 +72,14 @@ fn normalise<F: Float, P: Float>(
     }
     let mut a = Shared::new_slice(units);
     let mut b = Shared::new_slice(units);
-    let start = row * features;
-    let parameter = row / (shared as usize) * features;
+    let (start, entry) = (row * pitches[0] as usize, row / (shared as usize));
     let (mean, rstd) = moments::<F>(x, start, features, epsilon, &mut a, &mut b, units);
     let mut i = UNIT_POS as usize;
     while i < features {
         let h = (f32::cast_from(x[start + i]) - mean) * rstd;
-        let factor = f32::cast_from(scale[parameter + i]);
+        let factor = f32::cast_from(scale[entry * pitches[1] as usize + i]);
         let factor = if comptime![plus_one] { factor + 1.0f32 } else { factor };
-        y[start + i] = F::cast_from(h * factor + f32::cast_from(shift[parameter + i]));
+        y[row * features + i] = F::cast_from(h * factor + f32::cast_from(shift[entry * pitches[2] as usize + i]));
         i += units;
     }
 }
@@ -89,13 +90,13 @@ pub(super) fn backward(
     gradient: CubeTensor,
     options: RowOptions,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
-    let [x, scale, gradient] = [x, scale, gradient].map(into_contiguous);
     let shape = x.meta.shape().clone();
     let features = shape[shape.num_dims() - 1];
     let rows = shape.num_elements() / features;
     let (shared, parts) = cut(&shape, scale.meta.shape());
     let sums = sums(&shape, scale.meta.shape());
     let (dx, moments) = (empty(&x, shape, x.dtype), empty(&x, Shape::new([rows, 2]), DType::F32));
+    let [(x, pitch), (scale, of_scale), (gradient, of_gradient)] = [x, scale, gradient].map(lines);
     let (d_scale, d_shift) = (empty(&x, sums.clone(), DType::F32), empty(&x, sums, DType::F32));
     let dtypes = [elem(x.dtype), elem(scale.dtype)];
     let units = units(features.div_ceil(16));
@@ -111,6 +112,7 @@ pub(super) fn backward(
         features as u32,
         rows as u32,
         shared as u32,
+        [pitch, of_scale, of_gradient].into_iter().collect(),
         options.epsilon as f32,
         options.plus_one,
         units,
@@ -130,6 +132,7 @@ pub(super) fn backward(
         (rows / shared) as u32,
         shared as u32,
         parts as u32,
+        [pitch, of_gradient].into_iter().collect(),
         dtypes[0],
     );
     (dx, d_scale, d_shift)
@@ -146,6 +149,7 @@ fn of_rows<F: Float, P: Float>(
     features: u32,
     rows: u32,
     shared: u32,
+    pitches: &Sequence<u32>,
     epsilon: f32,
     #[comptime] plus_one: bool,
     #[comptime] units: usize,
@@ -157,8 +161,7 @@ fn of_rows<F: Float, P: Float>(
     }
     let mut a = Shared::new_slice(units);
     let mut b = Shared::new_slice(units);
-    let start = row * features;
-    let parameter = row / (shared as usize) * features;
+    let (start, entry) = (row * pitches[0] as usize, row / (shared as usize));
     let (mean, rstd) = moments::<F>(x, start, features, epsilon, &mut a, &mut b, units);
     if UNIT_POS == 0 {
         kept[2 * row] = mean;
@@ -170,7 +173,8 @@ fn of_rows<F: Float, P: Float>(
     let mut i = UNIT_POS as usize;
     while i < features {
         let h = (f32::cast_from(x[start + i]) - mean) * rstd;
-        let g = f32::cast_from(gradient[start + i]) * (f32::cast_from(scale[parameter + i]) + one);
+        let g = f32::cast_from(gradient[row * pitches[2] as usize + i])
+            * (f32::cast_from(scale[entry * pitches[1] as usize + i]) + one);
         sum_g += g;
         sum_gh += g * h;
         i += units;
@@ -180,8 +184,9 @@ fn of_rows<F: Float, P: Float>(
     let mut i = UNIT_POS as usize;
     while i < features {
         let h = (f32::cast_from(x[start + i]) - mean) * rstd;
-        let g = f32::cast_from(gradient[start + i]) * (f32::cast_from(scale[parameter + i]) + one);
-        dx[start + i] = F::cast_from((g - sum_g / count - h * (sum_gh / count)) * rstd);
+        let g = f32::cast_from(gradient[row * pitches[2] as usize + i])
+            * (f32::cast_from(scale[entry * pitches[1] as usize + i]) + one);
+        dx[row * features + i] = F::cast_from((g - sum_g / count - h * (sum_gh / count)) * rstd);
         i += units;
     }
 }
@@ -198,6 +203,7 @@ fn of_parameters<F: Float>(
     entries: u32,
     shared: u32,
     parts: u32,
+    pitches: &Sequence<u32>,
     #[define(F)] _dtype: ElemType,
 ) {
     let features = features as usize;
@@ -220,8 +226,8 @@ fn of_parameters<F: Float>(
         let mut token = part * many + lane;
         while token < last {
             let row = entry * shared + token;
-            let g = f32::cast_from(gradient[row * features + feature]);
-            let h = (f32::cast_from(x[row * features + feature]) - kept[2 * row]) * kept[2 * row + 1];
+            let g = f32::cast_from(gradient[row * pitches[1] as usize + feature]);
+            let h = (f32::cast_from(x[row * pitches[0] as usize + feature]) - kept[2 * row]) * kept[2 * row + 1];
             sum_gh += g * h;
             sum_g += g;
             token += comptime![LANES];

@@ -16,7 +16,6 @@ fn lanes(rows: usize) -> usize {
 
 /// `[rows, columns]` to `[columns]`, added in f32 and rounded once.
 pub(super) fn forward(x: CubeTensor) -> CubeTensor {
-    let x = into_contiguous(x);
     let dtype = x.dtype;
     let [rows, columns] = [x.meta.shape()[0], x.meta.shape()[1]];
     let blocks = columns.div_ceil(UNITS / lanes(rows));
@@ -36,7 +35,7 @@ fn add(x: CubeTensor, parts: usize, dtype: DType) -> CubeTensor {
     let many = rows.div_ceil(parts);
     let lanes = lanes(many);
     let wide = UNITS / lanes;
-    let (client, from) = (x.client.clone(), x.dtype);
+    let (client, from, (x, pitch)) = (x.client.clone(), x.dtype, lines(x));
     add_rows::launch(
         &client,
         cubes(columns.div_ceil(wide) * parts),
@@ -45,6 +44,7 @@ fn add(x: CubeTensor, parts: usize, dtype: DType) -> CubeTensor {
         y.clone().into_buffer_arg(),
         rows as u32,
         columns as u32,
+        pitch,
         many as u32,
         wide,
         lanes,
@@ -60,6 +60,7 @@ fn add_rows<F: Float, G: Float>(
     y: &mut [G],
     rows: u32,
     columns: u32,
+    pitch: u32,
     many: u32,
     #[comptime] wide: usize,
     #[comptime] lanes: usize,
@@ -74,7 +75,7 @@ fn add_rows<F: Float, G: Float>(
     if column < columns {
         let mut row = part * many + lane;
         while row < last {
-            sum += f32::cast_from(x[row * columns + column]);
+            sum += f32::cast_from(x[row * pitch as usize + column]);
             row += lanes;
         }
     }
