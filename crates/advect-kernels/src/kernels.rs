@@ -313,6 +313,14 @@ impl Kernels for burn::backend::Cube {
         composed::linear_backward_by::<Self>(x, weight, gradient, function, wanted, cards::row_sum)
     }
 
+    fn gated_residual_backward(
+        gate: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        cards::gated_residual_backward(gate, y, gradient)
+    }
+
     fn dot_product_attention(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
         cards::attention(q, k, v)
     }

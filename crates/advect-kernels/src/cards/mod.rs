@@ -5,11 +5,14 @@
 //! f32 whatever the tensors are in, in an order that the shape alone decides.
 mod attention;
 mod chain;
+mod gate;
 mod group_norm;
 mod heads;
 mod many;
 mod row_norm;
 mod row_sum;
+#[cfg(all(test, any(feature = "wgpu", feature = "cpu")))]
+mod tests;
 mod untracked;
 
 pub(crate) use untracked::{adamw_all, casts, silu_chain, sums_of_squares};
@@ -49,9 +52,10 @@ pub(crate) trait CardKernels: Backend {
         options: RowOptions,
     ) -> FloatTensor<Self>;
 
-    /// The gradient of `x`, and those of the scale and the shift in parts to be added: f32, `[parts, entries, features]`.
+    /// The gradient of `x`, and those of the scale and the shift in parts to be added, `[parts, entries, features]`.
     #[fusion(meta = |x, scale, _, _| {
-        let sums = burn::backend::fusion::custom::TensorSpec::new(row_norm::sums(&x.shape, &scale.shape), DType::F32);
+        let (shape, dtype) = row_norm::sums(&x.shape, &scale.shape, x.dtype);
+        let sums = burn::backend::fusion::custom::TensorSpec::new(shape, dtype);
         (x.clone(), sums.clone(), sums)
     })]
     fn card_row_norm_backward(
@@ -60,6 +64,17 @@ pub(crate) trait CardKernels: Backend {
         gradient: FloatTensor<Self>,
         options: RowOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients of a gate, in parts to be added, `[parts, entries, features]`, and of what it multiplies.
+    #[fusion(meta = |gate, y, _| {
+        let (shape, dtype) = row_norm::sums(&y.shape, &gate.shape, y.dtype);
+        (burn::backend::fusion::custom::TensorSpec::new(shape, dtype), y.clone())
+    })]
+    fn card_gate_backward(
+        gate: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The softmax of each row.
     #[fusion(dtype = scores, shape = scores)]
@@ -136,6 +151,10 @@ impl CardKernels for Bare {
 
     fn card_row_norm_backward(x: Own, scale: Own, gradient: Own, options: RowOptions) -> (Own, Own, Own) {
         same(row_norm::backward(same(x), same(scale), same(gradient), options))
+    }
+
+    fn card_gate_backward(gate: Own, y: Own, gradient: Own) -> (Own, Own) {
+        same(gate::backward(same(gate), same(y), same(gradient)))
     }
 
     fn card_softmax(scores: Own) -> Own {
@@ -222,13 +241,31 @@ pub(crate) fn row_norm_backward(
     }
     let (dtype, shape) = (x.dtype(), scale.shape());
     let (dx, d_scale, d_shift) = Cube::card_row_norm_backward(x, scale, gradient, options);
-    let of_parameter = |parts: FloatTensor<Cube>| {
-        let count = parts.shape()[0];
-        let parts = Cube::float_reshape(parts, Shape::new([count, shape.num_elements()]));
-        let sum = if count == 1 { parts } else { row_sum(parts) };
-        composed::narrow::<Cube>(Cube::float_reshape(sum, shape.clone()), dtype)
-    };
+    let of_parameter = |parts| summed(parts, &shape, dtype);
     (dx, of_parameter(d_scale), of_parameter(d_shift))
+}
+
+/// A parameter's gradient, of this shape and type, that is in parts.
+fn summed(parts: FloatTensor<Cube>, shape: &Shape, dtype: DType) -> FloatTensor<Cube> {
+    let count = parts.shape()[0];
+    if count == 1 {
+        return composed::narrow::<Cube>(Cube::float_reshape(parts, shape.clone()), dtype);
+    }
+    let sum = row_sum(Cube::float_reshape(parts, Shape::new([count, shape.num_elements()])));
+    composed::narrow::<Cube>(Cube::float_reshape(sum, shape.clone()), dtype)
+}
+
+pub(crate) fn gated_residual_backward(
+    gate: FloatTensor<Cube>,
+    y: FloatTensor<Cube>,
+    gradient: FloatTensor<Cube>,
+) -> (FloatTensor<Cube>, FloatTensor<Cube>) {
+    if !takes([&gate, &y, &gradient]) || y.dtype() != gradient.dtype() {
+        return composed::gated_residual_backward::<Cube>(gate, y, gradient);
+    }
+    let (dtype, shape) = (y.dtype(), gate.shape());
+    let (d_gate, dy) = Cube::card_gate_backward(gate, y, gradient);
+    (summed(d_gate, &shape, dtype), dy)
 }
 
 /// Scores that attention holds at once: 256 MiB of them in half precision, in the forward pass and for each of two tensors in the backward pass.

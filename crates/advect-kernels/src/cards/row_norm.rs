@@ -5,11 +5,11 @@ const TOKENS: usize = 64;
 /// Cubes, about, that keep a card busy.
 const BUSY: usize = 1024;
 /// Features side by side in a cube that sums over tokens, and tokens side by side.
-const FEATURES: usize = 32;
-const LANES: usize = 4;
+pub(super) const FEATURES: usize = 32;
+pub(super) const LANES: usize = 4;
 
 /// Rows that share a scale and a shift, and in how many parts the gradients of these are summed.
-fn cut(x: &Shape, scale: &Shape) -> (usize, usize) {
+pub(super) fn cut(x: &Shape, scale: &Shape) -> (usize, usize) {
     let features = x[x.num_dims() - 1];
     let entries = scale.num_elements() / features;
     let rows = x.num_elements() / features / entries;
@@ -17,10 +17,11 @@ fn cut(x: &Shape, scale: &Shape) -> (usize, usize) {
     (rows, rows.div_ceil(TOKENS).min(BUSY.div_ceil(cubes)).max(1))
 }
 
-/// The shape of the gradients of the scale and the shift: `[parts, entries, features]`.
-pub(super) fn sums(x: &Shape, scale: &Shape) -> Shape {
-    let features = x[x.num_dims() - 1];
-    Shape::new([cut(x, scale).1, scale.num_elements() / features, features])
+/// The shape of the gradients of the scale and the shift, `[parts, entries, features]`, and their type: f32 where there are parts to be added.
+pub(super) fn sums(x: &Shape, scale: &Shape, dtype: DType) -> (Shape, DType) {
+    let (features, parts) = (x[x.num_dims() - 1], cut(x, scale).1);
+    let shape = Shape::new([parts, scale.num_elements() / features, features]);
+    (shape, if parts == 1 { dtype } else { DType::F32 })
 }
 
 pub(super) fn forward(x: CubeTensor, scale: CubeTensor, shift: CubeTensor, options: RowOptions) -> CubeTensor {
@@ -94,10 +95,10 @@ pub(super) fn backward(
     let features = shape[shape.num_dims() - 1];
     let rows = shape.num_elements() / features;
     let (shared, parts) = cut(&shape, scale.meta.shape());
-    let sums = sums(&shape, scale.meta.shape());
+    let (sums, of_sums) = sums(&shape, scale.meta.shape(), x.dtype);
     let (dx, moments) = (empty(&x, shape, x.dtype), empty(&x, Shape::new([rows, 2]), DType::F32));
     let [(x, pitch), (scale, of_scale), (gradient, of_gradient)] = [x, scale, gradient].map(lines);
-    let (d_scale, d_shift) = (empty(&x, sums.clone(), DType::F32), empty(&x, sums, DType::F32));
+    let (d_scale, d_shift) = (empty(&x, sums.clone(), of_sums), empty(&x, sums, of_sums));
     let dtypes = [elem(x.dtype), elem(scale.dtype)];
     let units = units(features.div_ceil(16));
     of_rows::launch(
@@ -133,7 +134,7 @@ pub(super) fn backward(
         shared as u32,
         parts as u32,
         [pitch, of_gradient].into_iter().collect(),
-        dtypes[0],
+        [dtypes[0], elem(of_sums)],
     );
     (dx, d_scale, d_shift)
 }
@@ -193,18 +194,18 @@ fn of_rows<F: Float, P: Float>(
 
 /// The sums of g h and of g over the rows of an entry, in parts. A cube for some features of each part.
 #[cube(launch)]
-fn of_parameters<F: Float>(
+fn of_parameters<F: Float, G: Float>(
     x: &Tensor<F>,
     gradient: &Tensor<F>,
     kept: &Tensor<f32>,
-    d_scale: &mut Tensor<f32>,
-    d_shift: &mut Tensor<f32>,
+    d_scale: &mut Tensor<G>,
+    d_shift: &mut Tensor<G>,
     features: u32,
     entries: u32,
     shared: u32,
     parts: u32,
     pitches: &Sequence<u32>,
-    #[define(F)] _dtype: ElemType,
+    #[define(F, G)] _dtypes: [ElemType; 2],
 ) {
     let features = features as usize;
     let blocks = (features + comptime![FEATURES - 1]) / comptime![FEATURES];
@@ -249,7 +250,7 @@ fn of_parameters<F: Float>(
     }
     if lane == 0 && feature < features {
         let at = (part * entries + entry) * features + feature;
-        d_scale[at] = a[unit];
-        d_shift[at] = b[unit];
+        d_scale[at] = G::cast_from(a[unit]);
+        d_shift[at] = G::cast_from(b[unit]);
     }
 }
