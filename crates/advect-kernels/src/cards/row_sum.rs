@@ -73,9 +73,18 @@ fn add_rows<F: Float, G: Float>(
     let last = min(part * many + many, rows);
     let mut sum = 0.0f32;
     if column < columns {
+        let pitch = pitch as usize;
         let mut row = part * many + lane;
+        // Four loads at a time: one alone does not keep the memory of a large card busy.
+        while row + comptime![3 * lanes] < last {
+            let (first, step) = (row * pitch + column, pitch * lanes);
+            let (a, b) = (f32::cast_from(x[first]), f32::cast_from(x[first + step]));
+            let (c, d) = (f32::cast_from(x[first + 2 * step]), f32::cast_from(x[first + 3 * step]));
+            sum += (a + b) + (c + d);
+            row += comptime![4 * lanes];
+        }
         while row < last {
-            sum += f32::cast_from(x[row * pitch as usize + column]);
+            sum += f32::cast_from(x[row * pitch + column]);
             row += lanes;
         }
     }
