@@ -4,7 +4,8 @@ use crate::route;
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 
-/// Tensors of one type in another, as [`Tensor::cast`] makes them: on a card in one launch for some fifty of them, if nobody tracks them.
+/// Tensors of one type in another, as [`Tensor::cast`] makes them: on a card in one launch for some fifty of them, if nobody tracks them and
+/// each has numbers.
 ///
 /// # Shapes
 ///
@@ -31,6 +32,11 @@ pub fn casts(tensors: Vec<Tensor<1>>, dtype: DType) -> Vec<Tensor<1>> {
 /// If the shapes differ.
 pub fn stand_in<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
     assert!(x.dims() == y.dims(), "{:?} cannot stand in for {:?}", y.dims(), x.dims());
-    let (x, y) = (x.into_dispatch(), y.detach().into_dispatch());
-    Tensor::from_dispatch(if route::listed(&x) { <Dispatch as Kernels>::stand_in(x, y) } else { y })
+    let (x, y) = (x.into_dispatch(), y.detach());
+    if route::listed(&x) {
+        return Tensor::from_dispatch(<Dispatch as Kernels>::stand_in(x, y.into_dispatch()));
+    }
+    // Burn's own way, with the gradient in the type of `x`.
+    let x = Tensor::<D>::from_dispatch(x).cast(y.dtype());
+    y + (x.clone() - x.detach())
 }

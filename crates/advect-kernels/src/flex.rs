@@ -385,6 +385,7 @@ impl Kernels for Flex {
         average: FlexTensor,
         step: AdamW,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let gradient = composed::widen::<Self>(gradient);
         if [&weights, &gradient, &first, &second, &average].iter().any(|t| t.dtype() != DType::F32) {
             return composed::adamw::<Self>(weights, gradient, first, second, average, step);
         }
@@ -406,6 +407,7 @@ impl Kernels for Flex {
     }
 
     fn sum_of_squares(x: FlexTensor) -> FlexTensor {
+        let x = composed::widen::<Self>(x);
         let fast = || {
             let sum = optimizer::sum_of_squares(dense(&x)?.as_slice()?);
             Some(tensor(vec![sum as f32], Shape::new([1])))

@@ -1,7 +1,7 @@
 use crate::{Ema, TrainError};
 use advect_kernels::{AdamW as Step, AdamWState, adamw_all, sums_of_squares};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Shape, Tensor};
+use burn::tensor::{GradientCheckpointingStrategy, Gradients, Shape, Tensor};
 use std::mem;
 
 /// AdamW: Adam with decoupled weight decay (Loshchilov & Hutter, 2019, algorithm 2), with the names of PyTorch.
@@ -174,14 +174,14 @@ impl Update<'_> {
         // Everything is moved, so that each tensor is alone in its memory and can be written in its place.
         let memory = self.memory;
         let [first, second, ema] = [&mut memory.first, &mut memory.second, &mut memory.ema].map(mem::take);
-        let (weights, shapes): (Vec<_>, Vec<_>) = weights.into_iter().unzip();
+        let (weights, places): (Vec<_>, Vec<_>) = weights.into_iter().unzip();
         let parts = weights.into_iter().zip(self.gradients).zip(first.into_iter().zip(second).zip(ema));
-        let (mut places, mut taken) = (Vec::new(), Vec::new());
-        let mut new = vec![None; shapes.len()];
+        let (mut indices, mut taken) = (Vec::new(), Vec::new());
+        let mut new = vec![None; places.len()];
         for (i, ((weights, gradient), ((first, second), average))) in parts.enumerate() {
             let state = AdamWState { first, second, average };
             if let Some(gradient) = gradient {
-                places.push(i);
+                indices.push(i);
                 taken.push((weights, gradient, state));
             } else {
                 // In a form that leaves weights that do not move exactly where they are.
@@ -189,12 +189,12 @@ impl Update<'_> {
                 new[i] = Some((weights, AdamWState { average, ..state }));
             }
         }
-        for (i, result) in places.into_iter().zip(adamw_all(taken, &step)) {
+        for (i, result) in indices.into_iter().zip(adamw_all(taken, &step)) {
             new[i] = Some(result);
         }
-        let mut filled = Vec::with_capacity(shapes.len());
-        for ((weights, AdamWState { first, second, average }), shape) in new.into_iter().flatten().zip(shapes) {
-            filled.push((weights, shape));
+        let mut filled = Vec::with_capacity(places.len());
+        for ((weights, AdamWState { first, second, average }), place) in new.into_iter().flatten().zip(places) {
+            filled.push((weights, place));
             memory.first.push(first);
             memory.second.push(second);
             memory.ema.push(average);
@@ -203,16 +203,29 @@ impl Update<'_> {
     }
 }
 
-/// The weights of a model, flat, and their shapes.
+/// Where a parameter's weights belong.
+struct Place {
+    shape: Shape,
+    /// How its tape keeps what the backward pass needs.
+    strategy: Option<GradientCheckpointingStrategy>,
+    /// Whether nothing was left there.
+    taken: bool,
+}
+
+/// The weights of a model, flat, and their places.
 ///
 /// Those with a gradient are taken out, with nothing left in their place: so each is alone in its memory.
-fn take<M: Module>(model: &mut M, gradients: &[Option<Tensor<1>>]) -> Vec<(Tensor<1>, Shape)> {
-    struct Collect(Vec<(Tensor<1>, Shape)>);
-    impl ModuleVisitor for Collect {
+fn take<M: Module>(model: &mut M, gradients: &[Option<Tensor<1>>]) -> Vec<(Tensor<1>, Place)> {
+    struct Collect<'a>(Vec<(Tensor<1>, Place)>, std::slice::Iter<'a, Option<Tensor<1>>>);
+    impl ModuleVisitor for Collect<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let weights = param.val().inner();
-            let shape = weights.shape();
-            self.0.push((weights.flatten(0, D - 1), shape));
+            let weights = param.val();
+            let place = Place {
+                shape: weights.shape(),
+                strategy: weights.gradient_checkpointing_strategy(),
+                taken: matches!(self.1.next(), Some(Some(_))),
+            };
+            self.0.push((weights.inner().flatten(0, D - 1), place));
         }
     }
     struct Hollow<'a>(std::slice::Iter<'a, Option<Tensor<1>>>);
@@ -226,23 +239,29 @@ fn take<M: Module>(model: &mut M, gradients: &[Option<Tensor<1>>]) -> Vec<(Tenso
             Param::from_mapped_value(id, tensor, mapper)
         }
     }
-    let mut weights = Collect(Vec::new());
+    let mut weights = Collect(Vec::new(), gradients.iter());
     model.visit(&mut weights);
     *model = model.clone().map(&mut Hollow(gradients.iter()));
     weights.0
 }
 
-/// New weights in place of what [`take`] left empty.
-struct Fill(std::vec::IntoIter<(Tensor<1>, Shape)>);
+/// New weights in place of what [`take`] took.
+struct Fill(std::vec::IntoIter<(Tensor<1>, Place)>);
 
 impl ModuleMapper for Fill {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some((weights, shape)) = self.0.next() else { return param };
-        let (id, old, mapper) = param.consume();
-        if old.shape() == shape {
-            return Param::from_mapped_value(id, old, mapper);
-        }
-        Param::from_mapped_value(id, Tensor::from_inner(weights.reshape(shape)).require_grad(), mapper)
+        let Some((weights, Place { shape, strategy, taken: true })) = self.0.next() else { return param };
+        let (id, _, mapper) = param.consume();
+        Param::from_mapped_value(id, on_tape(weights.reshape(shape), strategy).require_grad(), mapper)
+    }
+}
+
+/// A tensor from the outside on a tape of this kind: Burn does not mix them.
+pub(crate) fn on_tape<const D: usize>(x: Tensor<D>, strategy: Option<GradientCheckpointingStrategy>) -> Tensor<D> {
+    let x = Tensor::from_inner(x);
+    match strategy {
+        Some(strategy) => x.with_gradient_checkpointing_strategy(strategy),
+        None => x,
     }
 }
 

@@ -100,7 +100,7 @@ impl Precision {
             fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
                 let Some(rounded) = self.0.next() else { return param };
                 let (id, weights, mapper) = param.consume();
-                let rounded = Tensor::from_inner(rounded.reshape(weights.shape()));
+                let rounded = rounded.reshape(weights.shape());
                 Param::from_mapped_value(id, stand_in(weights, rounded), mapper)
             }
         }
@@ -160,7 +160,11 @@ pub struct Mixed<O> {
 
 impl<M: Module, B, O: Objective<M, B>> Objective<M, B> for Mixed<O> {
     fn loss(&self, model: &M, batch: &B) -> Result<Tensor<1>, TrainError> {
-        self.objective.loss(&self.precision.network_of_trainer(model), batch)
+        self.objective.loss(&self.precision.network(model), batch)
+    }
+
+    fn loss_of_step(&self, model: &M, batch: &B) -> Result<Tensor<1>, TrainError> {
+        self.objective.loss_of_step(&self.precision.network_of_trainer(model), batch)
     }
 
     fn loss_scale(&self) -> f64 {

@@ -17,6 +17,15 @@ pub trait Objective<M, B> {
     /// Whatever the path refuses.
     fn loss(&self, model: &M, batch: &B) -> Result<Tensor<1>, TrainError>;
 
+    /// The loss of a [`Trainer`]'s step, which takes gradients in half precision as they are. An objective that computes in one may save their casts here; what it gives is the same
+    /// as [`loss`](Self::loss).
+    ///
+    /// # Errors
+    /// As of [`loss`](Self::loss).
+    fn loss_of_step(&self, model: &M, batch: &B) -> Result<Tensor<1>, TrainError> {
+        self.loss(model, batch)
+    }
+
     /// What the loss is multiplied with before the backward pass, against gradients too small for the numbers that the
     /// network computes with; the trainer divides by it again. A power of two, so that nothing is rounded by it.
     fn loss_scale(&self) -> f64 {
@@ -102,7 +111,7 @@ impl<M: Module> Trainer<M> {
     pub fn step<B>(&mut self, objective: &impl Objective<M, B>, batch: &B, plan: &Plan) -> Result<Report, TrainError> {
         plan.validate()?;
         let step = self.step;
-        let loss = objective.loss(&self.model, batch)?;
+        let loss = objective.loss_of_step(&self.model, batch)?;
         let scale = objective.loss_scale();
         let gradients = if scale == 1.0 { loss.backward() } else { (loss.clone() * scale).backward() };
         let gradients = ordered(&self.model, gradients);

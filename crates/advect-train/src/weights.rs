@@ -1,4 +1,5 @@
 use crate::TrainError;
+use crate::optimizer::on_tape;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -158,7 +159,7 @@ impl ModuleMapper for Replace<'_> {
         param.map(|old| {
             let new = Tensor::from_data(data.clone(), (&old.device().inner(), old.dtype()));
             if old.device().is_autodiff() {
-                Tensor::from_inner(new).set_require_grad(old.is_require_grad())
+                on_tape(new, old.gradient_checkpointing_strategy()).set_require_grad(old.is_require_grad())
             } else {
                 new
             }

@@ -10,6 +10,8 @@ pub(super) struct Plan {
     /// Of the input, and of each layer's output.
     widths: Vec<usize>,
     biased: Vec<bool>,
+    /// Whether the last layer is the last of all, without SiLU.
+    ends: bool,
     /// From one row of a weight to the next.
     pitches: Vec<usize>,
     /// Rows that pass all layers in one cube, and rows of one unit.
@@ -23,7 +25,23 @@ pub(super) fn pays(widths: &[usize]) -> bool {
 }
 
 /// `x` is `[rows, n]`; each layer is a weight and, if it has one, a bias. All of one type.
-pub(super) fn forward(x: CubeTensor, weights: Vec<CubeTensor>, biases: Vec<Option<CubeTensor>>) -> CubeTensor {
+pub(super) fn forward(
+    mut x: CubeTensor,
+    mut weights: Vec<CubeTensor>,
+    mut biases: Vec<Option<CubeTensor>>,
+) -> CubeTensor {
+    // Two buffers for each layer, two for the ends.
+    let most = many::together(&x, 2).saturating_sub(1).max(1);
+    while weights.len() > most {
+        let (later, later_biases) = (weights.split_off(most), biases.split_off(most));
+        x = launch(x, weights, biases, false);
+        (weights, biases) = (later, later_biases);
+    }
+    launch(x, weights, biases, true)
+}
+
+/// With SiLU behind the last layer too, if it is not the last of all.
+fn launch(x: CubeTensor, weights: Vec<CubeTensor>, biases: Vec<Option<CubeTensor>>, ends: bool) -> CubeTensor {
     let rows = x.meta.shape()[0];
     let widths: Vec<usize> =
         std::iter::once(x.meta.shape()[1]).chain(weights.iter().map(|w| w.meta.shape()[1])).collect();
@@ -32,7 +50,8 @@ pub(super) fn forward(x: CubeTensor, weights: Vec<CubeTensor>, biases: Vec<Optio
     let pitches = pitches.into_iter().map(|pitch| pitch as usize).collect();
     // Few rows are spread over the whole card; of many, each unit takes more, so that a weight is loaded less often.
     let each = if rows <= 4096 { 4 } else { 8 };
-    let plan = Plan { biased: biases.iter().map(Option::is_some).collect(), pitches, tile: 2 * each, each, widths };
+    let plan =
+        Plan { ends, biased: biases.iter().map(Option::is_some).collect(), pitches, tile: 2 * each, each, widths };
     let (layers, to) = (weights.len(), plan.widths[weights.len()]);
     let widest = plan.widths.iter().copied().max().unwrap_or(1);
     let units = units(2 * widest);
@@ -93,7 +112,7 @@ fn all_layers<F: Float>(
         sync_cube();
         let (from, to) = comptime![(plan.widths[l], plan.widths[l + 1])];
         let pitch = comptime![plan.pitches[l]];
-        let (biased, last) = comptime![(plan.biased[l], l + 1 == layers)];
+        let (biased, last) = comptime![(plan.biased[l], plan.ends && l + 1 == layers)];
         if comptime![l % 2 == 0] {
             layer::<F>(&even, &mut odd, &weights[l], &biases[l], from, to, pitch, tile, plan.each, units, biased, last);
         } else {

@@ -48,10 +48,15 @@ const CHANGED: usize = 2048;
 const ADDED: usize = 1 << 15;
 
 /// How many tensors go into one launch if each brings so many buffers.
-fn together(like: &CubeTensor, buffers: usize) -> usize {
+pub(super) fn together(like: &CubeTensor, buffers: usize) -> usize {
     let most = like.client.properties().hardware.max_bindings as usize;
     // One is for the sizes, and one more may be for a result.
     (most.saturating_sub(2).min(BUFFERS) / buffers).max(1)
+}
+
+/// The numbers of each tensor: its memory may go on behind them.
+fn counts(tensors: &[CubeTensor]) -> SequenceArg<u32> {
+    tensors.iter().map(|t| t.meta.shape().num_elements() as u32).collect()
 }
 
 /// How many cubes come before those of each tensor, and all of them.
@@ -109,7 +114,7 @@ pub(super) fn adamw(inputs: Vec<FloatTensor<Cube>>, step: AdamW) -> Vec<FloatTen
     all("advect_adamw", inputs, specs, move |tensors| launch_adamw(tensors, &step))
 }
 
-fn launch_adamw(tensors: Vec<CubeTensor>, step: &AdamW) -> Vec<CubeTensor> {
+pub(super) fn launch_adamw(tensors: Vec<CubeTensor>, step: &AdamW) -> Vec<CubeTensor> {
     let mut new = Vec::with_capacity(tensors.len() / 5 * 4);
     let group = 5 * together(&tensors[0], 5);
     let mut tensors = tensors.into_iter().map(into_contiguous).peekable();
@@ -123,6 +128,7 @@ fn launch_adamw(tensors: Vec<CubeTensor>, step: &AdamW) -> Vec<CubeTensor> {
         }
         let starts = starts(&gradients, CHANGED);
         let (client, dtype, count) = (gradients[0].client.clone(), gradients[0].dtype, gradients.len());
+        let lengths = counts(&gradients);
         let [weights, first, second, average] = held.each_ref().map(|held| args(held.iter().cloned()));
         step_of_adamw::launch(
             &client,
@@ -133,6 +139,7 @@ fn launch_adamw(tensors: Vec<CubeTensor>, step: &AdamW) -> Vec<CubeTensor> {
             first,
             second,
             average,
+            lengths,
             starts.into_iter().collect(),
             factors(step),
             count,
@@ -168,6 +175,7 @@ fn step_of_adamw<G: Float>(
     first: &mut Sequence<Box<[f32]>>,
     second: &mut Sequence<Box<[f32]>>,
     average: &mut Sequence<Box<[f32]>>,
+    lengths: &Sequence<u32>,
     starts: &Sequence<u32>,
     factors: Factors,
     #[comptime] count: usize,
@@ -178,7 +186,7 @@ fn step_of_adamw<G: Float>(
     for k in 0..count {
         if cube >= starts[k] && cube < starts[k + 1] {
             let from = (cube - starts[k]) as usize * CHANGED;
-            let to = min(from + CHANGED, gradients[k].len());
+            let to = min(from + CHANGED, lengths[k] as usize);
             let mut i = from + UNIT_POS as usize;
             while i < to {
                 let g = f32::cast_from(gradients[k][i]) * factors.gradient;
@@ -199,39 +207,42 @@ fn step_of_adamw<G: Float>(
 
 /// Numbers, f32, that add up to the squares of all elements of tensors of one type, some for each.
 pub(super) fn sums_of_squares(tensors: Vec<FloatTensor<Cube>>) -> Option<FloatTensor<Cube>> {
-    let dtype = tensors.first()?.dtype();
-    let shape = Shape::new([tensors.iter().map(|t| parts(t.shape().num_elements())).sum()]);
-    let specs = vec![(shape.clone(), DType::F32)];
-    let run = move |tensors: Vec<CubeTensor>| {
-        let tensors: Vec<_> = tensors.into_iter().map(into_contiguous).collect();
-        let sums = empty(&tensors[0], shape.clone(), DType::F32);
-        let (client, group) = (tensors[0].client.clone(), together(&tensors[0], 1));
-        let mut before = 0;
-        for tensors in tensors.chunks(group) {
-            let starts = starts(tensors, ADDED);
-            let cubes_of_all = starts[tensors.len()];
-            square_and_add::launch(
-                &client,
-                cubes(cubes_of_all as usize),
-                CubeDim::new_1d(UNITS as u32),
-                args(tensors.iter().cloned()),
-                sums.clone().into_buffer_arg(),
-                starts.into_iter().collect(),
-                before,
-                tensors.len(),
-                elem(dtype),
-            );
-            before += cubes_of_all;
-        }
-        vec![sums]
-    };
-    all("advect_sums_of_squares", tensors, specs, run).pop()
+    let count = tensors.iter().map(|t| parts(t.shape().num_elements())).sum();
+    let specs = vec![(Shape::new([count]), DType::F32)];
+    all("advect_sums_of_squares", tensors, specs, |tensors| vec![launch_squares(tensors)]).pop()
+}
+
+pub(super) fn launch_squares(tensors: Vec<CubeTensor>) -> CubeTensor {
+    let tensors: Vec<_> = tensors.into_iter().map(into_contiguous).collect();
+    let (client, dtype, group) = (tensors[0].client.clone(), tensors[0].dtype, together(&tensors[0], 1));
+    let count = tensors.iter().map(|t| parts(t.meta.shape().num_elements())).sum();
+    let sums = empty(&tensors[0], Shape::new([count]), DType::F32);
+    let mut before = 0;
+    for tensors in tensors.chunks(group) {
+        let starts = starts(tensors, ADDED);
+        let cubes_of_all = starts[tensors.len()];
+        square_and_add::launch(
+            &client,
+            cubes(cubes_of_all as usize),
+            CubeDim::new_1d(UNITS as u32),
+            args(tensors.iter().cloned()),
+            sums.clone().into_buffer_arg(),
+            counts(tensors),
+            starts.into_iter().collect(),
+            before,
+            tensors.len(),
+            elem(dtype),
+        );
+        before += cubes_of_all;
+    }
+    sums
 }
 
 #[cube(launch)]
 fn square_and_add<F: Float>(
     tensors: &Sequence<Box<[F]>>,
     sums: &mut [f32],
+    lengths: &Sequence<u32>,
     starts: &Sequence<u32>,
     before: u32,
     #[comptime] count: usize,
@@ -243,7 +254,7 @@ fn square_and_add<F: Float>(
     for k in 0..count {
         if cube >= starts[k] && cube < starts[k + 1] {
             let from = (cube - starts[k]) as usize * ADDED;
-            let to = min(from + ADDED, tensors[k].len());
+            let to = min(from + ADDED, lengths[k] as usize);
             let mut i = from + UNIT_POS as usize;
             while i < to {
                 let x = f32::cast_from(tensors[k][i]);
@@ -263,32 +274,35 @@ fn square_and_add<F: Float>(
 /// Tensors of one type in another.
 pub(super) fn casts(tensors: Vec<FloatTensor<Cube>>, to: DType) -> Vec<FloatTensor<Cube>> {
     let specs = tensors.iter().map(|t| (t.shape(), to)).collect();
-    let run = move |tensors: Vec<CubeTensor>| {
-        let tensors: Vec<_> = tensors.into_iter().map(into_contiguous).collect();
-        let results: Vec<_> = tensors.iter().map(|t| empty(t, t.meta.shape().clone(), to)).collect();
-        let (client, from, group) = (tensors[0].client.clone(), tensors[0].dtype, together(&tensors[0], 2));
-        for (tensors, results) in tensors.chunks(group).zip(results.chunks(group)) {
-            let starts = starts(tensors, CHANGED);
-            convert::launch(
-                &client,
-                cubes(starts[tensors.len()] as usize),
-                CubeDim::new_1d(UNITS as u32),
-                args(tensors.iter().cloned()),
-                args(results.iter().cloned()),
-                starts.into_iter().collect(),
-                tensors.len(),
-                [elem(from), elem(to)],
-            );
-        }
-        results
-    };
-    all("advect_casts", tensors, specs, run)
+    all("advect_casts", tensors, specs, move |tensors| launch_casts(tensors, to))
+}
+
+pub(super) fn launch_casts(tensors: Vec<CubeTensor>, to: DType) -> Vec<CubeTensor> {
+    let tensors: Vec<_> = tensors.into_iter().map(into_contiguous).collect();
+    let results: Vec<_> = tensors.iter().map(|t| empty(t, t.meta.shape().clone(), to)).collect();
+    let (client, from, group) = (tensors[0].client.clone(), tensors[0].dtype, together(&tensors[0], 2));
+    for (tensors, results) in tensors.chunks(group).zip(results.chunks(group)) {
+        let starts = starts(tensors, CHANGED);
+        convert::launch(
+            &client,
+            cubes(starts[tensors.len()] as usize),
+            CubeDim::new_1d(UNITS as u32),
+            args(tensors.iter().cloned()),
+            args(results.iter().cloned()),
+            counts(tensors),
+            starts.into_iter().collect(),
+            tensors.len(),
+            [elem(from), elem(to)],
+        );
+    }
+    results
 }
 
 #[cube(launch)]
 fn convert<A: Float, B: Float>(
     tensors: &Sequence<Box<[A]>>,
     results: &mut Sequence<Box<[B]>>,
+    lengths: &Sequence<u32>,
     starts: &Sequence<u32>,
     #[comptime] count: usize,
     #[define(A, B)] _dtypes: [ElemType; 2],
@@ -298,7 +312,7 @@ fn convert<A: Float, B: Float>(
     for k in 0..count {
         if cube >= starts[k] && cube < starts[k + 1] {
             let from = (cube - starts[k]) as usize * CHANGED;
-            let to = min(from + CHANGED, tensors[k].len());
+            let to = min(from + CHANGED, lengths[k] as usize);
             let mut i = from + UNIT_POS as usize;
             while i < to {
                 write::<B>(&mut results[k], i, B::cast_from(tensors[k][i]));

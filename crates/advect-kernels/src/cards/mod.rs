@@ -35,6 +35,9 @@ use std::any::{Any, TypeId};
 /// Units of a cube, at most: every backend has so many.
 const UNITS: usize = 256;
 
+/// Numbers of a tensor: kernels count in 32 bits, and gaps between rows may make twice as many places of them.
+const MOST: usize = 1 << 31;
+
 /// The backend below fusion, which calls the kernels in its own time. Without the feature it is `Cube` as it is.
 #[cfg(feature = "fusion")]
 type Bare = burn_cubecl::CubeBackend;
@@ -208,11 +211,12 @@ fn same<A: Any, B: Any>(a: A) -> B {
     *any.downcast().unwrap_or_else(|_| unreachable!("`takes` compares the types"))
 }
 
-/// Whether the kernels take such tensors: of types that cards compute in, with something in them. And whether they are CubeCL's at all: someone may have turned
+/// Whether the kernels take such tensors: of types that cards compute in, with something in them and not too much. And whether they are CubeCL's at all: someone may have turned
 /// fusion on in Burn, but not here.
 fn takes<const N: usize>(tensors: [&FloatTensor<Cube>; N]) -> bool {
     let known = |t: &&FloatTensor<Cube>| {
-        matches!(t.dtype(), DType::F32 | DType::F16 | DType::BF16) && t.shape().num_elements() > 0
+        let count = t.shape().num_elements();
+        matches!(t.dtype(), DType::F32 | DType::F16 | DType::BF16) && (1..MOST).contains(&count)
     };
     TypeId::of::<FloatTensor<Bare>>() == TypeId::of::<CubeTensor>() && tensors.iter().all(known)
 }
@@ -268,7 +272,7 @@ pub(crate) fn gated_residual_backward(
     (summed(d_gate, &shape, dtype), dy)
 }
 
-/// Scores that attention holds at once: 256 MiB of them in half precision, in the forward pass and for each of two tensors in the backward pass.
+/// Scores that attention holds at once: 256 MiB of them in half precision, twice that in f32; in the backward pass of two tensors.
 const SCORES: usize = 1 << 27;
 
 pub(crate) fn attention(q: FloatTensor<Cube>, k: FloatTensor<Cube>, v: FloatTensor<Cube>) -> FloatTensor<Cube> {

@@ -22,17 +22,18 @@ pub(super) fn forward(x: CubeTensor) -> CubeTensor {
     let parts = if rows <= FEW { 1 } else { (rows / PART).min(BUSY.div_ceil(blocks)) };
     let sums = match parts {
         1 => x,
-        _ => add(x, parts, DType::F32),
+        _ => add(x, rows.div_ceil(parts), DType::F32),
     };
-    let sum = add(sums, 1, dtype);
+    let rows = sums.meta.shape()[0];
+    let sum = add(sums, rows, dtype);
     CubeTensor::new_contiguous(sum.client, sum.device, Shape::new([columns]), sum.handle, dtype)
 }
 
-/// `[rows, columns]` to `[parts, columns]`
-fn add(x: CubeTensor, parts: usize, dtype: DType) -> CubeTensor {
+/// `[rows, columns]` to `[parts, columns]`, with so many rows in a part.
+fn add(x: CubeTensor, many: usize, dtype: DType) -> CubeTensor {
     let [rows, columns] = [x.meta.shape()[0], x.meta.shape()[1]];
+    let parts = rows.div_ceil(many);
     let y = empty(&x, Shape::new([parts, columns]), dtype);
-    let many = rows.div_ceil(parts);
     let lanes = lanes(many);
     let wide = UNITS / lanes;
     let (client, from, (x, pitch)) = (x.client.clone(), x.dtype, lines(x));

@@ -99,3 +99,99 @@ fn kernels_read_rows_with_gaps() {
         vec![chain::forward(x, vec![first, second], vec![None, None])]
     });
 }
+
+/// A tensor, and the same in memory that goes on behind it with numbers that are none.
+fn with_rest(seed: usize, count: usize, rest: usize) -> [CubeTensor; 2] {
+    let data = numbers(seed, count);
+    let longer = data.iter().copied().chain(std::iter::repeat_n(f32::NAN, rest)).collect();
+    let CubeTensor { client, handle, device, dtype, .. } = tensor(longer, &[count + rest]);
+    [tensor(data, &[count]), CubeTensor::new(client, handle, Metadata::new(Shape::new([count]), [1]), device, dtype)]
+}
+
+#[test]
+fn kernels_of_many_tensors_stop_at_their_ends() {
+    let step = AdamW {
+        rate: 0.1,
+        beta1: 0.9,
+        beta2: 0.99,
+        epsilon: 1e-3,
+        weight_decay: 0.1,
+        step: 3,
+        gradient_factor: 0.5,
+        follow: 0.25,
+    };
+    let sizes = [2, 70, 2048, 2050, 40_000];
+    // The moments are squares, which numbers are not: no root of a negative one.
+    let inputs = |k: usize| -> Vec<CubeTensor> {
+        let of = |i: usize, part: usize| {
+            let both = with_rest(5 * i + part, sizes[i], 3 + 17 * part);
+            if part == 3 { positive(&both[k]) } else { both[k].clone() }
+        };
+        (0..sizes.len()).flat_map(|i| (0..5).map(move |part| (i, part))).map(|(i, part)| of(i, part)).collect()
+    };
+    let [dense, longer] = [0, 1].map(|k| many::launch_adamw(inputs(k), &step));
+    assert_eq!((dense.len(), longer.len()), (20, 20));
+    for (dense, longer) in dense.iter().zip(&longer) {
+        let dense = read(dense);
+        assert!(dense.iter().all(|x| x.is_finite()));
+        assert_eq!(dense, read(longer));
+    }
+    let all = |k: usize| -> Vec<CubeTensor> {
+        sizes.iter().enumerate().map(|(i, &size)| with_rest(i, size, 7)[k].clone()).collect()
+    };
+    let [dense, longer] = [0, 1].map(|k| read(&many::launch_squares(all(k))));
+    assert_eq!(dense, longer);
+    let squares: f64 = sizes.iter().enumerate().flat_map(|(i, &n)| numbers(i, n)).map(|x| f64::from(x).powi(2)).sum();
+    let sum: f64 = dense.iter().map(|&x| f64::from(x)).sum();
+    assert!((sum / squares - 1.0).abs() < 1e-5, "{sum} for {squares}");
+    let same = many::launch_casts(all(1), DType::F32);
+    for (i, (same, &size)) in same.iter().zip(&sizes).enumerate() {
+        assert_eq!(read(same), numbers(i, size));
+    }
+}
+
+/// The squares of a tensor's numbers, in memory as long as its own.
+fn positive(x: &CubeTensor) -> CubeTensor {
+    let squares: Vec<f32> = read(x).iter().map(|x| x * x).collect();
+    let CubeTensor { client, handle, device, dtype, .. } = tensor(squares.clone(), &[squares.len()]);
+    CubeTensor::new(client, handle, Metadata::new(Shape::new([squares.len()]), [1]), device, dtype)
+}
+
+#[test]
+fn no_part_of_a_sum_is_left_unwritten() {
+    // 66,049 rows make 257 parts of 257 rows where 258 were wished for.
+    for [rows, columns] in [[1, 3], [2048, 5], [2049, 5], [66_049, 2], [140_000, 64], [150_000, 2]] {
+        let data = numbers(rows, rows * columns);
+        let mut sums = vec![0.0f64; columns];
+        for row in data.chunks(columns) {
+            for (sum, x) in sums.iter_mut().zip(row) {
+                *sum += f64::from(*x);
+            }
+        }
+        let got = read(&row_sum::forward(tensor(data, &[rows, columns])));
+        for (got, sum) in got.iter().zip(&sums) {
+            assert!((f64::from(*got) - sum).abs() < 1e-6 * rows as f64, "{rows} x {columns}: {got} for {sum}");
+        }
+    }
+}
+
+#[test]
+fn a_chain_longer_than_a_launch_is_cut() {
+    // More layers than a launch has buffers for: forty of three numbers.
+    let x = tensor(numbers(1, 15), &[5, 3]);
+    let weights: Vec<CubeTensor> = (0..60).map(|l| tensor(numbers(l + 2, 9), &[3, 3])).collect();
+    let whole = read(&chain::forward(x.clone(), weights.clone(), vec![None; 60]));
+    let mut expected: Vec<f64> = read(&x).into_iter().map(f64::from).collect();
+    for (l, weight) in weights.iter().enumerate() {
+        let weight = read(weight);
+        let row = |row: &[f64]| -> Vec<f64> {
+            let f = |x: &f64| if l > 0 { x / (1.0 + (-x).exp()) } else { *x };
+            (0..3).map(|c| (0..3).map(|k| f(&row[k]) * f64::from(weight[3 * k + c])).sum()).collect()
+        };
+        expected = expected.chunks(3).flat_map(row).collect();
+    }
+    let largest = expected.iter().fold(0.0f64, |a, x| a.max(x.abs()));
+    for (got, expected) in whole.iter().zip(&expected) {
+        assert!((f64::from(*got) - expected).abs() < 1e-4 * largest, "{got} for {expected}");
+    }
+}

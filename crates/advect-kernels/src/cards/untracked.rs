@@ -38,7 +38,7 @@ pub(crate) fn silu_chain(x: &Tensor<2>, layers: &[(Tensor<2>, Option<Tensor<1>>)
         inputs.push(untracked(bias)?);
     }
     let dtype = inputs[0].dtype();
-    if !inputs.iter().all(|t| takes([t]) && t.dtype() == dtype) {
+    if !inputs.iter().all(|t| takes([t]) && t.dtype() == dtype && t.device() == inputs[0].device()) {
         return None;
     }
     let biased: Vec<bool> = layers.iter().map(|(_, bias)| bias.is_some()).collect();
@@ -59,14 +59,18 @@ pub(crate) fn adamw_all(
     parameters: Vec<Parameter>,
     step: AdamW,
 ) -> Result<Vec<(Tensor<1>, AdamWState<1>)>, Vec<Parameter>> {
-    let wanted = |(weights, gradient, state): &Parameter, of_gradients: DType| {
+    let Some((device, of_gradients)) =
+        parameters.first().map(|(weights, gradient, _)| (weights.device(), gradient.dtype()))
+    else {
+        return Err(parameters);
+    };
+    let wanted = |(weights, gradient, state): &Parameter| {
         let AdamWState { first, second, average } = state;
         let f32 = [weights, first, second, average].iter().all(|t| t.dtype() == DType::F32);
-        let takes = |t: &Tensor<1>| untracked(t).is_some_and(|t| takes([&t]));
+        let takes = |t: &Tensor<1>| untracked(t).is_some_and(|taken| takes([&taken])) && t.device() == device;
         f32 && gradient.dtype() == of_gradients && [weights, gradient, first, second, average].into_iter().all(takes)
     };
-    let of_gradients = parameters.first().map_or(DType::F32, |(_, gradient, _)| gradient.dtype());
-    if parameters.is_empty() || !parameters.iter().all(|parameter| wanted(parameter, of_gradients)) {
+    if !parameters.iter().all(wanted) {
         return Err(parameters);
     }
     let like = parameters[0].1.clone().into_dispatch();
@@ -101,9 +105,12 @@ pub(crate) fn casts(tensors: &[Tensor<1>], to: DType) -> Option<Vec<Tensor<1>>> 
     known.then(|| many::casts(tensors, to).into_iter().map(|tensor| wrapped(tensor, &like)).collect())
 }
 
-/// Tensors of one type that the kernels take.
+/// Tensors of one type on one device that the kernels take.
 fn alike(tensors: &[Tensor<1>]) -> Option<Vec<FloatTensor<Cube>>> {
-    let dtype = tensors.first()?.dtype();
-    let one = |tensor| untracked(tensor).filter(|tensor| takes([tensor]) && tensor.dtype() == dtype);
+    let (dtype, device) = (tensors.first()?.dtype(), tensors.first()?.device());
+    let one = |tensor: &Tensor<1>| {
+        let there = tensor.dtype() == dtype && tensor.device() == device;
+        untracked(tensor).filter(|tensor| there && takes([tensor]))
+    };
     tensors.iter().map(one).collect()
 }

@@ -1,12 +1,13 @@
 //! Half precision beside f32.
 
 use crate::setup::{CLASSES, batch, device, network, objective, plan};
-use advect_nn::Mlp;
+use advect_nn::{Mlp, MlpConfig};
 use advect_paths::{AffinePath, Linear, Prediction, SourceLaw, UniformTime};
 use advect_train::{
     AdamW, Batch, FlowMatching, LearningRate, Mixed, Objective, Plan, Precision, TrainError, Trainer, Weights,
 };
 use burn::tensor::{DType, Device, Tensor, bf16, f16};
+use std::path::Path;
 
 fn mixed(precision: Precision) -> impl Objective<Mlp, Batch<2>> {
     let path = AffinePath::new(Linear, SourceLaw::GaussianIndependent);
@@ -101,4 +102,40 @@ fn gradients_are_divided_by_the_scale_again() {
         trainer.step(&mixed(Precision::F16), &batch(0), plan).unwrap();
     });
     assert!(exact > 1e-3 && (half / exact - 1.0).abs() < 0.01, "{half} {exact}");
+}
+
+#[test]
+fn gradients_are_f32_but_for_a_trainer() {
+    let (model, objective) = (network(1), mixed(Precision::Bf16));
+    let gradient = |loss: Tensor<1>| model.output.weight.val().grad(&loss.backward()).unwrap();
+    let own = gradient(objective.loss(&model, &batch(0)).unwrap());
+    let of_step = gradient(objective.loss_of_step(&model, &batch(0)).unwrap());
+    assert_eq!((own.dtype(), of_step.dtype()), (DType::F32, DType::BF16));
+    assert_eq!(own.into_data(), of_step.cast(DType::F32).into_data());
+}
+
+#[test]
+fn a_tape_that_recomputes_stays_one() {
+    let device = device().gradient_checkpointing();
+    let train = |precision: Precision| {
+        let model = Weights::of(&network(1))
+            .apply(MlpConfig::new(2, 16, 3).with_classes(Some(CLASSES)).init(&device).unwrap(), Path::new("setup"));
+        let mut trainer = Trainer::new(model.unwrap());
+        let strategy = |model: &Mlp| model.output.weight.val().gradient_checkpointing_strategy();
+        let before = strategy(&trainer.model);
+        for step in 0..2 {
+            let Batch { data, .. } = batch(step);
+            let data = Tensor::<2>::from_data(data.into_data(), &device);
+            let objective = |model: &Mlp, (): &()| {
+                let t = Tensor::zeros([data.dims()[0]], &device);
+                let y = precision.through(data.clone(), |x| model.forward(x, t, None));
+                Ok::<_, TrainError>(y.square().mean())
+            };
+            trainer.step(&Mixed { objective, precision }, &(), &plan(2)).unwrap();
+        }
+        assert_eq!(strategy(&trainer.model), before);
+        assert_ne!(before, network(1).output.weight.val().gradient_checkpointing_strategy());
+    };
+    train(Precision::F32);
+    train(Precision::Bf16);
 }
