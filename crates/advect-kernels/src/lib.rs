@@ -2,9 +2,9 @@
 //! residuals, attention and 2-D convolution.
 //!
 //! On Burn's CPU backend Flex, with the feature `flex`, `f32` tensors take vectorised fast paths, forward and backward.
-//! Everything else (`f64` and half precision, other backends) runs the same functions on Burn's own operators. No
-//! function depends on a backend at compile time: the tensors say where they live, whether gradients are tracked, and
-//! so which path runs.
+//! Cards have kernels for what memory and launches bound: norms, attention between its products, sums over rows, the
+//! optimizer. Everything else runs the same functions on Burn's own operators. No function depends on a backend at
+//! compile time: the tensors say where they live, whether gradients are tracked, and so which path runs.
 //!
 //! ```
 //! use advect_kernels::{conv2d, group_norm_silu};
