@@ -883,6 +883,7 @@ pub(crate) fn narrow<B: Backend>(x: FloatTensor<B>, dtype: DType) -> FloatTensor
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::backend::ops::FloatTensorOps;
     use burn::backend::{Dispatch, DispatchTensor};
     use burn::tensor::{Device, Tensor, TensorData};
 
@@ -931,10 +932,10 @@ mod tests {
     /// The gradients of attention, nothing cut.
     fn whole(q: DispatchTensor, k: DispatchTensor, v: DispatchTensor, g: DispatchTensor) -> [DispatchTensor; 3] {
         let unit = 1.0 / (q.shape()[3] as f64).sqrt();
-        let q = Dispatch::float_mul_scalar(q, unit.into());
+        let q = <Dispatch as FloatTensorOps<Dispatch>>::float_mul_scalar(q, unit.into());
         let middle = weights_and_slopes::<Dispatch>;
         let (dq, dk, dv) = attention_backward_in_parts::<Dispatch>(q, k, v, g, middle, usize::MAX);
-        [Dispatch::float_mul_scalar(dq, unit.into()), dk, dv]
+        [<Dispatch as FloatTensorOps<Dispatch>>::float_mul_scalar(dq, unit.into()), dk, dv]
     }
 
     #[test]
