@@ -195,3 +195,32 @@ fn a_chain_longer_than_a_launch_is_cut() {
         assert!((f64::from(*got) - expected).abs() < 1e-4 * largest, "{got} for {expected}");
     }
 }
+
+#[test]
+fn attention_does_not_depend_on_how_it_is_cut() {
+    // Of 100 scores at once: two entries, one, some queries of one.
+    for [batch, heads, tokens, size] in [[5, 2, 5, 3], [3, 2, 7, 3], [2, 2, 20, 3]] {
+        let shape = [batch, heads, tokens, size];
+        let inputs = [1, 2, 3].map(|seed| numbers(seed, shape.iter().product()));
+        let tensors = inputs.clone().map(|data| {
+            let data = TensorData::new(data, shape.to_vec());
+            <Cube as FloatTensorOps<Cube>>::float_from_data(data, &device())
+        });
+        let [q, k, v] = tensors;
+        let y = burn::tensor::read_sync(<Cube as FloatTensorOps<Cube>>::float_into_data(attention(q, k, v))).unwrap();
+        let y: Vec<f32> = y.try_to_vec().unwrap();
+        let at = |input: usize, row: usize, i: usize| f64::from(inputs[input][row * size + i]);
+        for row in 0..batch * heads * tokens {
+            let first = row / tokens * tokens;
+            let score =
+                |key: usize| (0..size).map(|i| at(0, row, i) * at(1, key, i)).sum::<f64>() / (size as f64).sqrt();
+            let weights: Vec<f64> = (first..first + tokens).map(|key| score(key).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            for i in 0..size {
+                let expected: f64 = (0..tokens).map(|t| weights[t] / total * at(2, first + t, i)).sum();
+                let got = f64::from(y[row * size + i]);
+                assert!((got - expected).abs() < 1e-5, "{shape:?}, row {row}: {got} for {expected}");
+            }
+        }
+    }
+}
