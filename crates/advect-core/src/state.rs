@@ -223,16 +223,7 @@ impl<const D: usize> State for Tensor<D> {
     }
 
     fn combine_rows(self, scale: &[f64], terms: &[(&[f64], &Self)]) -> Self {
-        let device = self.device();
-        let dtype = self.dtype();
-        let column = |factors: &[f64]| -> Self {
-            let mut shape = [1; D];
-            shape[0] = factors.len();
-            Tensor::<1>::from_data(TensorData::new(factors.to_vec(), [factors.len()]), (&device, dtype)).reshape(shape)
-        };
-        let one = |factors: &[f64]| factors.iter().all(|&f| f == 1.0);
-        let start = if one(scale) { self } else { self * column(scale) };
-        terms.iter().fold(start, |sum, (c, d)| sum + (*d).clone() * column(c))
+        advect_kernels::weighted_sum_rows(self, scale, terms)
     }
 
     fn scaled_norm_rows(&self, before: &Self, after: &Self, tolerance: Tolerance) -> Vec<f64> {

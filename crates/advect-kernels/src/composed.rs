@@ -379,6 +379,19 @@ pub(crate) fn gated_residual_backward<B: Backend>(
     (narrow::<B>(d_gate, dtype), narrow::<B>(dy, dtype))
 }
 
+pub(crate) fn mix_rows<B: Backend>(
+    x: FloatTensor<B>,
+    y: FloatTensor<B>,
+    a: FloatTensor<B>,
+    b: FloatTensor<B>,
+) -> FloatTensor<B> {
+    B::float_add(B::float_mul(x, a), B::float_mul(y, b))
+}
+
+pub(crate) fn beside<B: Backend>(x: FloatTensor<B>, y: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_cat(vec![x, y], 1)
+}
+
 /// Burn's own attention, which is fused on some backends.
 pub(crate) fn attention<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, v: FloatTensor<B>) -> FloatTensor<B> {
     let ([batch, heads, queries, _], [_, _, keys, width]) = (q.shape().dims(), v.shape().dims());

@@ -8,7 +8,7 @@ use crate::host::optimizer::Held;
 use crate::host::rows::{Add, RowAffine, RowNorm, Rows};
 use crate::host::small_linear::Layer;
 use crate::host::{
-    conv2d, conv2d::Conv2dShape, elementwise, group_norm, linear, optimizer, small_linear, softmax, weighted_sum,
+    conv2d, conv2d::Conv2dShape, elementwise, group_norm, linear, mix, optimizer, small_linear, softmax, weighted_sum,
 };
 use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions, Wanted};
 use crate::optimizer::AdamW;
@@ -279,6 +279,26 @@ impl Kernels for Flex {
             Some((tensor(d_gate, gate.shape()), tensor(dy, y.shape())))
         };
         fast().unwrap_or_else(|| composed::gated_residual_backward::<Self>(gate.clone(), y.clone(), gradient.clone()))
+    }
+
+    fn mix_rows(x: FlexTensor, y: FlexTensor, a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let [values, others, of_values, of_others] = [dense(&x)?, dense(&y)?, dense(&a)?, dense(&b)?];
+            let slices = ([values.as_slice()?, others.as_slice()?], [of_values.as_slice()?, of_others.as_slice()?]);
+            let [_, width] = x.shape().dims();
+            (width > 0).then(|| tensor(mix::mix(width, slices.0, slices.1), x.shape()))
+        };
+        fast().unwrap_or_else(|| composed::mix_rows::<Self>(x.clone(), y.clone(), a.clone(), b.clone()))
+    }
+
+    fn beside(x: FlexTensor, y: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let ([rows, m], [_, n]) = (x.shape().dims(), y.shape().dims());
+            let [values, others] = [dense(&x)?, dense(&y)?];
+            let joined = |x, y| tensor(mix::beside(rows, x, y), Shape::new([rows, m + n]));
+            (rows * m * n > 0).then(|| Some(joined(values.as_slice()?, others.as_slice()?)))?
+        };
+        fast().unwrap_or_else(|| composed::beside::<Self>(x.clone(), y.clone()))
     }
 
     fn dot_product_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor) -> FlexTensor {

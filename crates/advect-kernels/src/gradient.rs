@@ -1,12 +1,13 @@
 //! The backward passes: steps of Burn's autodiff that call the backward operators of the backend inside.
+use crate::composed;
 use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions, Wanted};
-use burn::backend::Autodiff;
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
 use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, TensorMetadata};
 
 /// Runs an operator, and records the step of its backward pass with what that keeps of the inputs if one of them is
 /// tracked.
@@ -192,6 +193,41 @@ impl<B: Kernels> Backward<B, 3> for GatedResidual {
 }
 
 #[derive(Debug)]
+struct MixRows;
+
+impl<B: Kernels> Backward<B, 2> for MixRows {
+    /// The numbers of the rows.
+    type State = [FloatTensor<B>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        for (node, numbers) in ops.parents.into_iter().zip(ops.state) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, B::float_mul(gradient.clone(), numbers));
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Beside;
+
+impl<B: Kernels> Backward<B, 2> for Beside {
+    /// The columns of both.
+    type State = [usize; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [m, n] = ops.state;
+        for (node, [from, len]) in ops.parents.into_iter().zip([[0, m], [m, n]]) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, composed::part_of::<B>(&gradient, 1, from, len));
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Attention;
 
 impl<B: Kernels> Backward<B, 3> for Attention {
@@ -328,6 +364,23 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         let forward = |[x, gate, y]: [FloatTensor<B>; 3]| B::gated_residual(x, gate, y);
         let keep = |[_, gate, y]: &[FloatTensor<B>; 3]| [gate.clone(), y.clone()];
         run::<B, C, _, 3>(GatedResidual, [x, gate, y], keep, forward)
+    }
+
+    fn mix_rows(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (a, b) = (a.into_primitive(), b.into_primitive());
+        let forward = |[x, y]: [FloatTensor<B>; 2]| B::mix_rows(x, y, a.clone(), b.clone());
+        run::<B, C, _, 2>(MixRows, [x, y], |_| [a.clone(), b.clone()], forward)
+    }
+
+    fn beside(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        let columns = |x: &FloatTensor<B>| x.shape()[1];
+        let forward = |[x, y]: [FloatTensor<B>; 2]| B::beside(x, y);
+        run::<B, C, _, 2>(Beside, [x, y], |inputs| inputs.each_ref().map(columns), forward)
     }
 
     fn dot_product_attention(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -212,6 +212,21 @@ pub(crate) trait Kernels: Backend {
         composed::gated_residual_backward::<Self>(gate, y, gradient)
     }
 
+    /// `a x + b y` for `[rows, width]`, with the numbers `[rows, 1]` of each row.
+    fn mix_rows(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed::mix_rows::<Self>(x, y, a, b)
+    }
+
+    /// The columns of `[rows, m]` and `[rows, n]` side by side.
+    fn beside(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::beside::<Self>(x, y)
+    }
+
     /// Attention over `[batch, heads, tokens, size]`.
     fn dot_product_attention(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::attention::<Self>(q, k, v)

@@ -99,6 +99,26 @@ pub fn silu_chain(x: Tensor<2>, layers: Vec<(Tensor<2>, Option<Tensor<1>>)>) -> 
     layers.fold(linear(x, weight, bias), |x, (weight, bias)| silu_linear(x, weight, bias))
 }
 
+/// The columns of two matrices side by side, as `Tensor::cat` puts them; on Flex not row by row.
+///
+/// # Shapes
+///
+/// - `x`: `[rows, m]`, `y`: `[rows, n]`
+/// - output: `[rows, m + n]`
+///
+/// # Panics
+///
+/// If they have not as many rows.
+pub fn beside(x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+    assert!(x.dims()[0] == y.dims()[0], "{:?} and {:?} do not stand beside each other", x.dims(), y.dims());
+    let (x, y) = (x.into_dispatch(), y.into_dispatch());
+    Tensor::from_dispatch(if route::listed(&x) {
+        <Dispatch as Kernels>::beside(x, y)
+    } else {
+        composed::beside::<Dispatch>(x, y)
+    })
+}
+
 fn check(features: usize, weight: &Tensor<2>, bias: Option<&Tensor<1>>) {
     let [from, to] = weight.dims();
     assert!(features == from, "rows of {features} features do not fit a weight of {from} x {to}");

@@ -1,6 +1,6 @@
 //! A multilayer perceptron for points in a few dimensions.
 
-use advect_kernels::{linear, silu_chain};
+use advect_kernels::{beside, linear, silu_chain};
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
@@ -178,7 +178,7 @@ impl Mlp {
             // As if they were coordinates: one product, and one for the gradient of both matrices.
             let t = cast(t, x.dtype()); // [batch, time_features]
             let weight = Tensor::cat(vec![weight, self.time.weight.val()], 0); // [input + time_features, hidden]
-            return self.chain(Tensor::cat(vec![x, t], 1), weight, bias); // [batch, input]
+            return self.chain(beside(x, t), weight, bias); // [batch, input]
         }
         let condition = add_class(apply(&self.time, t), self.class.as_ref(), class); // [batch or 1, hidden]
         match (condition.dims(), bias) {

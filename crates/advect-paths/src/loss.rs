@@ -112,6 +112,9 @@ pub fn row_losses<const D: usize>(
 ) -> Result<Tensor<1>, PathError> {
     sample.source.permits(have, want)?;
     let (output, carried) = carry(output, sample, have)?;
+    if carried == want {
+        return Ok(mean_squares(output - sample.target(want)?));
+    }
     let slopes = sample.rates().iter().enumerate().map(|(row, rates)| match rates.convert(carried, want) {
         Some((_, on_output)) => Ok(on_output),
         None => Err(PathError::Singular { have, want, t: sample.times.at(row) }),

@@ -162,9 +162,13 @@ impl<const D: usize> PathSample<D> {
 
     fn linear(&self, row: impl Fn(&Coefficients) -> (f64, f64)) -> Tensor<D> {
         let (on_data, on_noise): (Vec<f64>, Vec<f64>) = self.rates.iter().map(|rates| row(&rates.c)).unzip();
-        match self.times {
-            Times::Shared(_) => self.data.clone().combine(on_data[0], &[(on_noise[0], &self.noise)]),
-            Times::Each(_) => self.data.clone().combine_rows(&on_data, &[(&on_noise, &self.noise)]),
+        // Always so where the time is shared, and for a velocity on straight lines.
+        let alike = |factors: &[f64]| factors.iter().all(|f| *f == factors[0]);
+        match (on_data.first(), on_noise.first()) {
+            (Some(&data), Some(&noise)) if alike(&on_data) && alike(&on_noise) => {
+                self.data.clone().combine(data, &[(noise, &self.noise)])
+            }
+            _ => self.data.clone().combine_rows(&on_data, &[(&on_noise, &self.noise)]),
         }
     }
 }

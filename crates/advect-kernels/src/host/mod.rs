@@ -13,6 +13,7 @@ pub(crate) mod group_norm;
 mod lanes;
 pub(crate) mod linear;
 mod matrix;
+pub(crate) mod mix;
 pub(crate) mod optimizer;
 mod panels;
 mod product;

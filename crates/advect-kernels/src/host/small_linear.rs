@@ -170,8 +170,11 @@ pub(crate) fn backward(
         run(None);
         None
     };
-    let add = |sum: Vec<f32>, part: Vec<f32>| sum.iter().zip(&part).map(|(a, b)| a + b).collect::<Vec<f32>>();
-    let sums = parts.into_iter().reduce(|(dw, db), (w, b)| (add(dw, w), add(db, b)));
+    let sums = parts.into_iter().reduce(|(mut dw, mut db), (w, b)| {
+        add(&mut dw, &w);
+        add(&mut db, &b);
+        (dw, db)
+    });
     let (dw, mut db) = sums.unwrap_or_default();
     db.truncate(to);
     let dw = if turned && !dw.is_empty() {
@@ -182,6 +185,12 @@ pub(crate) fn backward(
         dw.chunks_exact(padded).flat_map(|row| &row[..to]).copied().collect()
     };
     Gradients { x: dx, weight: wanted.weight.then_some(dw), bias: wanted.bias.then_some(db) }
+}
+
+fn add(sums: &mut [f32], parts: &[f32]) {
+    for (sum, part) in sums.iter_mut().zip(parts) {
+        *sum += part;
+    }
 }
 
 /// A layer as the tasks see it.

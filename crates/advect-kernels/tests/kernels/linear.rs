@@ -3,7 +3,7 @@ use crate::check::{
     LAYOUTS, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise, on_one_and_three_threads,
     tensor, values,
 };
-use advect_kernels::{gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
+use advect_kernels::{beside, gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
 use burn::tensor::{DType, Device, Tensor};
 
 /// Two batch axes, features in and out: edges of vectors, tiles and blocks in each direction; those with 40 rows and more in parallel, with gradients summed in several
@@ -316,4 +316,34 @@ fn an_empty_batch_has_gradients_of_zero() {
 fn refuses_rows_of_another_size() {
     let device = Device::flex();
     let _ = linear(Tensor::<2>::zeros([2, 5], &device), Tensor::zeros([4, 3], &device), None);
+}
+
+#[test]
+fn columns_stand_beside_each_other_and_their_gradients_part() {
+    let device = Device::flex().autodiff();
+    for dtype in [DType::F32, DType::F64] {
+        for (rows, m, n) in
+            [(0, 2, 1), (3, 0, 2), (1, 1, 1), (5, 2, 1), (33, 3, 13), (20, 9, 8), (7000, 5, 6), (1000, 60, 7)]
+        {
+            let (x, y) = (noise(rows * m, 1), noise(rows * n, 2));
+            // The second is a view of its transpose.
+            let (first, turned) = (
+                tensor::<2>(&x, [rows, m], dtype, &device).require_grad(),
+                tensor::<2>(&y, [n, rows], dtype, &device).require_grad(),
+            );
+            let joined = beside(first.clone(), turned.clone().transpose());
+            let at = |i: usize| {
+                let (row, column) = (i / (m + n), i % (m + n));
+                if column < m { x[row * m + column] } else { y[(column - m) * rows + row] }
+            };
+            let expected: Vec<f64> = (0..rows * (m + n)).map(at).collect();
+            assert_eq!(values(joined.clone()), expected, "{dtype:?} [{rows}, {m} + {n}]");
+            let weights = noise(rows * (m + n), 3);
+            let gradients = (joined * tensor::<2>(&weights, [rows, m + n], dtype, &device)).sum().backward();
+            let dx: Vec<f64> = (0..rows * m).map(|i| weights[i / m * (m + n) + i % m]).collect();
+            assert_eq!(gradient(&first, &gradients), dx);
+            let dy: Vec<f64> = (0..rows * n).map(|i| weights[i % rows * (m + n) + m + i / rows]).collect();
+            assert_eq!(gradient(&turned, &gradients), dy);
+        }
+    }
 }

@@ -1,5 +1,5 @@
 use crate::check::{assert_close, gradient, noise, on_one_and_three_threads, tensor, values};
-use advect_kernels::weighted_sum;
+use advect_kernels::{weighted_sum, weighted_sum_rows};
 use burn::tensor::{DType, Device, Tensor};
 
 const LENGTHS: [usize; 8] = [0, 1, 15, 63, 64, 65, 1000, 70_001];
@@ -71,11 +71,107 @@ fn gradients_pass() {
 }
 
 #[test]
+fn each_row_has_factors_of_its_own() {
+    let device = Device::flex();
+    for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F64, 1e-14)] {
+        // Rows shorter than a vector, of one, of none, and longer ones; more rows than a block, and enough for several threads.
+        for (rows, width) in [
+            (0, 3),
+            (3, 0),
+            (1, 1),
+            (5, 2),
+            (67, 1),
+            (130, 3),
+            (65, 4),
+            (70, 7),
+            (64, 15),
+            (9, 16),
+            (5, 33),
+            (700, 100),
+        ] {
+            let len = rows * width;
+            let (x, d, e) = (noise(len, 1), noise(len, 2), noise(len, 3));
+            let (scale, a, b) = (noise(rows, 4), noise(rows, 5), noise(rows, 6));
+            let ones = vec![1.0; rows];
+            let whole = |values: &[f64]| tensor::<2>(values, [rows, width], dtype, &device);
+            for scale in [&scale, &ones] {
+                for count in 0..3 {
+                    let at = |i: usize| {
+                        let r = i / width;
+                        let terms = [a[r] * d[i], b[r] * e[i]];
+                        scale[r] * x[i] + terms[..count].iter().sum::<f64>()
+                    };
+                    let expected: Vec<f64> = (0..len).map(at).collect();
+                    let what = format!("{dtype:?} [{rows}, {width}] {count}");
+                    let (d, e) = (whole(&d), whole(&e));
+                    let terms = [(&a[..], &d), (&b[..], &e)];
+                    let found = weighted_sum_rows(whole(&x), scale, &terms[..count]);
+                    assert_close(&what, &values(found), &expected, tolerance);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn factors_of_rows_reach_images_views_and_gradients() {
+    // [2, 3, 1, 2] and its first axis last: the numbers belong to entries of the first axis as it is seen.
+    let device = Device::flex().autodiff();
+    let (x, d) = (noise(12, 1), noise(12, 2));
+    let x: Tensor<4> = tensor(&x, [3, 1, 2, 2], DType::F32, &device).require_grad();
+    let d: Tensor<4> = tensor(&d, [3, 1, 2, 2], DType::F32, &device).require_grad();
+    let turned = |t: &Tensor<4>| t.clone().permute([3, 0, 1, 2]);
+    let (scale, factors) = ([0.5, 2.0], [3.0, -1.0]);
+    let column = |values: [f64; 2]| tensor::<4>(&values, [2, 1, 1, 1], DType::F32, &device);
+    let weights: Tensor<4> = tensor(&noise(12, 3), [2, 3, 1, 2], DType::F32, &device);
+    let run = |sum: Tensor<4>| {
+        let gradients = (sum.clone() * weights.clone()).sum().backward();
+        [values(sum), gradient(&x, &gradients), gradient(&d, &gradients)]
+    };
+    let ours = run(weighted_sum_rows(turned(&x), &scale, &[(&factors, &turned(&d))]));
+    let theirs = run(turned(&x) * column(scale) + turned(&d) * column(factors));
+    for (what, (ours, theirs)) in ["sum", "gradient", "gradient of the term"].iter().zip(ours.iter().zip(&theirs)) {
+        assert_close(what, ours, theirs, 1e-6);
+    }
+    // One of both may be tracked.
+    let alone = weighted_sum_rows(turned(&x).detach(), &scale, &[(&factors, &turned(&d))]);
+    let gradients = (alone * weights.clone()).sum().backward();
+    assert_close("the term alone", &gradient(&d, &gradients), &theirs[2], 1e-6);
+    assert!(x.grad(&gradients).is_none());
+}
+
+#[test]
+fn a_row_without_weight_does_not_hide_what_is_no_number() {
+    let device = Device::flex();
+    for width in [2, 20] {
+        let x = Tensor::<2>::ones([2, width], &device);
+        let odd = Tensor::<2>::full([2, width], f32::NAN, &device);
+        let sums = values(weighted_sum_rows(x.clone(), &[1.0, 2.0], &[(&[0.0, 1.0], &odd)]));
+        assert!(sums.iter().all(|v| v.is_nan()));
+        let sums = values(weighted_sum_rows(x.clone(), &[f64::INFINITY, 2.0], &[(&[0.0, 1.0], &x)]));
+        assert!(sums.iter().enumerate().all(|(i, v)| *v == if i < width { f64::INFINITY } else { 3.0 }));
+    }
+}
+
+#[test]
+#[should_panic(expected = "1 factors for 2 rows")]
+fn factors_of_other_rows_are_refused() {
+    let x = Tensor::<2>::ones([2, 3], &Device::flex());
+    let _ = weighted_sum_rows(x.clone(), &[1.0, 1.0], &[(&[1.0], &x)]);
+}
+
+#[test]
 fn gives_the_same_bits_on_one_thread_and_on_three() {
     let run = || {
         let device = Device::flex();
         let [x, d] = [1, 2].map(|seed| tensor::<1>(&noise(100_000, seed), [100_000], DType::F32, &device));
-        values(weighted_sum(x, 0.3, &[(0.7, &d)]))
+        let factors: Vec<f64> = noise(50_000, 3);
+        let rows = weighted_sum_rows(
+            x.clone().reshape([50_000, 2]),
+            &factors,
+            &[(&factors[..], &d.clone().reshape([50_000, 2]))],
+        );
+        [values(weighted_sum(x, 0.3, &[(0.7, &d)])), values(rows)].concat()
     };
     let [one, three] = on_one_and_three_threads(run);
     assert!(one == three);

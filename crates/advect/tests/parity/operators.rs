@@ -158,6 +158,27 @@ fn rows(suite: &mut Suite) {
         |x| x[0].clone() * 0.5 - x[1].clone() * 2.0 + x[2].clone(),
     );
     suite.operator(
+        "weighted sum, factors of rows",
+        2e-6,
+        &[(30, 1.0), (30, 1.0)],
+        |x| {
+            let [x, d] = [&x[0], &x[1]].map(|x| x.clone().reshape([3, 10]));
+            flat(kernels::weighted_sum_rows(x, &[0.5, 1.0, -2.0], &[(&[1.5, -1.0, 0.25], &d)]))
+        },
+        |x| {
+            let [x, d] = [&x[0], &x[1]].map(|x| x.clone().reshape([3, 10]));
+            let column = |values: [f64; 3]| Tensor::<2>::from_data(values.map(|v| [v]), (&x.device(), x.dtype()));
+            flat(x.clone() * column([0.5, 1.0, -2.0]) + d * column([1.5, -1.0, 0.25]))
+        },
+    );
+    suite.operator(
+        "columns side by side",
+        2e-6,
+        &[(6 * 5, 1.0), (6 * 2, 1.0)],
+        |x| flat(kernels::beside(x[0].clone().reshape([6, 5]), x[1].clone().reshape([6, 2]))),
+        |x| flat(Tensor::cat(vec![x[0].clone().reshape([6, 5]), x[1].clone().reshape([6, 2])], 1)),
+    );
+    suite.operator(
         "layer norm",
         1e-5,
         &[(6 * 16, 2.0), (16, 1.0), (16, 1.0)],
