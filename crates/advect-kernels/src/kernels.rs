@@ -328,6 +328,10 @@ impl Kernels for burn::backend::Cube {
         composed::linear_backward_by::<Self>(x, weight, gradient, function, wanted, cards::row_sum)
     }
 
+    fn convolution_bias_gradient(gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        cards::convolution_bias_gradient(gradient)
+    }
+
     fn gated_residual_backward(
         gate: FloatTensor<Self>,
         y: FloatTensor<Self>,

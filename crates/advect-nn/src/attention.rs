@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use advect_kernels::self_attention;
 
-use crate::layers::{linear, new_norm, norm};
+use crate::layers::{image_of, linear, new_norm, norm, pixels_of};
 
 /// Multi-head self-attention over the pixels of a feature map, with a residual connection.
 ///
@@ -50,13 +50,9 @@ impl SelfAttention {
         if batch == 0 {
             return x; // [0, channels, height, width]
         }
-        let (pixels, heads) = (height * width, channels / self.head_channels);
-
-        let y = norm(&self.norm, x.clone()); // [batch, channels, height, width]
-        let y = y.reshape([batch, channels, pixels]).swap_dims(1, 2); // [batch, pixels, channels]
+        let y = pixels_of(norm(&self.norm, x.clone())); // [batch, pixels, channels]
         let y = linear(&self.qkv, y); // [batch, pixels, 3 * channels]
-        let y = self_attention(y, heads); // [batch, pixels, channels]
-        let y = linear(&self.out, y).swap_dims(1, 2); // [batch, channels, pixels]
-        x + y.reshape([batch, channels, height, width]) // [batch, channels, height, width]
+        let y = self_attention(y, channels / self.head_channels); // [batch, pixels, channels]
+        x + image_of(linear(&self.out, y), [height, width]) // [batch, channels, height, width]
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The structs stay Burn's, so that records and parameter names look familiar; what runs is a function call.
 
-use advect_kernels::{conv2d, group_norm, group_norm_silu, modulated_group_norm_silu, silu};
+use advect_kernels::{conv2d, group_norm, group_norm_silu, modulated_group_norm_silu, on_processor, silu};
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Initializer, Linear, PaddingConfig2d};
@@ -46,6 +46,48 @@ pub(crate) fn zeroed<const D: usize>(weight: &Param<Tensor<D>>) -> Param<Tensor<
     Initializer::Zeros.init(weight.lazy_shape(), &weight.lazy_device())
 }
 
+/// The channels of two images, one behind the other.
+///
+/// Convolutions on a card make images whose channels lie side by side, and want them so: joined in that order, nothing is copied into another.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, m, height, width]`, `y`: `[batch, n, height, width]`
+/// - output: `[batch, m + n, height, width]`
+pub(crate) fn join_channels(x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
+    if on_processor(&x) {
+        return Tensor::cat(vec![x, y], 1); // [batch, m + n, height, width]
+    }
+    let last = [x, y].map(|x| x.permute([0, 2, 3, 1])); // [batch, height, width, m or n]
+    Tensor::cat(last.into(), 3).permute([0, 3, 1, 2]) // [batch, m + n, height, width]
+}
+
+/// The pixels of an image as rows.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, channels, height, width]`
+/// - output: `[batch, height * width, channels]`
+pub(crate) fn pixels_of(x: Tensor<4>) -> Tensor<3> {
+    let [batch, channels, height, width] = x.dims();
+    // A view of what a card has, see `join_channels`.
+    x.permute([0, 2, 3, 1]).reshape([batch, height * width, channels])
+}
+
+/// The way back of [`pixels_of`].
+///
+/// # Shapes
+///
+/// - `pixels`: `[batch, height * width, channels]`
+/// - output: `[batch, channels, height, width]`
+pub(crate) fn image_of(pixels: Tensor<3>, [height, width]: [usize; 2]) -> Tensor<4> {
+    let [batch, _, channels] = pixels.dims();
+    if on_processor(&pixels) {
+        return pixels.swap_dims(1, 2).reshape([batch, channels, height, width]); // [batch, channels, height, width]
+    }
+    pixels.reshape([batch, height, width, channels]).permute([0, 3, 1, 2]) // [batch, channels, height, width]
+}
+
 /// Applies a convolution made by [`new_conv`].
 ///
 /// # Shapes
@@ -53,8 +95,20 @@ pub(crate) fn zeroed<const D: usize>(weight: &Param<Tensor<D>>) -> Param<Tensor<
 /// - `x`: `[batch, from, height, width]`
 /// - output: `[batch, to, ceil(height / stride), ceil(width / stride)]`
 pub(crate) fn conv(layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    biased_conv(layer, x, layer.bias.as_ref().map(|bias| bias.val()))
+}
+
+/// [`conv`] plus a number for each channel, `[to]`.
+pub(crate) fn conv_and_shift(layer: &Conv2d, x: Tensor<4>, shift: Tensor<1>) -> Tensor<4> {
+    let bias = match &layer.bias {
+        Some(bias) => bias.val() + shift,
+        None => shift,
+    };
+    biased_conv(layer, x, Some(bias))
+}
+
+fn biased_conv(layer: &Conv2d, x: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
     let [rows, columns] = layer.kernel_size;
-    let bias = layer.bias.as_ref().map(|bias| bias.val());
     conv2d(x, layer.weight.val(), bias, layer.stride, [rows / 2, columns / 2])
 }
 

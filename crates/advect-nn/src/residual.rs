@@ -1,6 +1,6 @@
 //! The residual block of a U-Net, and the two ways to change the resolution.
 
-use advect_kernels::row_major;
+use advect_kernels::{on_processor, row_major};
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, Linear, LinearConfig};
@@ -9,7 +9,7 @@ use burn::tensor::ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{conv, linear, modulated_norm_silu, new_conv, new_norm, norm_silu};
+use crate::layers::{conv, conv_and_shift, linear, modulated_norm_silu, new_conv, new_norm, norm_silu};
 
 /// How time and class enter a residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,13 +111,21 @@ impl ResidualBlock {
     pub fn forward(&self, x: Tensor<4>, embedding: Tensor<2>) -> Tensor<4> {
         let h = self.resize(norm_silu(&self.norm1, x.clone())); // [batch, from, height', width']
         let x = self.resize(x); // [batch, from, height', width']
-        let h = conv(&self.conv1, h); // [batch, to, height', width']
 
         let e = linear(&self.embedding, embedding); // [batch or 1, to or 2 * to]
         let [rows, size] = e.dims();
         let h = match self.conditioning {
-            Conditioning::Add => norm_silu(&self.norm2, h + e.reshape([rows, size, 1, 1])), // [batch, to, height', width']
+            // On a card what all images share is part of the bias, and no pass of its own over the features. (On the processor an image's bits do not depend on
+            // whether others of its batch share its time.)
+            Conditioning::Add if rows == 1 && !on_processor(&h) => {
+                norm_silu(&self.norm2, conv_and_shift(&self.conv1, h, e.reshape([size]))) // [batch, to, height', width']
+            }
+            Conditioning::Add => {
+                let h = conv(&self.conv1, h) + e.reshape([rows, size, 1, 1]); // [batch, to, height', width']
+                norm_silu(&self.norm2, h) // [batch, to, height', width']
+            }
             Conditioning::ScaleShift => {
+                let h = conv(&self.conv1, h); // [batch, to, height', width']
                 let scale = e.clone().narrow(1, 0, size / 2); // [batch or 1, to]
                 let shift = e.narrow(1, size / 2, size / 2); // [batch or 1, to]
                 modulated_norm_silu(&self.norm2, h, shift, scale) // [batch, to, height', width']

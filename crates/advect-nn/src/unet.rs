@@ -11,7 +11,7 @@ use advect_kernels::silu;
 use crate::attention::SelfAttention;
 use crate::embedding::{ClassEmbedding, TimeEmbedding, add_class};
 use crate::error::{NnError, counted, divides, even, positive, sized};
-use crate::layers::{conv, new_conv, new_norm, norm_silu, nothing, zeroed};
+use crate::layers::{conv, join_channels, new_conv, new_norm, norm_silu, nothing, zeroed};
 use crate::residual::{BlockShape, Conditioning, Resample, Resampling, ResidualBlock, Resize};
 
 /// The shape of a [`UNet`].
@@ -437,7 +437,7 @@ impl Level {
     fn ascend(&self, mut x: Tensor<4>, embedding: &Tensor<2>, skips: &mut Vec<Tensor<4>>) -> Tensor<4> {
         let remembered = skips.split_off(skips.len().saturating_sub(self.blocks.len()));
         for (index, skip) in remembered.into_iter().rev().enumerate() {
-            x = Tensor::cat(vec![x, skip], 1); // [batch, channels + skip's, height, width]
+            x = join_channels(x, skip); // [batch, channels + skip's, height, width]
             x = self.block(index, x, embedding); // [batch, channels, height, width]
         }
         if let (Some(resample), Some(next)) = (&self.resample, skips.last()) {

@@ -12,6 +12,9 @@ fn sizes(x: &Shape, options: NormOptions) -> [usize; 4] {
 }
 
 pub(super) fn forward(x: CubeTensor, factor: CubeTensor, offset: CubeTensor, options: NormOptions) -> CubeTensor {
+    if let Some(y) = group_norm_last::forward(&x, &factor, &offset, options) {
+        return y;
+    }
     let [x, factor, offset] = [x, factor, offset].map(into_contiguous);
     let shape = x.meta.shape().clone();
     let [images, channels, group, pixels] = sizes(&shape, options);
@@ -85,6 +88,9 @@ pub(super) fn backward(
     gradient: CubeTensor,
     options: NormOptions,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
+    if let Some(gradients) = group_norm_last::backward(&x, &factor, &offset, &gradient, options) {
+        return gradients;
+    }
     let [x, factor, offset, gradient] = [x, factor, offset, gradient].map(into_contiguous);
     let shape = x.meta.shape().clone();
     let [images, channels, group, pixels] = sizes(&shape, options);
@@ -119,7 +125,7 @@ pub(super) fn backward(
 
 /// The gradient before the activation, whose input is z.
 #[cube]
-fn before(g: f32, z: f32, #[comptime] silu: bool) -> f32 {
+pub(super) fn before(g: f32, z: f32, #[comptime] silu: bool) -> f32 {
     if comptime![silu] {
         let s = sigmoid(z);
         g * s * (1.0f32 + z * (1.0f32 - s))

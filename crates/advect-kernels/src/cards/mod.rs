@@ -7,6 +7,7 @@ mod attention;
 mod chain;
 mod gate;
 mod group_norm;
+mod group_norm_last;
 mod heads;
 mod many;
 mod row_norm;
@@ -26,6 +27,7 @@ use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeDevice;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::ops::permute_nchw_to_nhwc;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::ir::{ElemType, FloatKind};
@@ -118,9 +120,16 @@ pub(crate) trait CardKernels: Backend {
     #[fusion(dtype = x, shape = heads::joined(x, 1))]
     fn card_join_one(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// The sum of the rows of `[rows, columns]`.
+    /// The sum of the rows of `[.., columns]`, in this type.
+    #[fusion(meta = |x, dtype| {
+        let columns = x.shape[x.shape.num_dims() - 1];
+        burn::backend::fusion::custom::TensorSpec::new(Shape::new([columns]), *dtype)
+    })]
+    fn card_row_sum(x: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self>;
+
+    /// The sum of each channel of `[images, channels, height, width]`.
     #[fusion(dtype = x, shape = Shape::new([x[1]]))]
-    fn card_row_sum(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn card_channel_sum(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// `f(factor h + offset)` with h the normalised groups, and a factor and an offset for each channel of `[1, channels]` or `[images, channels]`.
     #[fusion(dtype = x, shape = x)]
@@ -186,8 +195,13 @@ impl CardKernels for Bare {
         same(attention::weights_and_slopes(same(scores), same(slopes)))
     }
 
-    fn card_row_sum(x: Own) -> Own {
-        same(row_sum::forward(same(x)))
+    fn card_row_sum(x: Own, dtype: DType) -> Own {
+        same(row_sum::forward(same(x), dtype))
+    }
+
+    fn card_channel_sum(x: Own) -> Own {
+        let dtype = x.dtype();
+        same(row_sum::forward(permute_nchw_to_nhwc(same(x)), dtype))
     }
 
     fn card_group_norm(x: Own, factor: Own, offset: Own, options: NormOptions) -> Own {
@@ -255,8 +269,8 @@ fn summed(parts: FloatTensor<Cube>, shape: &Shape, dtype: DType) -> FloatTensor<
     if count == 1 {
         return composed::narrow::<Cube>(Cube::float_reshape(parts, shape.clone()), dtype);
     }
-    let sum = row_sum(Cube::float_reshape(parts, Shape::new([count, shape.num_elements()])));
-    composed::narrow::<Cube>(Cube::float_reshape(sum, shape.clone()), dtype)
+    let sum = row_sum_as(Cube::float_reshape(parts, Shape::new([count, shape.num_elements()])), dtype);
+    Cube::float_reshape(sum, shape.clone())
 }
 
 pub(crate) fn gated_residual_backward(
@@ -346,7 +360,21 @@ pub(crate) fn weights_and_slopes(
 
 /// The sum of the rows of `[rows, columns]`, `[columns]`, in f32 and rounded once.
 pub(crate) fn row_sum(x: FloatTensor<Cube>) -> FloatTensor<Cube> {
-    if takes([&x]) { Cube::card_row_sum(x) } else { composed::sum_of_rows::<Cube>(x) }
+    let dtype = x.dtype();
+    row_sum_as(x, dtype)
+}
+
+/// The same in another type.
+fn row_sum_as(x: FloatTensor<Cube>, dtype: DType) -> FloatTensor<Cube> {
+    if takes([&x]) {
+        Cube::card_row_sum(x, dtype)
+    } else {
+        composed::narrow::<Cube>(composed::sum_of_rows::<Cube>(x), dtype)
+    }
+}
+
+pub(crate) fn convolution_bias_gradient(gradient: FloatTensor<Cube>) -> FloatTensor<Cube> {
+    if takes([&gradient]) { Cube::card_channel_sum(gradient) } else { composed::conv2d_bias_gradient::<Cube>(gradient) }
 }
 
 pub(crate) fn group_norm(
@@ -375,8 +403,7 @@ pub(crate) fn group_norm_backward(
     }
     let (dtype, channels) = (x.dtype(), gamma.shape());
     let (dx, a, b) = Cube::card_group_norm_backward(x, row(gamma), row(beta), gradient, options);
-    let [d_gamma, d_beta] =
-        [a, b].map(|sums| composed::narrow::<Cube>(Cube::float_reshape(row_sum(sums), channels.clone()), dtype));
+    let [d_gamma, d_beta] = [a, b].map(|sums| Cube::float_reshape(row_sum_as(sums, dtype), channels.clone()));
     (dx, d_gamma, d_beta)
 }
 

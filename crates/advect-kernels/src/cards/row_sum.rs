@@ -14,24 +14,30 @@ fn lanes(rows: usize) -> usize {
     (rows / 32).next_power_of_two().clamp(1, 8)
 }
 
-/// `[rows, columns]` to `[columns]`, added in f32 and rounded once.
-pub(super) fn forward(x: CubeTensor) -> CubeTensor {
-    let dtype = x.dtype;
-    let [rows, columns] = [x.meta.shape()[0], x.meta.shape()[1]];
+/// All axes but the last, which is that of the columns.
+fn sizes(x: &CubeTensor) -> [usize; 2] {
+    let shape = x.meta.shape();
+    let columns = shape[shape.num_dims() - 1];
+    [shape.num_elements() / columns, columns]
+}
+
+/// `[.., columns]` to `[columns]`, added in f32 and rounded once.
+pub(super) fn forward(x: CubeTensor, dtype: DType) -> CubeTensor {
+    let [rows, columns] = sizes(&x);
     let blocks = columns.div_ceil(UNITS / lanes(rows));
     let parts = if rows <= FEW { 1 } else { (rows / PART).min(BUSY.div_ceil(blocks)) };
     let sums = match parts {
         1 => x,
         _ => add(x, rows.div_ceil(parts), DType::F32),
     };
-    let rows = sums.meta.shape()[0];
+    let [rows, _] = sizes(&sums);
     let sum = add(sums, rows, dtype);
     CubeTensor::new_contiguous(sum.client, sum.device, Shape::new([columns]), sum.handle, dtype)
 }
 
-/// `[rows, columns]` to `[parts, columns]`, with so many rows in a part.
+/// `[.., columns]` to `[parts, columns]`, with so many rows in a part.
 fn add(x: CubeTensor, many: usize, dtype: DType) -> CubeTensor {
-    let [rows, columns] = [x.meta.shape()[0], x.meta.shape()[1]];
+    let [rows, columns] = sizes(&x);
     let parts = rows.div_ceil(many);
     let y = empty(&x, Shape::new([parts, columns]), dtype);
     let lanes = lanes(many);

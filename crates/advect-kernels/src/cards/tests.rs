@@ -87,7 +87,7 @@ fn kernels_read_rows_with_gaps() {
         let (d_gate, dy) = gate::backward(gate, y, gradient);
         vec![d_gate, dy]
     });
-    same_with_gaps([(&[5000, 37], 3)], |[x]| vec![row_sum::forward(x)]);
+    same_with_gaps([(&[5000, 37], 3)], |[x]| vec![row_sum::forward(x, DType::F32)]);
     same_with_gaps([(&[2, 3, 5, 37], 3)], |[x]| vec![attention::softmax(x)]);
     same_with_gaps([(&[2, 3, 5, 37], 3), (&[2, 3, 5, 37], 4)], |[scores, slopes]| {
         let (weights, slopes) = attention::weights_and_slopes(scores, slopes);
@@ -168,7 +168,7 @@ fn no_part_of_a_sum_is_left_unwritten() {
                 *sum += f64::from(*x);
             }
         }
-        let got = read(&row_sum::forward(tensor(data, &[rows, columns])));
+        let got = read(&row_sum::forward(tensor(data, &[rows, columns]), DType::F32));
         for (got, sum) in got.iter().zip(&sums) {
             assert!((f64::from(*got) - sum).abs() < 1e-6 * rows as f64, "{rows} x {columns}: {got} for {sum}");
         }
@@ -220,6 +220,107 @@ fn attention_does_not_depend_on_how_it_is_cut() {
                 let expected: f64 = (0..tokens).map(|t| weights[t] / total * at(2, first + t, i)).sum();
                 let got = f64::from(y[row * size + i]);
                 assert!((got - expected).abs() < 1e-5, "{shape:?}, row {row}: {got} for {expected}");
+            }
+        }
+    }
+}
+
+/// Images, and the same with their channels side by side, and so many numbers that are none behind each pixel.
+fn both_orders(seed: usize, [images, channels, height, width]: [usize; 4], gap: usize) -> [CubeTensor; 2] {
+    let [_, spaced] = both(seed, &[images, height, width, channels], gap);
+    let last = burn_cubecl::ops::permute_nhwc_to_nchw(spaced);
+    [into_contiguous(last.clone()), last]
+}
+
+fn close(what: &str, expected: &CubeTensor, found: &CubeTensor) {
+    assert_eq!(expected.meta.shape(), found.meta.shape(), "{what}");
+    let (expected, found) = (read(expected), read(found));
+    let size = expected.iter().fold(1.0_f32, |size, x| size.max(x.abs()));
+    for (i, (e, f)) in expected.iter().zip(&found).enumerate() {
+        assert!((e - f).abs() <= 2e-6 * size, "{what}: element {i} is {f}, not {e}, of up to {size}");
+    }
+}
+
+#[test]
+fn a_group_norm_is_the_same_in_both_orders_and_leaves_the_order() {
+    // Groups of one and of many channels, several and one of them for a cube, fewer pixels than units for a channel, and rows of one pixel.
+    let cases = [
+        ([2, 8, 5, 7], 4, 3),
+        ([3, 6, 1, 2], 6, 1),
+        ([2, 96, 4, 4], 32, 0),
+        ([1, 128, 9, 3], 32, 128),
+        ([2, 80, 3, 5], 2, 5),
+        ([2, 256, 2, 2], 1, 0),
+        ([2, 24, 33, 1], 8, 2),
+    ];
+    for (index, (shape, groups, gap)) in cases.into_iter().enumerate() {
+        for (each, silu) in [(false, false), (true, true)] {
+            let options = NormOptions { groups, epsilon: 1e-5, silu };
+            let [images, channels, ..] = shape;
+            let parameter = |seed| tensor(numbers(seed, images * channels), &[images, channels]);
+            let row = |seed| tensor(numbers(seed, channels), &[1, channels]);
+            let [factor, offset] = [7, 8].map(|seed| if each { parameter(seed) } else { row(seed) });
+            let ([x, last], [gradient, slopes]) =
+                (both_orders(index, shape, gap), both_orders(index + 50, shape, 2 * gap));
+            let what = format!("{shape:?} in {groups} groups");
+            let run = |x: &CubeTensor| group_norm::forward(x.clone(), factor.clone(), offset.clone(), options);
+            let found = run(&last);
+            assert_eq!(found.meta.strides()[1], 1, "{what}: the channels lie apart");
+            close(&what, &run(&x), &found);
+            let run = |x: &CubeTensor, gradient: &CubeTensor| {
+                let (dx, gh, g) =
+                    group_norm::backward(x.clone(), factor.clone(), offset.clone(), gradient.clone(), options);
+                [dx, gh, g]
+            };
+            let expected = run(&x, &gradient);
+            // The gradient may come in either order.
+            for gradient in [&slopes, &gradient] {
+                let found = run(&last, gradient);
+                assert_eq!(found[0].meta.strides()[1], 1, "{what}: the channels of the gradient lie apart");
+                for (i, (expected, found)) in expected.iter().zip(&found).enumerate() {
+                    close(&format!("{what}, gradient {i}"), expected, found);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_mean_costs_a_group_norm_few_digits() {
+    let (shape, pixels) = ([1_usize, 8, 16, 16], 256);
+    let data: Vec<f32> = numbers(3, 8 * pixels).iter().map(|x| 4096.0 + x).collect();
+    let last = burn_cubecl::ops::permute_nhwc_to_nchw(tensor(data.clone(), &[1, 16, 16, 8]));
+    let [factor, offset] = [1.0, 0.0].map(|value| tensor(vec![value; 8], &[1, 8]));
+    let options = NormOptions { groups: 2, epsilon: 1e-5, silu: false };
+    let y = read(&group_norm::forward(last, factor, offset, options));
+    for group in 0..2 {
+        let own: Vec<f64> =
+            data.chunks(8).flat_map(|pixel| &pixel[4 * group..4 * group + 4]).map(|x| f64::from(*x)).collect();
+        let mean = own.iter().sum::<f64>() / own.len() as f64;
+        let variance = own.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / own.len() as f64;
+        for (i, found) in y[group * 4 * pixels..(group + 1) * 4 * pixels].iter().enumerate() {
+            let (channel, pixel) = (group * 4 + i / pixels, i % pixels);
+            let expected = (f64::from(data[pixel * shape[1] + channel]) - mean) / (variance + 1e-5).sqrt();
+            // A mean near 4096 is known to 2^-12 / 2; the numbers are apart by 0.6 on average.
+            assert!((expected - f64::from(*found)).abs() < 1e-3, "{found} instead of {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_sums_of_channels_are_those_of_either_order() {
+    for (shape, gap) in [([2, 3, 5, 7], 2), ([4, 130, 1, 1], 0), ([9, 40, 16, 17], 24), ([1, 1, 6, 5], 0)] {
+        let [x, last] = both_orders(5, shape, gap);
+        let [images, channels, height, width] = shape;
+        let (pixels, values) = (height * width, read(&x));
+        let sum = |c: usize| {
+            let rows = (0..images).map(|i| &values[(i * channels + c) * pixels..][..pixels]);
+            rows.flatten().map(|v| f64::from(*v)).sum::<f64>()
+        };
+        for x in [x, last] {
+            let sums = read(&row_sum::forward(permute_nchw_to_nhwc(x), DType::F32));
+            for (c, found) in sums.iter().enumerate() {
+                assert!((sum(c) - f64::from(*found)).abs() < 1e-4, "{shape:?}, channel {c}: {found}, not {}", sum(c));
             }
         }
     }

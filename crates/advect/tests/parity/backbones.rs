@@ -63,6 +63,14 @@ fn unet(suite: &mut Suite) {
         2 * 64,
         |network, x, place| flat(network.forward(x.reshape([2, 1, 8, 8]), times(place), Some(place.classes(&[1, 3])))),
     );
+    let shared = small.clone().with_conditioning(Conditioning::Add);
+    suite.network(
+        "U-Net, additive, one time for all images",
+        1e-4,
+        |device| shared.init(device).expect("a valid configuration"),
+        2 * 64,
+        |network, x, place| flat(network.forward(x.reshape([2, 1, 8, 8]), times(place).narrow(0, 0, 1), None)),
+    );
     let added = small.with_conditioning(Conditioning::Add).with_resample(Resampling::ResidualBlock);
     suite.network(
         "U-Net, additive, residual resampling",

@@ -263,6 +263,24 @@ fn groups(suite: &mut Suite) {
             z.clone() * sigmoid(z)
         },
     );
+    // As convolutions on cards leave their images.
+    let last = |x: &Tensor<1>| x.clone().reshape([2, 5, 5, 64]).permute([0, 3, 1, 2]);
+    suite.operator(
+        "modulated group norm, silu, channels last",
+        1e-5,
+        &[(2 * 64 * 25, 2.0), (64, 1.0), (64, 1.0), (128, 1.0), (128, 1.0)],
+        |x| {
+            let [shift, scale] = [3, 4].map(|i: usize| x[i].clone().reshape([2, 64]));
+            let (gamma, beta) = (x[1].clone(), x[2].clone());
+            flat(kernels::modulated_group_norm_silu(last(&x[0]), 16, gamma, beta, shift, scale, EPSILON))
+        },
+        |x| {
+            let row = |i: usize, of: usize| x[i].clone().reshape([of, 64, 1, 1]);
+            let h = normalised(last(&x[0]).reshape([2, 16, 100]), true).reshape([2, 64, 5, 5]);
+            let z = flat((h * row(1, 1) + row(2, 1)) * (row(4, 2) + 1.0) + row(3, 2));
+            z.clone() * sigmoid(z)
+        },
+    );
 }
 
 fn attention(suite: &mut Suite) {

@@ -130,7 +130,7 @@ pub(crate) struct Suite {
 
 /// The operators that are also run in half precision, where the device computes in one: those with kernels for cards, and those that add up many numbers.
 /// Inputs are numbers of that type, and sums and exponentials are f32: what is off is the rounding of a few results, 2^-9 of them each in bf16.
-const HALF: [&str; 11] = [
+const HALF: [&str; 13] = [
     "silu",
     "softmax",
     PARTS,
@@ -140,6 +140,8 @@ const HALF: [&str; 11] = [
     "group norm",
     "group norm, silu",
     "modulated group norm, silu",
+    "modulated group norm, silu, channels last",
+    "convolution 3x3",
     "attention, 300 keys",
     "self-attention",
 ];
