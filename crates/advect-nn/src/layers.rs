@@ -62,6 +62,22 @@ pub(crate) fn join_channels(x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
     Tensor::cat(last.into(), 3).permute([0, 3, 1, 2]) // [batch, m + n, height, width]
 }
 
+/// `x` plus a number for each channel.
+///
+/// # Shapes
+///
+/// - `x` and output: `[batch, channels, height, width]`
+/// - `shift`: `[batch or 1, channels]`
+pub(crate) fn shift_channels(x: Tensor<4>, shift: Tensor<2>) -> Tensor<4> {
+    let [rows, channels] = shift.dims();
+    if on_processor(&x) {
+        return x + shift.reshape([rows, channels, 1, 1]); // [batch, channels, height, width]
+    }
+    // In the order in which both lie, see `join_channels`: so a card reads several numbers at a time.
+    let x = x.permute([0, 2, 3, 1]) + shift.reshape([rows, 1, 1, channels]); // [batch, height, width, channels]
+    x.permute([0, 3, 1, 2]) // [batch, channels, height, width]
+}
+
 /// The pixels of an image as rows.
 ///
 /// # Shapes

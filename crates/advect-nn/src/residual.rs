@@ -9,7 +9,7 @@ use burn::tensor::ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{conv, conv_and_shift, linear, modulated_norm_silu, new_conv, new_norm, norm_silu};
+use crate::layers::{conv, conv_and_shift, linear, modulated_norm_silu, new_conv, new_norm, norm_silu, shift_channels};
 
 /// How time and class enter a residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ impl ResidualBlock {
                 norm_silu(&self.norm2, conv_and_shift(&self.conv1, h, e.reshape([size]))) // [batch, to, height', width']
             }
             Conditioning::Add => {
-                let h = conv(&self.conv1, h) + e.reshape([rows, size, 1, 1]); // [batch, to, height', width']
+                let h = shift_channels(conv(&self.conv1, h), e); // [batch, to, height', width']
                 norm_silu(&self.norm2, h) // [batch, to, height', width']
             }
             Conditioning::ScaleShift => {
