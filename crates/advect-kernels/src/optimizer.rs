@@ -151,6 +151,7 @@ pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
 ///
 /// If there is no tensor.
 pub fn sums_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    assert!(!tensors.is_empty(), "no tensor to sum the squares of");
     #[cfg(feature = "cube")]
     if let Some(sums) = crate::cards::sums_of_squares(&tensors) {
         return sums;

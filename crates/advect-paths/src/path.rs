@@ -162,7 +162,7 @@ impl<const D: usize> PathSample<D> {
 
     fn linear(&self, row: impl Fn(&Coefficients) -> (f64, f64)) -> Tensor<D> {
         let (on_data, on_noise): (Vec<f64>, Vec<f64>) = self.rates.iter().map(|rates| row(&rates.c)).unzip();
-        // Always so where the time is shared, and for a velocity on straight lines.
+        // Always so where the time is shared, and for a velocity on straight lines. (A factor of 0 then hides what is no number.)
         let alike = |factors: &[f64]| factors.iter().all(|f| *f == factors[0]);
         match (on_data.first(), on_noise.first()) {
             (Some(&data), Some(&noise)) if alike(&on_data) && alike(&on_noise) => {

@@ -6,8 +6,8 @@ use advect_core::{Batched, RowField, State, Times, Tolerance};
 /// Step control row by row: every row has its own time and step size, and leaves the batch at its end.
 ///
 /// The rule for one row is that of [`Adaptive`](crate::Adaptive). What a row becomes does not depend on which other
-/// rows are in the batch: easy rows do not pay for hard ones, and a sample is the same whatever the batch size. A call
-/// of `step` attempts one step of all rows that have not arrived, again until at least one was accepted. The field is
+/// rows are in the batch: easy rows do not pay for hard ones, and a sample is the same whatever the batch size, as far
+/// as the field sees to that (a network on a card does up to rounding). A call of `step` attempts one step of all rows that have not arrived, again until at least one was accepted. The field is
 /// a [`RowField`], because conditions must follow their rows; [`unconditional`](crate::unconditional) makes one of a
 /// closure. It always sees [`Times::Each`].
 ///

@@ -7,6 +7,11 @@ use burn_cubecl::ops::permute_nhwc_to_nchw;
 
 /// Channels that a cube takes where its groups are smaller: 64 bytes of a pixel in half precision.
 const SLAB: usize = 32;
+/// Those that it takes where that would be few cubes, and how many are few.
+const LEAST: usize = 8;
+const FEW: usize = 256;
+/// Numbers of a unit whose mean is made before it joins the others, a multiple of 4.
+const BLOCK: usize = 64;
 
 /// How the work is cut.
 #[derive(Clone, Copy)]
@@ -41,7 +46,11 @@ fn sizes(x: &CubeTensor, groups: usize) -> Option<Sizes> {
     if !last || group > UNITS {
         return None;
     }
-    let together = (1..=groups).rev().find(|k| groups.is_multiple_of(*k) && k * group <= SLAB).unwrap_or(1);
+    let fits = |k: &usize| {
+        let slab = k * group;
+        groups.is_multiple_of(*k) && slab <= SLAB && (slab <= LEAST || images * (groups / k) >= FEW)
+    };
+    let together = (1..=groups).rev().find(fits).unwrap_or(1);
     let slab = together * group;
     Some(Sizes { images, channels, pixels, group, slab, lanes: (UNITS / slab).min(pixels) })
 }
@@ -113,14 +122,16 @@ fn normalise_last<F: Float, P: Float>(
     let mut b = Shared::new_slice(slab);
     let (image, channel, lane) = place(cube, channels, slab);
     let start = image * pixels * pitch + channel;
-    let (mean, rstd) = moments_last::<F>(x, start, pitch, pixels, lane, epsilon, &mut a, &mut b, group, slab, lanes);
+    let first = start - channel % group;
+    let (base, mean, rstd) =
+        moments_last::<F>(x, start, first, pitch, pixels, lane, epsilon, &mut a, &mut b, group, slab, lanes);
     let own = if comptime![each] { image * channels + channel } else { channel };
     let scale = f32::cast_from(factor[own]) * rstd;
     let shift = f32::cast_from(offset[own]);
     let to = image * pixels * channels + channel;
     let mut i = lane;
     while i < pixels {
-        let z = (f32::cast_from(x[start + i * pitch]) - mean) * scale + shift;
+        let z = (f32::cast_from(x[start + i * pitch]) - base - mean) * scale + shift;
         let z = if comptime![silu] { z * sigmoid(z) } else { z };
         y[to + i * channels] = F::cast_from(z);
         i += lanes;
@@ -204,14 +215,16 @@ fn differentiate_last<F: Float, P: Float>(
     let (image, channel, lane) = place(cube, channels, slab);
     let start = image * pixels * pitch + channel;
     let slopes = image * pixels * slope_pitch + channel;
-    let (mean, rstd) = moments_last::<F>(x, start, pitch, pixels, lane, epsilon, &mut a, &mut b, group, slab, lanes);
+    let first = start - channel % group;
+    let (base, mean, rstd) =
+        moments_last::<F>(x, start, first, pitch, pixels, lane, epsilon, &mut a, &mut b, group, slab, lanes);
     let own = if comptime![each] { image * channels + channel } else { channel };
     let (f, o) = (f32::cast_from(factor[own]), f32::cast_from(offset[own]));
     let mut own_gh = 0.0f32;
     let mut own_g = 0.0f32;
     let mut i = lane;
     while i < pixels {
-        let h = (f32::cast_from(x[start + i * pitch]) - mean) * rstd;
+        let h = (f32::cast_from(x[start + i * pitch]) - base - mean) * rstd;
         let g = group_norm::before(f32::cast_from(gradient[slopes + i * slope_pitch]), h * f + o, silu);
         own_gh += g * h;
         own_g += g;
@@ -229,7 +242,7 @@ fn differentiate_last<F: Float, P: Float>(
     let to = image * pixels * channels + channel;
     let mut i = lane;
     while i < pixels {
-        let h = (f32::cast_from(x[start + i * pitch]) - mean) * rstd;
+        let h = (f32::cast_from(x[start + i * pitch]) - base - mean) * rstd;
         let g = group_norm::before(f32::cast_from(gradient[slopes + i * slope_pitch]), h * f + o, silu);
         dx[to + i * channels] = F::cast_from((f * g - sum_fg - h * sum_fgh) * rstd);
         i += lanes;
@@ -243,12 +256,15 @@ fn place(cube: usize, channels: usize, #[comptime] slab: usize) -> (usize, usize
     (cube / slabs, cube % slabs * slab + unit % slab, unit / slab)
 }
 
-/// Mean and reciprocal deviation of the unit's group, in one pass: each unit adds up its numbers and their squares, less its first one, so that a
-/// large mean costs no digits; what the units have is joined by the formula of Chan, Golub and LeVeque (1979).
+/// A number of the unit's group, how far the mean lies above it, and the reciprocal deviation, in one pass.
+///
+/// Each unit joins its numbers four by four, and these in blocks, by the formula of Chan, Golub and LeVeque (1979), in which nothing is subtracted from a sum of squares;
+/// what the units have is joined likewise. So neither a large mean nor a first number far from the others costs digits, and no variance is negative.
 #[cube]
 fn moments_last<F: Float>(
     x: &Tensor<F>,
     start: usize,
+    base: usize,
     pitch: usize,
     pixels: usize,
     lane: usize,
@@ -258,37 +274,55 @@ fn moments_last<F: Float>(
     #[comptime] group: usize,
     #[comptime] slab: usize,
     #[comptime] lanes: usize,
-) -> (f32, f32) {
+) -> (f32, f32, f32) {
+    let base = f32::cast_from(x[base]);
     // There are at least as many pixels as lanes.
     let zero = f32::cast_from(x[start + lane * pitch]);
-    let mut sum = 0.0f32;
+    let mut own = 0.0f32;
+    let mut mean = 0.0f32;
     let mut squares = 0.0f32;
     let step = lanes * pitch;
     let mut i = lane;
-    // Four at a time: one alone would wait for memory.
-    while i + comptime!(3 * lanes) < pixels {
-        let at = start + i * pitch;
-        let first = f32::cast_from(x[at]) - zero;
-        let second = f32::cast_from(x[at + step]) - zero;
-        let third = f32::cast_from(x[at + 2 * step]) - zero;
-        let fourth = f32::cast_from(x[at + 3 * step]) - zero;
-        sum += (first + second) + (third + fourth);
-        squares += (first * first + second * second) + (third * third + fourth * fourth);
-        i += comptime!(4 * lanes);
-    }
     while i < pixels {
-        let off = f32::cast_from(x[start + i * pitch]) - zero;
-        sum += off;
-        squares += off * off;
-        i += lanes;
+        // A mean over thousands would take in less and less of each number.
+        let mut count = 0.0f32;
+        let mut middle = 0.0f32;
+        let mut apart = 0.0f32;
+        let end = min(pixels, i + comptime!(BLOCK * lanes));
+        // Four loads at a time: one alone would wait for memory.
+        while i + comptime!(3 * lanes) < end {
+            let at = start + i * pitch;
+            let first = f32::cast_from(x[at]) - zero;
+            let second = f32::cast_from(x[at + step]) - zero;
+            let third = f32::cast_from(x[at + 2 * step]) - zero;
+            let fourth = f32::cast_from(x[at + 3 * step]) - zero;
+            let four = ((first + second) + (third + fourth)) * 0.25f32;
+            let (p, q, r, s) = (first - four, second - four, third - four, fourth - four);
+            let (off, share) = (four - middle, 4.0f32 / (count + 4.0f32));
+            middle += off * share;
+            apart += ((p * p + q * q) + (r * r + s * s)) + off * off * (count * share);
+            count += 4.0f32;
+            i += comptime!(4 * lanes);
+        }
+        while i < end {
+            let off = f32::cast_from(x[start + i * pitch]) - zero - middle;
+            let share = 1.0f32 / (count + 1.0f32);
+            middle += off * share;
+            apart += off * off * (count * share);
+            count += 1.0f32;
+            i += lanes;
+        }
+        let (off, share) = (middle - mean, count / (own + count));
+        mean += off * share;
+        squares += apart + off * off * (own * share);
+        own += count;
     }
-    let own = f32::cast_from(((pixels - lane + comptime!(lanes - 1)) / lanes) as u32);
     let many = f32::cast_from((pixels * group) as u32);
-    let off = sum / own;
-    let mean = sum_of_group(own * zero + sum, a, b, group, slab, lanes) / many;
-    let apart = zero + off - mean;
-    let variance = sum_of_group(squares - sum * off + own * apart * apart, a, b, group, slab, lanes) / many;
-    (mean, 1.0f32 / f32::sqrt(variance + epsilon))
+    let above = (zero - base) + mean;
+    let of_group = sum_of_group(own * above, a, b, group, slab, lanes) / many;
+    let off = above - of_group;
+    let variance = sum_of_group(squares + own * off * off, a, b, group, slab, lanes) / many;
+    (base, of_group, 1.0f32 / f32::sqrt(variance + epsilon))
 }
 
 /// The sum over the units of the unit's channel.

@@ -39,6 +39,8 @@ const UNITS: usize = 256;
 
 /// Numbers of a tensor: kernels count in 32 bits, and gaps between rows may make twice as many places of them.
 const MOST: usize = 1 << 31;
+/// Places of memory between the first and the last of them.
+const MOST_PLACES: u64 = 1 << 32;
 
 /// The backend below fusion, which calls the kernels in its own time. Without the feature it is `Cube` as it is.
 #[cfg(feature = "fusion")]
@@ -552,7 +554,7 @@ fn elem(dtype: DType) -> ElemType {
 /// The numbers of a tensor, and how far its rows (of the last axis) are from each other: products lay them out with gaps, and a copy without these would be another pass over all.
 fn lines(x: CubeTensor) -> (CubeTensor, u32) {
     let last = x.meta.num_dims() - 1;
-    let x = if evenly_spaced(&x) { x } else { into_contiguous(x) };
+    let x = if evenly_spaced(&x) && places(&x) < MOST_PLACES { x } else { into_contiguous(x) };
     let (shape, strides) = (x.meta.shape(), x.meta.strides());
     let (features, rows) = (shape[last], shape.num_elements() / shape[last]);
     let axes = (0..last).rev();
@@ -560,6 +562,12 @@ fn lines(x: CubeTensor) -> (CubeTensor, u32) {
     let all = Shape::new([(rows - 1) * pitch + features]);
     let CubeTensor { client, handle, device, dtype, .. } = x;
     (CubeTensor::new_contiguous(client, device, all, handle, dtype), pitch as u32)
+}
+
+/// From the first element to the last one, with what lies between.
+fn places(x: &CubeTensor) -> u64 {
+    let axes = x.meta.shape().iter().zip(x.meta.strides().iter());
+    axes.map(|(len, stride)| (*len as u64).saturating_sub(1) * *stride as u64).sum::<u64>() + 1
 }
 
 /// Whether the elements of a row lie side by side and all rows are equally far from each other.

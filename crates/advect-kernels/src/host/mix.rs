@@ -53,6 +53,7 @@ impl SimdOp for Mix<'_> {
     fn eval<I: Isa>(self, isa: I) {
         let Self { width, x, y, a, b, out } = self;
         let (ops, lanes) = (isa.f32(), isa.f32().len());
+        assert!(lanes <= LANES);
         if width < lanes {
             let mut numbers = [[0.0_f32; BLOCK * LANES]; 2];
             for first in (0..a.len()).step_by(BLOCK) {
@@ -63,8 +64,10 @@ impl SimdOp for Mix<'_> {
                     let (left, place) = (rows * width - at, first * width + at);
                     // SAFETY: so many elements are left of these rows, and of their numbers.
                     unsafe {
-                        let (a, b) =
-                            (load(ops, &raw const numbers[0][at], left), load(ops, &raw const numbers[1][at], left));
+                        let (a, b) = (
+                            load(ops, numbers[0].as_ptr().add(at), left),
+                            load(ops, numbers[1].as_ptr().add(at), left),
+                        );
                         let sum = ops.mul(load(ops, x.add(place), left), a);
                         store(ops, ops.mul_add(load(ops, y.add(place), left), b, sum), out.add(place), left);
                     }

@@ -322,9 +322,17 @@ fn refuses_rows_of_another_size() {
 fn columns_stand_beside_each_other_and_their_gradients_part() {
     let device = Device::flex().autodiff();
     for dtype in [DType::F32, DType::F64] {
-        for (rows, m, n) in
-            [(0, 2, 1), (3, 0, 2), (1, 1, 1), (5, 2, 1), (33, 3, 13), (20, 9, 8), (7000, 5, 6), (1000, 60, 7)]
-        {
+        for (rows, m, n) in [
+            (0, 2, 1),
+            (3, 0, 2),
+            (3, 2, 0),
+            (1, 1, 1),
+            (5, 2, 1),
+            (33, 3, 13),
+            (20, 9, 8),
+            (7000, 5, 6),
+            (1000, 60, 7),
+        ] {
             let (x, y) = (noise(rows * m, 1), noise(rows * n, 2));
             // The second is a view of its transpose.
             let (first, turned) = (
