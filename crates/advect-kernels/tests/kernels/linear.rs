@@ -355,3 +355,10 @@ fn columns_stand_beside_each_other_and_their_gradients_part() {
         }
     }
 }
+
+#[test]
+#[should_panic(expected = "[2, 3] and [4, 1] do not stand beside each other")]
+fn columns_of_other_rows_are_refused() {
+    let device = Device::flex();
+    let _ = beside(Tensor::zeros([2, 3], &device), Tensor::zeros([4, 1], &device));
+}
