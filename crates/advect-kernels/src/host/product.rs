@@ -61,9 +61,8 @@ pub(super) fn product(
     assert!(bias.is_none_or(|bias| bias.len() == n));
     #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
     if super::tiles::pays([m, k, n]) {
-        fill(n, out, bias);
-        // SAFETY: the slices have the lengths asserted above, and `out` holds the bias if there is one.
-        if unsafe { super::tiles::product([m, k, n], left, right, out.as_mut_ptr().cast(), bias.is_some()) } {
+        // SAFETY: the slices have the lengths asserted above.
+        if unsafe { super::tiles::product([m, k, n], left, right, out.as_mut_ptr().cast(), bias) } {
             return;
         }
     }

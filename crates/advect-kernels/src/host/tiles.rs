@@ -3,7 +3,7 @@
 //! A float is the exact sum of three bfloat16 numbers of eight bits each, `a = a1 + a2 + a3`. Of the nine products of two such sums, the six
 //! `a1 b1 + a1 b2 + a2 b1 + a2 b2 + a1 b3 + a3 b1` are taken; the other three are below 2^-23 of `|a b|`, the rounding of an f32 product (Henry, Tang &
 //! Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations"). The units add in f32. So a sum is as good
-//! as one of f32 products, and takes 0.7 to 0.8 of the time of vectors of 16 floats, for the units do 16 times as many multiplications.
+//! as one of f32 products, and takes less than half of the time of vectors of 16 floats, for the units do 16 times as many multiplications.
 //!
 //! Numbers that are infinite or not numbers have no such parts, and a product with one is refused: the caller takes the way of vectors. Below 2^-110 or so
 //! the smallest parts are flushed to zero.
@@ -12,7 +12,6 @@ use super::product::Matrix;
 use super::threads;
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,14 +21,20 @@ const BLOCK: usize = 32;
 const STEP: usize = 32;
 /// Floats' parts of a block and a step: three parts of two tiles of 16 lines of 32.
 const PIECE: usize = 3 * 2 * 16 * 32;
-/// Rows of the left matrix that a task packs, at most, and of the depth, in one pass: 1.2 MiB of parts, which stay in the second-level cache while the right
-/// matrix passes by.
+/// Steps of a pass over the depth: the panels of one block on the left and one on the right, 24 KiB each, stay in the first-level cache together.
+const PASS: usize = 16;
+/// Rows of the left matrix that a task takes, at most: 192 KiB of parts in a pass, which stay in the second-level cache while the right matrix comes by.
 const ROWS: usize = 256;
-const DEPTH: usize = 768;
+/// Pieces of the right matrix that are packed at a time, at most, 6 MiB (one pass at least).
+const PACKED: usize = 1024;
+/// Blocks of columns of the right matrix that a task packs.
+const GROUP: usize = 4;
+/// Floats that are asked for ahead.
+const AHEAD: usize = 128;
 
-/// Whether the units are there and a product is large enough for them: cutting the numbers into parts takes as long as some 60 multiplications of each.
+/// Whether the units are there and a product is large enough for them: cutting the numbers into parts takes as long as some twenty multiplications of each.
 pub(super) fn pays([m, k, n]: [usize; 3]) -> bool {
-    m * k * n > 64 * (m * k + k * n + m * n) && available()
+    m * k * n > 20 * (m * k + k * n + m * n) && available()
 }
 
 /// Whether this processor has the units, and the system lets us use them.
@@ -46,74 +51,93 @@ fn available() -> bool {
     })
 }
 
-/// `out += left right`, or `out = left right`, for `[m, k]` and `[k, n]`; false, with `out` in any state, if there are numbers that are not finite.
+/// `out = left right`, plus `bias` in each row, for `[m, k]` and `[k, n]`; false, with `out` in any state, if there are numbers that are not finite.
 ///
 /// # Safety
 ///
-/// [`pays`] said so; `out` is valid for writes of `m * n` floats, and holds them if they are added to.
+/// [`pays`] said so; `out` is valid for writes of `m * n` floats, `bias` for reads of `n`.
 pub(super) unsafe fn product(
     [m, k, n]: [usize; 3],
     left: Matrix<'_>,
     right: Matrix<'_>,
     out: *mut f32,
-    add: bool,
+    bias: Option<&[f32]>,
 ) -> bool {
     let finite = AtomicBool::new(true);
     let out = Shared(out);
+    let (rows, columns) = (m.div_ceil(BLOCK), n.div_ceil(BLOCK));
+    // Whole blocks of it.
+    let bias: Option<Vec<f32>> = bias.map(|bias| bias.iter().copied().chain([0.0; BLOCK]).collect());
+    // As many rows a task as let the threads end together, then columns; what a number of the result is does not depend on it.
+    let threads = rayon::current_num_threads();
+    let tasks = m.div_ceil(ROWS).next_multiple_of(threads).min(rows);
+    let (many, wide) = (rows.div_ceil(tasks), columns.div_ceil(threads.div_ceil(tasks).min(columns)));
+    let (tasks, across) = (rows.div_ceil(many), columns.div_ceil(wide));
     let mut packed_right: Vec<Piece> = Vec::new();
-    for first in (0..k).step_by(DEPTH) {
-        let depth = DEPTH.min(k - first);
-        let steps = depth.div_ceil(STEP);
-        let columns = n.div_ceil(BLOCK);
+    let span = (PACKED / columns / PASS * PASS).max(PASS);
+    for start in (0..k.div_ceil(STEP)).step_by(span) {
+        let steps = span.min(k.div_ceil(STEP) - start);
+        // The pieces of a pass lie together: [pass, block of columns, step].
         packed_right.clear();
         packed_right.reserve(columns * steps);
-        let pieces = &mut packed_right.spare_capacity_mut()[..columns * steps];
-        threads::for_each_chunk(pieces, GROUP * steps, |group, pieces| {
+        let room = Places(packed_right.as_mut_ptr());
+        let groups = columns.div_ceil(GROUP);
+        threads::for_each(groups * steps.div_ceil(PASS), |task| {
+            let (pass, group) = (task / groups * PASS, task % groups * GROUP);
+            let count = [GROUP.min(columns - group), PASS.min(steps - pass)];
             let lines = Lines {
                 matrix: right,
                 line: right.by_column,
                 deep: right.by_row,
-                first: (group * GROUP * BLOCK, first),
-                end: (n, first + depth),
+                first: (group * BLOCK, (start + pass) * STEP),
+                end: (n, k),
             };
-            // SAFETY: as the caller promises.
-            if !unsafe { pack(&lines, Order::Pairs, pieces, steps) } {
+            // SAFETY: there is room for all of the passes; these pieces belong to this task alone.
+            if !unsafe { pack(&lines, Order::Pairs, room.at(columns * pass + group * count[1]).0, count) } {
                 finite.store(false, Ordering::Relaxed);
             }
         });
-        // SAFETY: each was written.
-        unsafe { packed_right.set_len(columns * steps) };
-        let right = &packed_right;
-        // As many rows a task as make their numbers even; what a number of the result is does not depend on it.
-        let threads = rayon::current_num_threads();
-        let tasks = m.div_ceil(ROWS).next_multiple_of(threads).min(m.div_ceil(BLOCK));
-        let many = m.div_ceil(BLOCK).div_ceil(tasks) * BLOCK;
-        threads::for_each_init(m.div_ceil(many), Vec::new, |packed: &mut Vec<Piece>, task| {
-            let rows = task * many..m.min((task + 1) * many);
-            let blocks = rows.len().div_ceil(BLOCK);
+        threads::for_each_init(tasks * across, Default::default, |(packed, sums): &mut (Vec<Piece>, Vec<Block>), task| {
+            let (task, part) = (task / across, task % across);
+            let (first, blocks) = (task * many, many.min(rows - task * many));
+            let part = part * wide..columns.min((part + 1) * wide);
             packed.clear();
-            packed.reserve(blocks * steps);
-            let lines = Lines {
-                matrix: left,
-                line: left.by_row,
-                deep: left.by_column,
-                first: (rows.start, first),
-                end: (rows.end, first + depth),
-            };
-            // SAFETY: as the caller promises.
-            if !unsafe { pack(&lines, Order::Lines, &mut packed.spare_capacity_mut()[..blocks * steps], steps) } {
-                finite.store(false, Ordering::Relaxed);
-            }
-            // SAFETY: each was written; the rows of the result belong to this task alone.
+            packed.reserve(blocks * PASS);
+            if steps > PASS { sums.reserve(part.len() * blocks); }
+            // SAFETY: the pieces of the right matrix are written, those of the left one belong to this task as do the rows and columns of the result.
             unsafe {
-                packed.set_len(blocks * steps);
+                let a = Places(packed.as_mut_ptr());
                 configure();
-                for column in 0..columns {
-                    for block in 0..blocks {
-                        let (row, at) = (rows.start + block * BLOCK, column * BLOCK);
-                        let size = [BLOCK.min(m - row), BLOCK.min(n - at)];
-                        let (a, b) = (&packed[block * steps..][..steps], &right[column * steps..][..steps]);
-                        multiply(a, b, out.at(row * n + at), n, size, add || first > 0);
+                for pass in (0..steps).step_by(PASS) {
+                    let count = [blocks, PASS.min(steps - pass)];
+                    let lines = Lines {
+                        matrix: left,
+                        line: left.by_row,
+                        deep: left.by_column,
+                        first: (first * BLOCK, (start + pass) * STEP),
+                        end: (m, k),
+                    };
+                    if !pack(&lines, Order::Lines, a.0, count) {
+                        finite.store(false, Ordering::Relaxed);
+                    }
+                    for column in part.clone() {
+                        let b = room.at(columns * pass + column * count[1]);
+                        let at = column * BLOCK;
+                        for block in 0..blocks {
+                            let row = (first + block) * BLOCK;
+                            let sums = sums.as_mut_ptr().add((column - part.start) * blocks + block).cast::<f32>();
+                            let result = out.at(row * n + at);
+                            let begin = match &bias {
+                                _ if pass > 0 => Begin::Sums(sums, BLOCK),
+                                _ if start > 0 => Begin::Sums(result, n),
+                                Some(bias) => Begin::Row(bias.as_ptr().add(at)),
+                                None => Begin::Zero,
+                            };
+                            let end = if pass + PASS < steps { (sums, BLOCK, [BLOCK; 2]) } else {
+                                (result, n, [BLOCK.min(m - row), BLOCK.min(n - at)])
+                            };
+                            multiply(count[1], a.at(block * count[1]).0, b.0, begin, end);
+                        }
                     }
                 }
                 release();
@@ -127,6 +151,25 @@ pub(super) unsafe fn product(
 #[repr(C, align(64))]
 struct Piece([u16; PIECE]);
 
+/// Where pieces lie, some of them not written yet.
+#[derive(Clone, Copy)]
+struct Places(*mut Piece);
+
+// SAFETY: a pointer alone does nothing; whoever writes through it sees to it that no two threads touch the same piece.
+unsafe impl Send for Places {}
+// SAFETY: as above.
+unsafe impl Sync for Places {}
+
+impl Places {
+    /// # Safety
+    ///
+    /// The place lies in the same allocation.
+    unsafe fn at(self, count: usize) -> Self {
+        // SAFETY: as the caller promises.
+        Self(unsafe { self.0.add(count) })
+    }
+}
+
 /// Lines of a matrix (rows of the left, columns of the right), with the depth along them.
 struct Lines<'a> {
     matrix: Matrix<'a>,
@@ -137,10 +180,8 @@ struct Lines<'a> {
     end: (usize, usize),
 }
 
-/// Blocks of columns of the right matrix that a task packs.
-const GROUP: usize = 4;
-
-/// How a tile lies in memory.
+/// How a tile lies in memory. Two steps that are multiplied at a time are 16 apart, on both sides: then one of them is the lower half of a vector's numbers
+/// and the other the upper half, without a shuffle.
 #[derive(Clone, Copy, PartialEq)]
 enum Order {
     /// Line by line, each of 32 steps.
@@ -149,164 +190,129 @@ enum Order {
     Pairs,
 }
 
-/// Writes the parts of as many blocks of lines as there are `pieces` for, `steps` of each; false if one of the numbers is not finite.
+/// Writes the parts of so many blocks of lines and `steps` of each, `[block, step]`; false if one of the numbers is not finite.
 ///
 /// # Safety
 ///
-/// The processor has AVX-512.
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack(lines: &Lines<'_>, order: Order, pieces: &mut [MaybeUninit<Piece>], steps: usize) -> bool {
-    let (blocks, by_line) = (pieces.len() / steps, lines.deep == 1);
-    let mut wrong = 0;
-    // Along what lies side by side in memory.
-    if by_line {
-        for tile in 0..2 * blocks {
-            for step in 0..steps {
-                // SAFETY: as the caller promises.
-                wrong |= unsafe { pack_tile(lines, order, tile, step, &mut pieces[tile / 2 * steps + step]) };
-            }
-        }
-    } else {
-        for step in 0..steps {
+/// The processor has AVX-512; there is room for the pieces.
+#[target_feature(enable = "avx512f")]
+unsafe fn pack(lines: &Lines<'_>, order: Order, pieces: *mut Piece, [blocks, steps]: [usize; 2]) -> bool {
+    let mut sum = _mm512_setzero_ps();
+    // SAFETY: as the caller promises.
+    unsafe {
+        // Along what lies side by side in memory.
+        if lines.deep == 1 {
             for tile in 0..2 * blocks {
-                // SAFETY: as the caller promises.
-                wrong |= unsafe { pack_tile(lines, order, tile, step, &mut pieces[tile / 2 * steps + step]) };
+                for step in 0..steps {
+                    pack_tile(lines, order, tile, step, pieces.add(tile / 2 * steps + step), &mut sum);
+                }
+            }
+        } else {
+            for step in 0..steps {
+                for tile in 0..2 * blocks {
+                    pack_tile(lines, order, tile, step, pieces.add(tile / 2 * steps + step), &mut sum);
+                }
             }
         }
     }
-    wrong == 0
+    _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(sum, sum) == 0
 }
 
-/// One of the two tiles of a piece; not 0 if one of the numbers is not finite.
+/// One of the two tiles of a piece; what is added to `sum` is zero, or not a number if one of the tile's is not finite.
 ///
 /// # Safety
 ///
-/// The processor has AVX-512.
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack_tile(
-    lines: &Lines<'_>,
-    order: Order,
-    tile: usize,
-    step: usize,
-    piece: &mut MaybeUninit<Piece>,
-) -> __mmask16 {
+/// The processor has AVX-512; the piece can be written.
+#[target_feature(enable = "avx512f")]
+unsafe fn pack_tile(lines: &Lines<'_>, order: Order, tile: usize, step: usize, piece: *mut Piece, sum: &mut __m512) {
     let by_line = lines.deep == 1;
     let first = (lines.first.0 + 16 * tile, lines.first.1 + STEP * step);
     let count = (lines.end.0.saturating_sub(first.0).min(16), lines.end.1.saturating_sub(first.1).min(STEP));
-    let mut wrong = 0;
-    // Line by line, or pair by pair: as the matrix lies.
-    let mut parts = [[_mm512_setzero_si512(); 16]; 3];
-    if count.0 > 0 {
+    // SAFETY: a piece has three parts of two tiles of 16 vectors.
+    let out = unsafe { piece.cast::<__m512i>().add(tile % 2 * 16) };
+    // Vectors of 16 numbers, as the matrix lies: lines and half of their steps, or steps and all lines.
+    let mut halves = [[_mm512_setzero_si512(); 16]; 2];
+    if count.0 > 0 && count.1 > 0 {
         let last = (first.0 + count.0 - 1) * lines.line + (first.1 + count.1 - 1) * lines.deep;
         debug_assert!(last < lines.matrix.values.len());
         // SAFETY: the elements that are read are inside.
         unsafe {
             let from = lines.matrix.values.as_ptr().add(first.0 * lines.line + first.1 * lines.deep);
-            wrong = if by_line {
-                read_lines(from, lines.line, count, &mut parts)
+            let (next, other) = if by_line { (lines.line, 16) } else { (lines.deep, 16 * lines.deep) };
+            let direct = by_line == (order == Order::Lines);
+            if by_line {
+                // Sixteen lines at once are more than the processor foresees.
+                for i in 0..16 {
+                    let ahead = from.wrapping_add(i * next + AHEAD).cast();
+                    _mm_prefetch::<_MM_HINT_T0>(ahead);
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
+                }
+            }
+            if count == (16, STEP) && direct {
+                for i in 0..16 {
+                    let from = from.add(i * next);
+                    let [low, high] = [from, from.add(other)].map(|from| _mm512_loadu_si512(from.cast()));
+                    split(low, high, out.add(i), sum);
+                }
+                return;
+            }
+            if count == (16, STEP) {
+                for i in 0..16 {
+                    let from = from.add(i * next);
+                    halves[0][i] = _mm512_loadu_si512(from.cast());
+                    halves[1][i] = _mm512_loadu_si512(from.add(other).cast());
+                }
             } else {
-                read_pairs(from, lines.deep, count, &mut parts)
-            };
+                let mask = |many: usize| ((1_u32 << many.min(16)) - 1) as __mmask16;
+                for i in 0..16 {
+                    let from = from.wrapping_add(i * next);
+                    let [near, far] = if by_line {
+                        let whole = if i < count.0 { !0 } else { 0 };
+                        [mask(count.1) & whole, mask(count.1.saturating_sub(16)) & whole]
+                    } else {
+                        [i, i + 16].map(|step| if step < count.1 { mask(count.0) } else { 0 })
+                    };
+                    halves[0][i] = _mm512_maskz_loadu_epi32(near, from.cast());
+                    halves[1][i] = _mm512_maskz_loadu_epi32(far, from.wrapping_add(other).cast());
+                }
+            }
         }
     }
-    let out = piece.as_mut_ptr().cast::<u16>();
-    for (part, vectors) in parts.iter_mut().enumerate() {
-        if by_line != (order == Order::Lines) {
-            transpose(vectors);
-        }
-        for (i, vector) in vectors.iter().enumerate() {
-            // SAFETY: a piece has three parts of two tiles of 16 vectors, at places that are multiples of 64 bytes.
-            unsafe { _mm512_store_si512(out.add(((part * 2 + tile % 2) * 16 + i) * 32).cast(), *vector) };
-        }
+    if by_line != (order == Order::Lines) {
+        transpose(&mut halves[0]);
+        transpose(&mut halves[1]);
     }
-    wrong
+    for i in 0..16 {
+        // SAFETY: as above.
+        unsafe { split(halves[0][i], halves[1][i], out.add(i), sum) };
+    }
 }
 
-/// The three parts of 16 floats, each in the upper half of its lane; and which are not finite.
+/// Writes the three parts of two vectors, each number of the second one above the one of the first.
+///
+/// # Safety
+///
+/// `out` can be written, as can the vectors 32 and 64 behind it.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn split(x: __m512) -> ([__m512i; 3], __mmask16) {
+unsafe fn split(low: __m512i, high: __m512i, out: *mut __m512i, sum: &mut __m512) {
     let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
     let cut = |x: __m512| _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), upper));
     // Cut and not rounded: nothing overflows, and the differences are exact.
-    let first = cut(x);
-    let rest = _mm512_sub_ps(x, first);
-    let second = cut(rest);
-    let third = _mm512_sub_ps(rest, second);
-    // What is infinite minus itself is not a number.
-    let wrong = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(rest, rest);
-    ([_mm512_castps_si512(first), _mm512_castps_si512(second), _mm512_castps_si512(third)], wrong)
-}
-
-/// 16 lines of 32 steps, which lie side by side.
-///
-/// # Safety
-///
-/// `count` lines of `count` floats can be read.
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn read_lines(
-    from: *const f32,
-    line: usize,
-    count: (usize, usize),
-    parts: &mut [[__m512i; 16]; 3],
-) -> __mmask16 {
-    let mask = |done: usize| ((1_u32 << count.1.saturating_sub(done).min(16)) - 1) as __mmask16;
-    let masks = [mask(0), mask(16)];
-    let mut wrong = 0;
-    for i in 0..count.0 {
-        // SAFETY: as the caller promises; what the mask leaves out is not read.
-        let [left, right] = unsafe {
-            let from = from.add(i * line);
-            // Sixteen lines at once are more than the processor foresees.
-            for ahead in [128, 144] {
-                _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(ahead).cast());
-            }
-            [_mm512_maskz_loadu_ps(masks[0], from), _mm512_maskz_loadu_ps(masks[1], from.wrapping_add(16))]
-        };
-        let ([left, right], bad) = {
-            let ((a, x), (b, y)) = (split(left), split(right));
-            ([a, b], x | y)
-        };
-        wrong |= bad;
-        for part in 0..3 {
-            let half = |x: __m512i| _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(x));
-            let low = _mm512_castsi256_si512(half(left[part]));
-            parts[part][i] = _mm512_inserti64x4::<1>(low, half(right[part]));
-        }
+    let [low, high] = [_mm512_castsi512_ps(low), _mm512_castsi512_ps(high)];
+    let parts = |x: __m512| {
+        let rest = _mm512_sub_ps(x, cut(x));
+        [x, rest, _mm512_sub_ps(rest, cut(rest))]
+    };
+    *sum = _mm512_fmadd_ps(low, _mm512_setzero_ps(), *sum);
+    *sum = _mm512_fmadd_ps(high, _mm512_setzero_ps(), *sum);
+    for (part, (low, high)) in parts(low).into_iter().zip(parts(high)).enumerate() {
+        let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(low));
+        // low | (high & upper)
+        let both = _mm512_ternarylogic_epi32::<0xf8>(low, _mm512_castps_si512(high), upper);
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_store_si512(out.add(32 * part), both) };
     }
-    wrong
-}
-
-/// 16 lines of 32 steps, each step's lines side by side: vector `p` holds steps 2p and 2p + 1 of each line.
-///
-/// # Safety
-///
-/// `count` steps of `count` floats can be read.
-#[target_feature(enable = "avx512f")]
-unsafe fn read_pairs(
-    from: *const f32,
-    deep: usize,
-    count: (usize, usize),
-    parts: &mut [[__m512i; 16]; 3],
-) -> __mmask16 {
-    let mask = ((1_u32 << count.0) - 1) as __mmask16;
-    let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
-    let mut wrong = 0;
-    for pair in 0..count.1.div_ceil(2) {
-        let second = if 2 * pair + 1 < count.1 { mask } else { 0 };
-        // SAFETY: as the caller promises; what the masks leave out is not read.
-        let [even, odd] = unsafe {
-            let from = from.add(2 * pair * deep);
-            [_mm512_maskz_loadu_ps(mask, from), _mm512_maskz_loadu_ps(second, from.wrapping_add(deep))]
-        };
-        let ((even, a), (odd, b)) = (split(even), split(odd));
-        wrong |= a | b;
-        for part in 0..3 {
-            let low = _mm512_srli_epi32::<16>(even[part]);
-            parts[part][pair] = _mm512_or_si512(low, _mm512_and_si512(odd[part], upper));
-        }
-    }
-    wrong
 }
 
 /// Transposes 16 vectors of 16 numbers.
@@ -371,26 +377,46 @@ unsafe fn release() {
     unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
 }
 
-/// A block of the result, of `size` at most 32 x 32.
+/// What the sums of a block begin with.
+#[derive(Clone, Copy)]
+enum Begin {
+    Zero,
+    /// These 32 numbers in each row.
+    Row(*const f32),
+    /// What is there, in lines of so many floats.
+    Sums(*const f32, usize),
+}
+
+/// A block of the result.
 ///
 /// # Safety
 ///
-/// The tiles are configured; `out` is valid for `size` floats in lines of `line`, and holds numbers if they are added to.
-unsafe fn multiply(a: &[Piece], b: &[Piece], out: *mut f32, line: usize, size: [usize; 2], add: bool) {
-    debug_assert!(a.len() == b.len() && !a.is_empty());
+/// The tiles are configured; `a` and `b` have so many pieces; what `begin` names can be read, and the place at the end written: lines of so many floats,
+/// of which only the given rows and columns are there.
+unsafe fn multiply(
+    steps: usize,
+    a: *const Piece,
+    b: *const Piece,
+    begin: Begin,
+    (out, line, size): (*mut f32, usize, [usize; 2]),
+) {
     if size == [BLOCK, BLOCK] {
         // SAFETY: as the caller promises.
-        return unsafe { multiply_block(a, b, out, line, add) };
+        return unsafe { multiply_block(steps, a, b, begin, out, line) };
     }
     let mut block = Block([0.0; BLOCK * BLOCK]);
     // SAFETY: as the caller promises; the block has room for 32 x 32.
     unsafe {
-        if add {
-            for i in 0..size[0] {
-                block.0.as_mut_ptr().add(i * BLOCK).copy_from_nonoverlapping(out.add(i * line), size[1]);
+        let begin = match begin {
+            Begin::Sums(from, line) if from == out => {
+                for i in 0..size[0] {
+                    block.0.as_mut_ptr().add(i * BLOCK).copy_from_nonoverlapping(out.add(i * line), size[1]);
+                }
+                Begin::Sums(block.0.as_ptr(), BLOCK)
             }
-        }
-        multiply_block(a, b, block.0.as_mut_ptr(), BLOCK, add);
+            other => other,
+        };
+        multiply_block(steps, a, b, begin, block.0.as_mut_ptr(), BLOCK);
         for i in 0..size[0] {
             out.add(i * line).copy_from_nonoverlapping(block.0.as_ptr().add(i * BLOCK), size[1]);
         }
@@ -403,28 +429,35 @@ struct Block([f32; BLOCK * BLOCK]);
 /// # Safety
 ///
 /// As for [`multiply`], with a whole block.
-unsafe fn multiply_block(a: &[Piece], b: &[Piece], out: *mut f32, line: usize, add: bool) {
+unsafe fn multiply_block(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, out: *mut f32, line: usize) {
+    debug_assert!(steps > 0);
     // SAFETY: as the caller promises; pieces have six tiles of 1,024 bytes.
     unsafe {
-        let [top, right] = [out, out.add(16)];
-        let [bottom, corner] = [out.add(16 * line), out.add(16 * line + 16)];
-        if add {
-            asm!(
+        match begin {
+            Begin::Sums(from, line) => asm!(
                 "tileloadd tmm0, [{top} + {line}]",
-                "tileloadd tmm1, [{right} + {line}]",
+                "tileloadd tmm1, [{top} + {line} + 64]",
                 "tileloadd tmm2, [{bottom} + {line}]",
-                "tileloadd tmm3, [{corner} + {line}]",
-                top = in(reg) top, right = in(reg) right, bottom = in(reg) bottom, corner = in(reg) corner, line = in(reg) 4 * line,
+                "tileloadd tmm3, [{bottom} + {line} + 64]",
+                top = in(reg) from, bottom = in(reg) from.add(16 * line), line = in(reg) 4 * line,
                 options(nostack, readonly, preserves_flags),
-            );
-        } else {
-            asm!(
+            ),
+            // Lines that are 0 bytes apart.
+            Begin::Row(row) => asm!(
+                "tileloadd tmm0, [{row} + {none}]",
+                "tileloadd tmm1, [{row} + {none} + 64]",
+                "tileloadd tmm2, [{row} + {none}]",
+                "tileloadd tmm3, [{row} + {none} + 64]",
+                row = in(reg) row, none = in(reg) 0_usize,
+                options(nostack, readonly, preserves_flags),
+            ),
+            Begin::Zero => asm!(
                 "tilezero tmm0",
                 "tilezero tmm1",
                 "tilezero tmm2",
                 "tilezero tmm3",
                 options(nostack, nomem, preserves_flags)
-            );
+            ),
         }
         // The smallest products first, while their left or right tiles are there.
         asm!(
@@ -471,16 +504,16 @@ unsafe fn multiply_block(a: &[Piece], b: &[Piece], out: *mut f32, line: usize, a
             "add {b}, {piece}",
             "dec {steps}",
             "jnz 2b",
-            a = inout(reg) a.as_ptr() => _, b = inout(reg) b.as_ptr() => _, steps = inout(reg) a.len() => _,
+            a = inout(reg) a => _, b = inout(reg) b => _, steps = inout(reg) steps => _,
             stride = in(reg) 64_usize, piece = const size_of::<Piece>(),
             options(nostack, readonly),
         );
         asm!(
             "tilestored [{top} + {line}], tmm0",
-            "tilestored [{right} + {line}], tmm1",
+            "tilestored [{top} + {line} + 64], tmm1",
             "tilestored [{bottom} + {line}], tmm2",
-            "tilestored [{corner} + {line}], tmm3",
-            top = in(reg) top, right = in(reg) right, bottom = in(reg) bottom, corner = in(reg) corner, line = in(reg) 4 * line,
+            "tilestored [{bottom} + {line} + 64], tmm3",
+            top = in(reg) out, bottom = in(reg) out.add(16 * line), line = in(reg) 4 * line,
             options(nostack, preserves_flags),
         );
     }
