@@ -61,6 +61,9 @@ pub(super) fn product(
     assert!(bias.is_none_or(|bias| bias.len() == n));
     #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
     if super::tiles::pays([m, k, n]) {
+        use super::tiles::{Operand, Page};
+        let left = Operand { values: left.values, line: left.by_row, deep: left.by_column, page: Page::ONE };
+        let right = Operand { values: right.values, line: right.by_column, deep: right.by_row, page: Page::ONE };
         // SAFETY: the slices have the lengths asserted above.
         if unsafe { super::tiles::product([m, k, n], left, right, out.as_mut_ptr().cast(), bias) } {
             return;

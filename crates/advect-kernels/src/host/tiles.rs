@@ -8,7 +8,6 @@
 //! Numbers that are infinite or not numbers have no such parts, and a product with one is refused: the caller takes the way of vectors. Below 2^-110 or so
 //! the smallest parts are flushed to zero.
 use super::buffer::Shared;
-use super::product::Matrix;
 use super::threads;
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -18,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Rows, and columns, of a block of the result: two tiles of 16 in each direction, four accumulators.
 const BLOCK: usize = 32;
 /// Steps of the depth that one instruction takes.
-const STEP: usize = 32;
+pub(super) const STEP: usize = 32;
 /// Floats' parts of a block and a step: three parts of two tiles of 16 lines of 32.
 const PIECE: usize = 3 * 2 * 16 * 32;
 /// Steps of a pass over the depth: the panels of one block on the left and one on the right, 24 KiB each, stay in the first-level cache together.
@@ -29,12 +28,15 @@ const ROWS: usize = 256;
 const PACKED: usize = 1024;
 /// Blocks of columns of the right matrix that a task packs.
 const GROUP: usize = 4;
-/// Floats that are asked for ahead.
+/// Floats that are asked for ahead in each of 16 lines, which are more than the processor foresees.
 const AHEAD: usize = 128;
+
+/// Multiply-adds below which vectors are faster.
+const LARGE: usize = 1 << 22;
 
 /// Whether the units are there and a product is large enough for them: cutting the numbers into parts takes as long as some twenty multiplications of each.
 pub(super) fn pays([m, k, n]: [usize; 3]) -> bool {
-    m * k * n > 20 * (m * k + k * n + m * n) && available()
+    m * k * n >= LARGE.max(20 * (m * k + k * n + m * n)) && available()
 }
 
 /// Whether this processor has the units, and the system lets us use them.
@@ -58,8 +60,8 @@ fn available() -> bool {
 /// [`pays`] said so; `out` is valid for writes of `m * n` floats, `bias` for reads of `n`.
 pub(super) unsafe fn product(
     [m, k, n]: [usize; 3],
-    left: Matrix<'_>,
-    right: Matrix<'_>,
+    left: Operand<'_>,
+    right: Operand<'_>,
     out: *mut f32,
     bias: Option<&[f32]>,
 ) -> bool {
@@ -80,62 +82,52 @@ pub(super) unsafe fn product(
         // The pieces of a pass lie together: [pass, block of columns, step].
         packed_right.clear();
         packed_right.reserve(columns * steps);
-        let room = Places(packed_right.as_mut_ptr());
+        let room_of_right = Places(packed_right.as_mut_ptr());
         let groups = columns.div_ceil(GROUP);
         threads::for_each(groups * steps.div_ceil(PASS), |task| {
             let (pass, group) = (task / groups * PASS, task % groups * GROUP);
             let count = [GROUP.min(columns - group), PASS.min(steps - pass)];
-            let lines = Lines {
-                matrix: right,
-                line: right.by_column,
-                deep: right.by_row,
-                first: (group * BLOCK, (start + pass) * STEP),
-                end: (n, k),
-            };
+            let lines = Lines { of: right, first: (group * BLOCK, (start + pass) * STEP), end: (n, k) };
             // SAFETY: there is room for all of the passes; these pieces belong to this task alone.
-            if !unsafe { pack(&lines, Order::Pairs, room.at(columns * pass + group * count[1]).0, count) } {
+            if !unsafe { pack(&lines, Order::Pairs, room_of_right.at(columns * pass + group * count[1]).0, count) } {
                 finite.store(false, Ordering::Relaxed);
             }
         });
-        threads::for_each_init(tasks * across, Default::default, |(packed, sums): &mut (Vec<Piece>, Vec<Block>), task| {
+        threads::for_each_init(tasks * across, Default::default, |room: &mut (Vec<Piece>, Vec<Block>), task| {
+            let (packed, sums) = room;
             let (task, part) = (task / across, task % across);
             let (first, blocks) = (task * many, many.min(rows - task * many));
             let part = part * wide..columns.min((part + 1) * wide);
             packed.clear();
             packed.reserve(blocks * PASS);
-            if steps > PASS { sums.reserve(part.len() * blocks); }
+            // The sums of all blocks between two passes: at a place of their own, where tiles are whole lines of the cache.
+            sums.clear();
+            sums.reserve(if steps > PASS { part.len() * blocks } else { 0 });
             // SAFETY: the pieces of the right matrix are written, those of the left one belong to this task as do the rows and columns of the result.
             unsafe {
-                let a = Places(packed.as_mut_ptr());
+                let (a, sums) = (Places(packed.as_mut_ptr()), sums.as_mut_ptr().cast::<f32>());
                 configure();
                 for pass in (0..steps).step_by(PASS) {
                     let count = [blocks, PASS.min(steps - pass)];
-                    let lines = Lines {
-                        matrix: left,
-                        line: left.by_row,
-                        deep: left.by_column,
-                        first: (first * BLOCK, (start + pass) * STEP),
-                        end: (m, k),
-                    };
+                    let lines = Lines { of: left, first: (first * BLOCK, (start + pass) * STEP), end: (m, k) };
                     if !pack(&lines, Order::Lines, a.0, count) {
                         finite.store(false, Ordering::Relaxed);
                     }
                     for column in part.clone() {
-                        let b = room.at(columns * pass + column * count[1]);
-                        let at = column * BLOCK;
+                        let b = room_of_right.at(columns * pass + column * count[1]);
                         for block in 0..blocks {
-                            let row = (first + block) * BLOCK;
-                            let sums = sums.as_mut_ptr().add((column - part.start) * blocks + block).cast::<f32>();
-                            let result = out.at(row * n + at);
+                            let (row, at) = ((first + block) * BLOCK, column * BLOCK);
+                            let size = [BLOCK.min(m - row), BLOCK.min(n - at)];
+                            let result = Place { start: out.at(row * n + at), line: n, size };
+                            let between = sums.wrapping_add(((column - part.start) * blocks + block) * BLOCK * BLOCK);
+                            let between = Place { start: between, line: BLOCK, size: [BLOCK; 2] };
                             let begin = match &bias {
-                                _ if pass > 0 => Begin::Sums(sums, BLOCK),
-                                _ if start > 0 => Begin::Sums(result, n),
+                                _ if pass > 0 => Begin::Sums(between),
+                                _ if start > 0 => Begin::Sums(result),
                                 Some(bias) => Begin::Row(bias.as_ptr().add(at)),
                                 None => Begin::Zero,
                             };
-                            let end = if pass + PASS < steps { (sums, BLOCK, [BLOCK; 2]) } else {
-                                (result, n, [BLOCK.min(m - row), BLOCK.min(n - at)])
-                            };
+                            let end = if pass + PASS < steps { between } else { result };
                             multiply(count[1], a.at(block * count[1]).0, b.0, begin, end);
                         }
                     }
@@ -144,6 +136,79 @@ pub(super) unsafe fn product(
             }
         });
     }
+    finite.into_inner()
+}
+
+/// The largest left matrix, in numbers, that [`products`] keeps in parts: 1.5 MiB, in the second-level cache.
+const KEPT: usize = 1 << 18;
+/// Pieces of the right matrix that a task of [`products`] packs, about: 192 KiB.
+const SOME: usize = 32;
+
+/// Whether [`products`] can do it, and should.
+pub(super) fn many_pay([m, k, n]: [usize; 3]) -> bool {
+    m.next_multiple_of(BLOCK) * k.next_multiple_of(STEP) <= KEPT && pays([m, k, n])
+}
+
+/// `out = left right`, plus `bias` in each column, for one `[m, k]` and as many `[k, n]` as there are in `right`, one after the other; false, with `out` in
+/// any state, if there are numbers that are not finite.
+///
+/// # Safety
+///
+/// [`many_pay`] said so; `out` is valid for writes of `m * n` floats for each product, and `bias` has `m`.
+pub(super) unsafe fn products(
+    [m, k, n]: [usize; 3],
+    left: Operand<'_>,
+    right: &[f32],
+    out: *mut f32,
+    bias: &[f32],
+) -> bool {
+    let finite = AtomicBool::new(true);
+    let out = Shared(out);
+    let (rows, columns, steps) = (m.div_ceil(BLOCK), n.div_ceil(BLOCK), k.div_ceil(STEP));
+    let mut packed_left: Vec<Piece> = Vec::with_capacity(rows * steps);
+    let a = Places(packed_left.as_mut_ptr());
+    threads::for_each(rows, |block| {
+        let lines = Lines { of: left, first: (block * BLOCK, 0), end: (m, k) };
+        // SAFETY: there is room for all blocks, and this one belongs to this task alone.
+        if !unsafe { pack(&lines, Order::Lines, a.at(block * steps).0, [1, steps]) } {
+            finite.store(false, Ordering::Relaxed);
+        }
+    });
+    let mut biases: Vec<Block> = (0..rows).map(|_| Block([0.0; BLOCK * BLOCK])).collect();
+    for (block, bias) in biases.iter_mut().zip(bias.chunks(BLOCK)) {
+        for (row, bias) in block.0.chunks_exact_mut(BLOCK).zip(bias) {
+            row.fill(*bias);
+        }
+    }
+    let biases = Shared(biases.as_mut_ptr().cast());
+    let wide = (SOME / steps).clamp(1, columns);
+    let parts = columns.div_ceil(wide);
+    threads::for_each_init(right.len() / (k * n) * parts, Vec::new, |packed: &mut Vec<Piece>, task| {
+        let (product, first) = (task / parts, task % parts * wide);
+        let columns = wide.min(columns - first);
+        packed.clear();
+        packed.reserve(columns * steps);
+        let right = Operand { values: &right[product * k * n..][..k * n], line: 1, deep: n, page: Page::ONE };
+        let lines = Lines { of: right, first: (first * BLOCK, 0), end: (n, k) };
+        // SAFETY: the pieces of the left matrix are written, those of the right one belong to this task as do the columns of the result.
+        unsafe {
+            let b = Places(packed.as_mut_ptr());
+            if !pack(&lines, Order::Pairs, b.0, [columns, steps]) {
+                finite.store(false, Ordering::Relaxed);
+            }
+            configure();
+            for column in 0..columns {
+                for block in 0..rows {
+                    let (row, at) = (block * BLOCK, (first + column) * BLOCK);
+                    let size = [BLOCK.min(m - row), BLOCK.min(n - at)];
+                    let end = Place { start: out.at((product * m + row) * n + at), line: n, size };
+                    let begin = Place { start: biases.at(block * BLOCK * BLOCK), line: BLOCK, size: [BLOCK; 2] };
+                    multiply(steps, a.at(block * steps).0, b.at(column * steps).0, Begin::Sums(begin), end);
+                }
+            }
+            release();
+        }
+    });
     finite.into_inner()
 }
 
@@ -170,12 +235,35 @@ impl Places {
     }
 }
 
-/// Lines of a matrix (rows of the left, columns of the right), with the depth along them.
+/// A matrix as lines (rows of the left one, columns of the right one) with the depth along them.
+#[derive(Clone, Copy)]
+pub(super) struct Operand<'a> {
+    pub values: &'a [f32],
+    /// From a line to the next, and from a step of the depth to the next. One of them is 1.
+    pub line: usize,
+    pub deep: usize,
+    pub page: Page,
+}
+
+/// The depth in pages of so many steps, a multiple of 32, each so many floats behind the one before.
+#[derive(Clone, Copy)]
+pub(super) struct Page {
+    pub steps: usize,
+    pub floats: usize,
+}
+
+impl Page {
+    /// The whole depth.
+    pub(super) const ONE: Self = Self { steps: usize::MAX, floats: 0 };
+
+    fn place(self, step: usize, deep: usize) -> usize {
+        step / self.steps * self.floats + step % self.steps * deep
+    }
+}
+
+/// What is packed: lines and steps from the first on, none behind the end.
 struct Lines<'a> {
-    matrix: Matrix<'a>,
-    /// From a line to the next, and from a step of the depth to the next.
-    line: usize,
-    deep: usize,
+    of: Operand<'a>,
     first: (usize, usize),
     end: (usize, usize),
 }
@@ -197,35 +285,43 @@ enum Order {
 /// The processor has AVX-512; there is room for the pieces.
 #[target_feature(enable = "avx512f")]
 unsafe fn pack(lines: &Lines<'_>, order: Order, pieces: *mut Piece, [blocks, steps]: [usize; 2]) -> bool {
-    let mut sum = _mm512_setzero_ps();
+    let mut sums = [_mm512_setzero_ps(); 2];
     // SAFETY: as the caller promises.
     unsafe {
         // Along what lies side by side in memory.
-        if lines.deep == 1 {
+        if lines.of.deep == 1 {
             for tile in 0..2 * blocks {
                 for step in 0..steps {
-                    pack_tile(lines, order, tile, step, pieces.add(tile / 2 * steps + step), &mut sum);
+                    pack_tile(lines, order, tile, step, pieces.add(tile / 2 * steps + step), &mut sums);
                 }
             }
         } else {
             for step in 0..steps {
                 for tile in 0..2 * blocks {
-                    pack_tile(lines, order, tile, step, pieces.add(tile / 2 * steps + step), &mut sum);
+                    pack_tile(lines, order, tile, step, pieces.add(tile / 2 * steps + step), &mut sums);
                 }
             }
         }
     }
-    _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(sum, sum) == 0
+    _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(sums[0], sums[1]) == 0
 }
 
-/// One of the two tiles of a piece; what is added to `sum` is zero, or not a number if one of the tile's is not finite.
+/// One of the two tiles of a piece; what is added to `sums` is zero, or not a number if one of the tile's is not finite.
 ///
 /// # Safety
 ///
 /// The processor has AVX-512; the piece can be written.
 #[target_feature(enable = "avx512f")]
-unsafe fn pack_tile(lines: &Lines<'_>, order: Order, tile: usize, step: usize, piece: *mut Piece, sum: &mut __m512) {
-    let by_line = lines.deep == 1;
+unsafe fn pack_tile(
+    lines: &Lines<'_>,
+    order: Order,
+    tile: usize,
+    step: usize,
+    piece: *mut Piece,
+    sums: &mut [__m512; 2],
+) {
+    let Operand { values, line, deep, page } = lines.of;
+    let by_line = deep == 1;
     let first = (lines.first.0 + 16 * tile, lines.first.1 + STEP * step);
     let count = (lines.end.0.saturating_sub(first.0).min(16), lines.end.1.saturating_sub(first.1).min(STEP));
     // SAFETY: a piece has three parts of two tiles of 16 vectors.
@@ -233,34 +329,32 @@ unsafe fn pack_tile(lines: &Lines<'_>, order: Order, tile: usize, step: usize, p
     // Vectors of 16 numbers, as the matrix lies: lines and half of their steps, or steps and all lines.
     let mut halves = [[_mm512_setzero_si512(); 16]; 2];
     if count.0 > 0 && count.1 > 0 {
-        let last = (first.0 + count.0 - 1) * lines.line + (first.1 + count.1 - 1) * lines.deep;
-        debug_assert!(last < lines.matrix.values.len());
+        let start = first.0 * line + page.place(first.1, deep);
+        debug_assert!(start + (count.0 - 1) * line + (count.1 - 1) * deep < values.len());
+        let direct = by_line == (order == Order::Lines);
         // SAFETY: the elements that are read are inside.
         unsafe {
-            let from = lines.matrix.values.as_ptr().add(first.0 * lines.line + first.1 * lines.deep);
-            let (next, other) = if by_line { (lines.line, 16) } else { (lines.deep, 16 * lines.deep) };
-            let direct = by_line == (order == Order::Lines);
+            let from = values.as_ptr().add(start);
+            let (next, other) = if by_line { (line, 16) } else { (deep, 16 * deep) };
             if by_line {
-                // Sixteen lines at once are more than the processor foresees.
                 for i in 0..16 {
-                    let ahead = from.wrapping_add(i * next + AHEAD).cast();
+                    let ahead = from.wrapping_add(i * next + AHEAD).cast::<i8>();
                     _mm_prefetch::<_MM_HINT_T0>(ahead);
                     _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
                 }
             }
-            if count == (16, STEP) && direct {
-                for i in 0..16 {
-                    let from = from.add(i * next);
-                    let [low, high] = [from, from.add(other)].map(|from| _mm512_loadu_si512(from.cast()));
-                    split(low, high, out.add(i), sum);
-                }
-                return;
-            }
             if count == (16, STEP) {
                 for i in 0..16 {
                     let from = from.add(i * next);
-                    halves[0][i] = _mm512_loadu_si512(from.cast());
-                    halves[1][i] = _mm512_loadu_si512(from.add(other).cast());
+                    let [low, high] = [from, from.add(other)].map(|from| _mm512_loadu_si512(from.cast()));
+                    if direct {
+                        split(low, high, out.add(i), sums);
+                    } else {
+                        (halves[0][i], halves[1][i]) = (low, high);
+                    }
+                }
+                if direct {
+                    return;
                 }
             } else {
                 let mask = |many: usize| ((1_u32 << many.min(16)) - 1) as __mmask16;
@@ -277,14 +371,14 @@ unsafe fn pack_tile(lines: &Lines<'_>, order: Order, tile: usize, step: usize, p
                 }
             }
         }
-    }
-    if by_line != (order == Order::Lines) {
-        transpose(&mut halves[0]);
-        transpose(&mut halves[1]);
+        if !direct {
+            transpose(&mut halves[0]);
+            transpose(&mut halves[1]);
+        }
     }
     for i in 0..16 {
         // SAFETY: as above.
-        unsafe { split(halves[0][i], halves[1][i], out.add(i), sum) };
+        unsafe { split(halves[0][i], halves[1][i], out.add(i), sums) };
     }
 }
 
@@ -295,17 +389,18 @@ unsafe fn pack_tile(lines: &Lines<'_>, order: Order, tile: usize, step: usize, p
 /// `out` can be written, as can the vectors 32 and 64 behind it.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn split(low: __m512i, high: __m512i, out: *mut __m512i, sum: &mut __m512) {
+unsafe fn split(low: __m512i, high: __m512i, out: *mut __m512i, sums: &mut [__m512; 2]) {
     let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
     let cut = |x: __m512| _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), upper));
     // Cut and not rounded: nothing overflows, and the differences are exact.
-    let [low, high] = [_mm512_castsi512_ps(low), _mm512_castsi512_ps(high)];
     let parts = |x: __m512| {
         let rest = _mm512_sub_ps(x, cut(x));
         [x, rest, _mm512_sub_ps(rest, cut(rest))]
     };
-    *sum = _mm512_fmadd_ps(low, _mm512_setzero_ps(), *sum);
-    *sum = _mm512_fmadd_ps(high, _mm512_setzero_ps(), *sum);
+    let [low, high] = [_mm512_castsi512_ps(low), _mm512_castsi512_ps(high)];
+    // What is infinite times zero is not a number.
+    sums[0] = _mm512_fmadd_ps(low, _mm512_setzero_ps(), sums[0]);
+    sums[1] = _mm512_fmadd_ps(high, _mm512_setzero_ps(), sums[1]);
     for (part, (low, high)) in parts(low).into_iter().zip(parts(high)).enumerate() {
         let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(low));
         // low | (high & upper)
@@ -377,69 +472,104 @@ unsafe fn release() {
     unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
 }
 
+/// 32 x 32 sums.
+#[repr(C, align(64))]
+struct Block([f32; BLOCK * BLOCK]);
+
+/// Where a block lies: lines so many floats apart, of which so many rows and columns are there.
+#[derive(Clone, Copy)]
+struct Place {
+    start: *mut f32,
+    line: usize,
+    size: [usize; 2],
+}
+
+impl Place {
+    fn whole(block: &mut Block) -> Self {
+        Self { start: block.0.as_mut_ptr(), line: BLOCK, size: [BLOCK; 2] }
+    }
+
+    /// Copies the rows and columns that are in both.
+    ///
+    /// # Safety
+    ///
+    /// They can be read at `from`, and written here.
+    unsafe fn copy(self, from: Self) {
+        for i in 0..self.size[0].min(from.size[0]) {
+            // SAFETY: as the caller promises.
+            unsafe {
+                let to = self.start.add(i * self.line);
+                to.copy_from_nonoverlapping(from.start.add(i * from.line), self.size[1].min(from.size[1]));
+            }
+        }
+    }
+}
+
 /// What the sums of a block begin with.
 #[derive(Clone, Copy)]
 enum Begin {
     Zero,
     /// These 32 numbers in each row.
     Row(*const f32),
-    /// What is there, in lines of so many floats.
-    Sums(*const f32, usize),
+    /// What is there.
+    Sums(Place),
 }
 
 /// A block of the result.
 ///
 /// # Safety
 ///
-/// The tiles are configured; `a` and `b` have so many pieces; what `begin` names can be read, and the place at the end written: lines of so many floats,
-/// of which only the given rows and columns are there.
-unsafe fn multiply(
-    steps: usize,
-    a: *const Piece,
-    b: *const Piece,
-    begin: Begin,
-    (out, line, size): (*mut f32, usize, [usize; 2]),
-) {
-    if size == [BLOCK, BLOCK] {
-        // SAFETY: as the caller promises.
-        return unsafe { multiply_block(steps, a, b, begin, out, line) };
-    }
-    let mut block = Block([0.0; BLOCK * BLOCK]);
-    // SAFETY: as the caller promises; the block has room for 32 x 32.
+/// The tiles are configured; `a` and `b` have so many pieces; what `begin` names can be read, and the place at the end written.
+#[inline(always)]
+unsafe fn multiply(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place) {
+    // SAFETY: as the caller promises.
     unsafe {
-        let begin = match begin {
-            Begin::Sums(from, line) if from == out => {
-                for i in 0..size[0] {
-                    block.0.as_mut_ptr().add(i * BLOCK).copy_from_nonoverlapping(out.add(i * line), size[1]);
-                }
-                Begin::Sums(block.0.as_ptr(), BLOCK)
-            }
-            other => other,
-        };
-        multiply_block(steps, a, b, begin, block.0.as_mut_ptr(), BLOCK);
-        for i in 0..size[0] {
-            out.add(i * line).copy_from_nonoverlapping(block.0.as_ptr().add(i * BLOCK), size[1]);
+        if end.size == [BLOCK, BLOCK] {
+            multiply_block(steps, a, b, begin, end);
+        } else {
+            multiply_part(steps, a, b, begin, end);
         }
     }
 }
 
-#[repr(C, align(64))]
-struct Block([f32; BLOCK * BLOCK]);
+/// A block at an edge of the result, of which not all is there.
+///
+/// # Safety
+///
+/// As for [`multiply`].
+#[cold]
+unsafe fn multiply_part(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place) {
+    let mut block = Block([0.0; BLOCK * BLOCK]);
+    let whole = Place::whole(&mut block);
+    // SAFETY: as the caller promises.
+    unsafe {
+        let begin = match begin {
+            Begin::Sums(from) if from.size != [BLOCK, BLOCK] => {
+                whole.copy(from);
+                Begin::Sums(whole)
+            }
+            other => other,
+        };
+        multiply_block(steps, a, b, begin, whole);
+        end.copy(whole);
+    }
+}
 
 /// # Safety
 ///
-/// As for [`multiply`], with a whole block.
-unsafe fn multiply_block(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, out: *mut f32, line: usize) {
+/// As for [`multiply`], with whole blocks.
+#[inline(always)]
+unsafe fn multiply_block(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place) {
     debug_assert!(steps > 0);
     // SAFETY: as the caller promises; pieces have six tiles of 1,024 bytes.
     unsafe {
         match begin {
-            Begin::Sums(from, line) => asm!(
+            Begin::Sums(Place { start, line, .. }) => asm!(
                 "tileloadd tmm0, [{top} + {line}]",
                 "tileloadd tmm1, [{top} + {line} + 64]",
                 "tileloadd tmm2, [{bottom} + {line}]",
                 "tileloadd tmm3, [{bottom} + {line} + 64]",
-                top = in(reg) from, bottom = in(reg) from.add(16 * line), line = in(reg) 4 * line,
+                top = in(reg) start, bottom = in(reg) start.add(16 * line), line = in(reg) 4 * line,
                 options(nostack, readonly, preserves_flags),
             ),
             // Lines that are 0 bytes apart.
@@ -508,12 +638,13 @@ unsafe fn multiply_block(steps: usize, a: *const Piece, b: *const Piece, begin: 
             stride = in(reg) 64_usize, piece = const size_of::<Piece>(),
             options(nostack, readonly),
         );
+        let Place { start, line, .. } = end;
         asm!(
             "tilestored [{top} + {line}], tmm0",
             "tilestored [{top} + {line} + 64], tmm1",
             "tilestored [{bottom} + {line}], tmm2",
             "tilestored [{bottom} + {line} + 64], tmm3",
-            top = in(reg) out, bottom = in(reg) out.add(16 * line), line = in(reg) 4 * line,
+            top = in(reg) start, bottom = in(reg) start.add(16 * line), line = in(reg) 4 * line,
             options(nostack, preserves_flags),
         );
     }

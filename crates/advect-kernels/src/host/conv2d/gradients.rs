@@ -168,6 +168,12 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
         return winograd::weight_gradient(&all, shape.batch, shape.channels_out, x, gradient);
     }
     let [from, to] = [shape.channels_in, shape.channels_out];
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+    if pointwise::suits(&all)
+        && let Some(sums) = pointwise::weight_gradient(&all, shape.batch, to, x, gradient)
+    {
+        return sums;
+    }
     if from < to && pointwise::suits(&all) {
         // Input and gradient play the same part: the one with fewer channels is turned, and the result at the end.
         let other = Conv2dShape { channels_in: to, channels_out: from, ..*shape };

@@ -2,6 +2,8 @@
 use super::super::buffer::{Lines, Shared, filled_by};
 use super::super::matrix::{self, Left, Right, Target, VECTORS, multiply_biased};
 use super::super::threads;
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+use super::super::tiles::{self, Operand, Page};
 use super::product::PARALLEL;
 use super::rows::Correlation;
 
@@ -25,6 +27,19 @@ pub(super) fn suits(of: &Correlation) -> bool {
 pub(super) fn correlate(of: &Correlation, batch: usize, x: &[f32], weight: Weight<'_>, bias: &[f32]) -> Vec<f32> {
     let (from, to, pixels) = (of.channels, bias.len(), of.pixels());
     assert!(x.len() == batch * of.input_len() && weight.values.len() == from * to && suits(of));
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+    if batch > 0 && tiles::many_pay([to, from, pixels]) {
+        let Weight { values, by_output, by_input } = weight;
+        let left = Operand { values, line: by_output, deep: by_input, page: Page::ONE };
+        let mut out = Vec::with_capacity(batch * to * pixels);
+        // SAFETY: there is room for so many, and all of them are written if the answer is yes.
+        unsafe {
+            if tiles::products([to, from, pixels], left, x, out.as_mut_ptr(), bias) {
+                out.set_len(batch * to * pixels);
+                return out;
+            }
+        }
+    }
     let panel = VECTORS * matrix::lanes();
     let block = (BLOCK / from).next_multiple_of(panel).min(pixels.next_multiple_of(panel));
     let blocks = pixels.div_ceil(block);
@@ -57,6 +72,31 @@ pub(super) fn correlate(of: &Correlation, batch: usize, x: &[f32], weight: Weigh
             } else {
                 threads::for_each_init(batch * blocks, Lines::default, run);
             }
+        })
+    }
+}
+
+/// `out[to, from] = sum over images and pixels of gradient[image, to, pixel] x[image, from, pixel]`, where the processor has a fast way for it.
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+pub(super) fn weight_gradient(of: &Correlation, batch: usize, to: usize, x: &[f32], gradient: &[f32]) -> Option<Vec<f32>> {
+    let (from, pixels) = (of.channels, of.pixels());
+    assert!(x.len() == batch * from * pixels && gradient.len() == batch * to * pixels && suits(of));
+    // A step of the depth lies within an image.
+    if batch == 0 || !pixels.is_multiple_of(tiles::STEP) || !tiles::pays([to, batch * pixels, from]) {
+        return None;
+    }
+    let operand = |values, channels: usize| {
+        let page = Page { steps: pixels, floats: channels * pixels };
+        Operand { values, line: pixels, deep: 1, page }
+    };
+    let mut out = Vec::with_capacity(to * from);
+    // SAFETY: there is room for so many, and all of them are written if the answer is yes.
+    unsafe {
+        let sizes = [to, batch * pixels, from];
+        let done = tiles::product(sizes, operand(gradient, to), operand(x, from), out.as_mut_ptr(), None);
+        done.then(|| {
+            out.set_len(to * from);
+            out
         })
     }
 }
