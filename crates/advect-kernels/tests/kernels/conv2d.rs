@@ -203,7 +203,7 @@ fn agrees_with_burn_where_the_threads_share_the_work() {
 
 /// Shapes of the layers that are worth a transform or a matrix product of their own, and the edges of the blocks in
 /// which these are done.
-const LARGE_CASES: [Case; 17] = [
+const LARGE_CASES: [Case; 20] = [
     // Four vectors of output channels, and 27 and 20 rows: no whole number of tiles.
     Case::new([2, 3, 9, 11], [64, 3, 3, 3], [1, 1], [1, 1]),
     Case::new([2, 5, 8, 6], [70, 5, 2, 2], [2, 2], [0, 0]),
@@ -229,6 +229,11 @@ const LARGE_CASES: [Case; 17] = [
     Case::new([3, 40, 20, 23], [50, 40, 1, 1], [1, 1], [0, 0]),
     Case::new([2, 300, 16, 17], [33, 300, 1, 1], [1, 1], [0, 0]),
     Case::new([1, 5, 3, 1], [1, 5, 1, 1], [1, 1], [0, 0]),
+    // As many as pay for the matrix units of processors that have them, with edges in each direction: pixels that are whole steps of 32 (so that the sums
+    // of the weight run over images too) and pixels that are not, and a depth of more than one pass.
+    Case::new([5, 75, 16, 16], [93, 75, 1, 1], [1, 1], [0, 0]),
+    Case::new([4, 93, 15, 17], [75, 93, 1, 1], [1, 1], [0, 0]),
+    Case::new([3, 611, 8, 12], [90, 611, 1, 1], [1, 1], [0, 0]),
 ];
 
 #[test]
@@ -294,6 +299,43 @@ fn an_infinity_reaches_its_neighborhood_alone() {
             assert!(!spoilt.is_finite(), "{line} {pixel}");
         } else if image == 1 || !(4..8).contains(&line) || !(4..8).contains(&pixel) {
             assert_eq!(spoilt, clean, "{image} {line} {pixel}");
+        }
+    }
+}
+
+#[test]
+fn a_large_1x1_layer_takes_infinities_as_sums_of_floats_do() {
+    let (case, device) = (Case::new([8, 96, 16, 16], [96, 96, 1, 1], [1, 1], [0, 0]), Device::flex().autodiff());
+    let (weight, image) = (noise(len(case.weight), 2), 96 * 256);
+    for odd in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+        let run = |x: &[f64]| {
+            let x = tensor(x, case.x, DType::F32, &device).require_grad();
+            let w = tensor(&weight, case.weight, DType::F32, &device).require_grad();
+            let y = conv2d(x.clone(), w.clone(), None, case.stride, case.padding);
+            let gradients = y.clone().sum().backward();
+            [values(y), gradient(&x, &gradients), gradient(&w, &gradients)]
+        };
+        let mut x = noise(len(case.x), 1);
+        let [y, dx, dw] = run(&x);
+        // Channel 7 and pixel 33 of the third image.
+        x[2 * image + 7 * 256 + 33] = odd;
+        let [odd_y, odd_dx, odd_dw] = run(&x);
+        for (i, (found, plain)) in odd_y.iter().zip(&y).enumerate() {
+            let (image, channel, pixel) = (i / image, i / 256 % 96, i % 256);
+            if image == 2 && pixel == 33 {
+                let expected = odd * weight[channel * 96 + 7];
+                assert!(found.is_nan() == expected.is_nan() && (odd.is_nan() || *found == expected), "{found} for {odd}");
+            } else {
+                assert!((found - plain).abs() < 1e-4, "{image} {channel} {pixel}: {found} and {plain}");
+            }
+        }
+        assert!(dx.iter().zip(&odd_dx).all(|(a, b)| (a - b).abs() < 1e-4));
+        for (i, (found, plain)) in odd_dw.iter().zip(&dw).enumerate() {
+            if i % 96 == 7 {
+                assert!(!found.is_finite() && found.is_nan() == odd.is_nan(), "{found} for {odd}");
+            } else {
+                assert!((found - plain).abs() < 1e-2, "{i}: {found} and {plain}");
+            }
         }
     }
 }
