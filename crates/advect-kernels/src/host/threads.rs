@@ -38,6 +38,13 @@ pub(crate) fn for_each_init<T>(count: usize, init: impl Fn() -> T + Sync, task: 
     Pool::get().run(&work);
 }
 
+/// The same with things that the caller makes for the threads: what they allocate themselves lies in heaps of their own, which grow in small pages.
+pub(crate) fn for_each_given<T: Send>(count: usize, make: impl Fn() -> T + Sync, task: impl Fn(&mut T, usize) + Sync) {
+    let made = Mutex::new((0..count.min(rayon::current_num_threads())).map(|_| make()).collect::<Vec<T>>());
+    let take = || made.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    for_each_init(count, || take().unwrap_or_else(&make), task);
+}
+
 /// Runs `task` for all chunks of `len` elements (the last may be shorter), with their indices.
 pub(crate) fn for_each_chunk<T: Send>(values: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) + Sync) {
     let chunks = Chunks::new(values, len);

@@ -93,16 +93,13 @@ pub(super) unsafe fn product(
                 finite.store(false, Ordering::Relaxed);
             }
         });
-        threads::for_each_init(tasks * across, Default::default, |room: &mut (Vec<Piece>, Vec<Block>), task| {
-            let (packed, sums) = room;
+        // The parts of the left matrix, and the sums of all blocks between two passes: at a place of their own, where tiles are whole lines of the cache.
+        let between = if steps > PASS { many * wide } else { 0 };
+        let rooms = || (Vec::<Piece>::with_capacity(many * PASS.min(steps)), Vec::<Block>::with_capacity(between));
+        threads::for_each_given(tasks * across, rooms, |(packed, sums), task| {
             let (task, part) = (task / across, task % across);
             let (first, blocks) = (task * many, many.min(rows - task * many));
             let part = part * wide..columns.min((part + 1) * wide);
-            packed.clear();
-            packed.reserve(blocks * PASS);
-            // The sums of all blocks between two passes: at a place of their own, where tiles are whole lines of the cache.
-            sums.clear();
-            sums.reserve(if steps > PASS { part.len() * blocks } else { 0 });
             // SAFETY: the pieces of the right matrix are written, those of the left one belong to this task as do the rows and columns of the result.
             unsafe {
                 let (a, sums) = (Places(packed.as_mut_ptr()), sums.as_mut_ptr().cast::<f32>());
@@ -183,11 +180,10 @@ pub(super) unsafe fn products(
     let biases = Shared(biases.as_mut_ptr().cast());
     let wide = (SOME / steps).clamp(1, columns);
     let parts = columns.div_ceil(wide);
-    threads::for_each_init(right.len() / (k * n) * parts, Vec::new, |packed: &mut Vec<Piece>, task| {
+    let room = || Vec::<Piece>::with_capacity(wide * steps);
+    threads::for_each_given(right.len() / (k * n) * parts, room, |packed, task| {
         let (product, first) = (task / parts, task % parts * wide);
         let columns = wide.min(columns - first);
-        packed.clear();
-        packed.reserve(columns * steps);
         let right = Operand { values: &right[product * k * n..][..k * n], line: 1, deep: n, page: Page::ONE };
         let lines = Lines { of: right, first: (first * BLOCK, 0), end: (n, k) };
         // SAFETY: the pieces of the left matrix are written, those of the right one belong to this task as do the columns of the result.
