@@ -23,4 +23,7 @@ pub(crate) mod softmax;
 pub(crate) mod threads;
 #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
 mod tiles;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")))]
+#[path = "no_tiles.rs"]
+mod tiles;
 pub(crate) mod weighted_sum;

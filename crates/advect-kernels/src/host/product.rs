@@ -5,8 +5,9 @@
 use super::buffer::{Lines, Shared};
 use super::lanes::{SQUARE, load, load_if, store, store_if, transpose_square};
 use super::matrix::{Left, Right, TALL, VECTORS, lanes};
-use super::panels::tiles;
+use super::panels;
 use super::threads;
+use super::tiles::{self, Operand, Page, pays};
 use gemm::{Parallelism, gemm};
 use rten_simd::ops::BitOps;
 use rten_simd::{Isa, SimdOp};
@@ -59,13 +60,11 @@ pub(super) fn product(
 ) {
     assert!(left.values.len() == m * k && right.values.len() == k * n && out.len() == m * n);
     assert!(bias.is_none_or(|bias| bias.len() == n));
-    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
-    if super::tiles::pays([m, k, n]) {
-        use super::tiles::{Operand, Page};
+    if pays([m, k, n]) {
         let left = Operand { values: left.values, line: left.by_row, deep: left.by_column, page: Page::ONE };
         let right = Operand { values: right.values, line: right.by_column, deep: right.by_row, page: Page::ONE };
         // SAFETY: the slices have the lengths asserted above.
-        if unsafe { super::tiles::product([m, k, n], left, right, out.as_mut_ptr().cast(), bias) } {
+        if unsafe { tiles::product([m, k, n], left, right, out.as_mut_ptr().cast(), bias) } {
             return;
         }
     }
@@ -233,13 +232,13 @@ impl SimdOp for Pass<'_> {
                 (false, _) => {
                     let begin =
                         |row: usize, column: usize, whole| load_if(ops, out.add(row * n + column), n - column, whole);
-                    tiles(isa, [rows, depth, n], left, right, begin, end);
+                    panels::tiles(isa, [rows, depth, n], left, right, begin, end);
                 }
                 (true, Some(bias)) => {
                     let begin = |_, column: usize, whole| load_if(ops, bias.as_ptr().add(column), n - column, whole);
-                    tiles(isa, [rows, depth, n], left, right, begin, end);
+                    panels::tiles(isa, [rows, depth, n], left, right, begin, end);
                 }
-                (true, None) => tiles(isa, [rows, depth, n], left, right, |_, _, _| ops.zero(), end),
+                (true, None) => panels::tiles(isa, [rows, depth, n], left, right, |_, _, _| ops.zero(), end),
             }
         }
     }

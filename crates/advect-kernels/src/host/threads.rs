@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-/// How long a thread waits in a spin before it sleeps. In time, not in turns: a pause takes three times as long on some processors as on others.
-const PATIENCE: Duration = Duration::from_micros(60);
+/// How long a thread waits in a spin before it sleeps: longer than what a small network's training step does between two operators (waking one that sleeps
+/// takes 50 microseconds). In time, not in turns: a pause takes three times as long on some processors as on others.
+const PATIENCE: Duration = Duration::from_micros(200);
 /// Turns between two looks at the clock.
 const TURNS: u32 = 64;
 

@@ -3,7 +3,8 @@
 //! A float is the exact sum of three bfloat16 numbers of eight bits each, `a = a1 + a2 + a3`. Of the nine products of two such sums, the six
 //! `a1 b1 + a1 b2 + a2 b1 + a2 b2 + a1 b3 + a3 b1` are taken; the other three are below 2^-23 of `|a b|`, the rounding of an f32 product (Henry, Tang &
 //! Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations"). The units add in f32. So a sum is as good
-//! as one of f32 products, and takes less than half of the time of vectors of 16 floats, for the units do 16 times as many multiplications.
+//! as one of f32 products. The units do 16 times as many multiplications as those of vectors; with their six products and with the parts that must be made
+//! first, a large product runs at 0.9 to 1.3 times of what the multiply-add units of vectors could do at best, which vectors reach nine tenths of.
 //!
 //! Numbers that are infinite or not numbers have no such parts, and a product with one is refused: the caller takes the way of vectors. Below 2^-110 or so
 //! the smallest parts are flushed to zero.

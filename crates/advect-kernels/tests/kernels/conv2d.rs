@@ -324,7 +324,10 @@ fn a_large_1x1_layer_takes_infinities_as_sums_of_floats_do() {
             let (image, channel, pixel) = (i / image, i / 256 % 96, i % 256);
             if image == 2 && pixel == 33 {
                 let expected = odd * weight[channel * 96 + 7];
-                assert!(found.is_nan() == expected.is_nan() && (odd.is_nan() || *found == expected), "{found} for {odd}");
+                assert!(
+                    found.is_nan() == expected.is_nan() && (odd.is_nan() || *found == expected),
+                    "{found} for {odd}"
+                );
             } else {
                 assert!((found - plain).abs() < 1e-4, "{image} {channel} {pixel}: {found} and {plain}");
             }

@@ -168,7 +168,6 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
         return winograd::weight_gradient(&all, shape.batch, shape.channels_out, x, gradient);
     }
     let [from, to] = [shape.channels_in, shape.channels_out];
-    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
     if pointwise::suits(&all)
         && let Some(sums) = pointwise::weight_gradient(&all, shape.batch, to, x, gradient)
     {

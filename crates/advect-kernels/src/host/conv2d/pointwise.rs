@@ -2,7 +2,6 @@
 use super::super::buffer::{Lines, Shared, filled_by};
 use super::super::matrix::{self, Left, Right, Target, VECTORS, multiply_biased};
 use super::super::threads;
-#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
 use super::super::tiles::{self, Operand, Page};
 use super::product::PARALLEL;
 use super::rows::Correlation;
@@ -27,7 +26,6 @@ pub(super) fn suits(of: &Correlation) -> bool {
 pub(super) fn correlate(of: &Correlation, batch: usize, x: &[f32], weight: Weight<'_>, bias: &[f32]) -> Vec<f32> {
     let (from, to, pixels) = (of.channels, bias.len(), of.pixels());
     assert!(x.len() == batch * of.input_len() && weight.values.len() == from * to && suits(of));
-    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
     if batch > 0 && tiles::many_pay([to, from, pixels]) {
         let Weight { values, by_output, by_input } = weight;
         let left = Operand { values, line: by_output, deep: by_input, page: Page::ONE };
@@ -77,8 +75,13 @@ pub(super) fn correlate(of: &Correlation, batch: usize, x: &[f32], weight: Weigh
 }
 
 /// `out[to, from] = sum over images and pixels of gradient[image, to, pixel] x[image, from, pixel]`, where the processor has a fast way for it.
-#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
-pub(super) fn weight_gradient(of: &Correlation, batch: usize, to: usize, x: &[f32], gradient: &[f32]) -> Option<Vec<f32>> {
+pub(super) fn weight_gradient(
+    of: &Correlation,
+    batch: usize,
+    to: usize,
+    x: &[f32],
+    gradient: &[f32],
+) -> Option<Vec<f32>> {
     let (from, pixels) = (of.channels, of.pixels());
     assert!(x.len() == batch * from * pixels && gradient.len() == batch * to * pixels && suits(of));
     // A step of the depth lies within an image.

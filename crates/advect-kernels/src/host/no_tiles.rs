@@ -1,0 +1,36 @@
+//! Matrix units where there are none: nothing pays.
+
+pub(super) const STEP: usize = 32;
+
+pub(super) struct Operand<'a> {
+    pub values: &'a [f32],
+    pub line: usize,
+    pub deep: usize,
+    pub page: Page,
+}
+
+pub(super) struct Page {
+    pub steps: usize,
+    pub floats: usize,
+}
+
+impl Page {
+    pub(super) const ONE: Self = Self { steps: usize::MAX, floats: 0 };
+}
+
+pub(super) fn pays(_: [usize; 3]) -> bool {
+    false
+}
+
+pub(super) fn many_pay(_: [usize; 3]) -> bool {
+    false
+}
+
+pub(super) unsafe fn product(_: [usize; 3], left: Operand<'_>, _: Operand<'_>, _: *mut f32, _: Option<&[f32]>) -> bool {
+    let Operand { values: _, line: _, deep: _, page: Page { steps: _, floats: _ } } = left;
+    false
+}
+
+pub(super) unsafe fn products(_: [usize; 3], _: Operand<'_>, _: &[f32], _: *mut f32, _: &[f32]) -> bool {
+    false
+}
