@@ -40,6 +40,7 @@ pub(crate) fn for_each_init<T>(count: usize, init: impl Fn() -> T + Sync, task: 
 }
 
 /// The same with things that the caller makes for the threads: what they allocate themselves lies in heaps of their own, which grow in small pages.
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")), allow(dead_code))]
 pub(crate) fn for_each_given<T: Send>(count: usize, make: impl Fn() -> T + Sync, task: impl Fn(&mut T, usize) + Sync) {
     let made = Mutex::new((0..count.min(rayon::current_num_threads())).map(|_| make()).collect::<Vec<T>>());
     let take = || made.lock().unwrap_or_else(PoisonError::into_inner).pop();
