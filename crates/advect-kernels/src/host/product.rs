@@ -46,7 +46,8 @@ pub(super) fn transposed(values: &[f32], columns: usize) -> Matrix<'_> {
 
 /// `left right`, plus `bias` in each row: `[m, k]` times `[k, n]`.
 ///
-/// Which way it goes depends on the sizes and the processor, a number of the result on nothing else.
+/// Which way it goes depends on the sizes and the processor (and, with matrix units, on whether all numbers are finite), a number of the result on nothing else but
+/// its row and column.
 ///
 /// # Panics
 ///

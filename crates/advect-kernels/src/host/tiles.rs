@@ -1,13 +1,13 @@
 //! Products of f32 matrices on the matrix units of Intel's processors (AMX), which multiply bfloat16 only.
 //!
 //! A float is the exact sum of three bfloat16 numbers of eight bits each, `a = a1 + a2 + a3`. Of the nine products of two such sums, the six
-//! `a1 b1 + a1 b2 + a2 b1 + a2 b2 + a1 b3 + a3 b1` are taken; the other three are below 2^-23 of `|a b|`, the rounding of an f32 product (Henry, Tang &
-//! Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations"). The units add in f32. So a sum is as good
-//! as one of f32 products. The units do 16 times as many multiplications as those of vectors; with their six products and with the parts that must be made
-//! first, a large product runs at 0.9 to 1.3 times of what the multiply-add units of vectors could do at best, which vectors reach nine tenths of.
+//! `a1 b1 + a1 b2 + a2 b1 + a2 b2 + a1 b3 + a3 b1` are taken; the other three are below 2^-21 of `|a b|`, and 2^-24 on average, as much as the rounding of an f32
+//! product (Henry, Tang & Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations"). The units add in f32. So
+//! a sum is as good as one of f32 products. The units do 16 times as many multiplications as those of vectors; with their six products and with the parts
+//! that must be made first, a large product runs at 0.9 to 1.3 times of what the multiply-add units of vectors could do at best, which vectors reach nine tenths of.
 //!
 //! Numbers that are infinite or not numbers have no such parts, and a product with one is refused: the caller takes the way of vectors. Below 2^-110 or so
-//! the smallest parts are flushed to zero.
+//! the smallest parts are flushed to zero, as are sums and products below 2^-126.
 use super::buffer::Shared;
 use super::threads;
 use std::arch::asm;
@@ -21,9 +21,10 @@ const BLOCK: usize = 32;
 pub(super) const STEP: usize = 32;
 /// Floats' parts of a block and a step: three parts of two tiles of 16 lines of 32.
 const PIECE: usize = 3 * 2 * 16 * 32;
-/// Steps of a pass over the depth: the panels of one block on the left and one on the right, 24 KiB each, stay in the first-level cache together.
+/// Steps of a pass over the depth: 96 KiB of parts of a block on each side. Fewer would stay in the first-level cache, but sums would be read and written more
+/// often, which costs more.
 const PASS: usize = 16;
-/// Rows of the left matrix that a task takes, at most: 192 KiB of parts in a pass, which stay in the second-level cache while the right matrix comes by.
+/// Rows of the left matrix that a task takes, at most: 768 KiB of parts in a pass, which stay in the second-level cache while the right matrix comes by.
 const ROWS: usize = 256;
 /// Pieces of the right matrix that are packed at a time, at most, 6 MiB (one pass at least).
 const PACKED: usize = 1024;
@@ -49,7 +50,7 @@ fn available() -> bool {
         let vectors = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
         // Leaf 7: bits 22 and 24 of EDX say bfloat16 products and tiles.
         let tiles = __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx >> 22 & 5 == 5;
-        // SAFETY: the call asks the kernel for the right of this process to use the tiles' registers and has no other effect.
+        // SAFETY: the call asks the kernel for the right of this process to use the tiles' registers; later stacks for signals must have room for them.
         vectors && tiles && unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) } == 0
     })
 }
@@ -482,6 +483,11 @@ struct Place {
 }
 
 impl Place {
+    /// Whether not all of it is there.
+    fn part(&self) -> bool {
+        self.size != [BLOCK; 2]
+    }
+
     fn whole(block: &mut Block) -> Self {
         Self { start: block.0.as_mut_ptr(), line: BLOCK, size: [BLOCK; 2] }
     }
@@ -521,10 +527,11 @@ enum Begin {
 unsafe fn multiply(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place) {
     // SAFETY: as the caller promises.
     unsafe {
-        if end.size == [BLOCK, BLOCK] {
-            multiply_block(steps, a, b, begin, end);
-        } else {
+        // Sums that are read at an edge of the result may end in a whole block, if they go on in another pass.
+        if end.part() || matches!(begin, Begin::Sums(from) if from.part()) {
             multiply_part(steps, a, b, begin, end);
+        } else {
+            multiply_block(steps, a, b, begin, end);
         }
     }
 }
@@ -541,7 +548,7 @@ unsafe fn multiply_part(steps: usize, a: *const Piece, b: *const Piece, begin: B
     // SAFETY: as the caller promises.
     unsafe {
         let begin = match begin {
-            Begin::Sums(from) if from.size != [BLOCK, BLOCK] => {
+            Begin::Sums(from) if from.part() => {
                 whole.copy(from);
                 Begin::Sums(whole)
             }
@@ -557,7 +564,7 @@ unsafe fn multiply_part(steps: usize, a: *const Piece, b: *const Piece, begin: B
 /// As for [`multiply`], with whole blocks.
 #[inline(always)]
 unsafe fn multiply_block(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place) {
-    debug_assert!(steps > 0);
+    debug_assert!(steps > 0 && !end.part() && !matches!(begin, Begin::Sums(from) if from.part()));
     // SAFETY: as the caller promises; pieces have six tiles of 1,024 bytes.
     unsafe {
         match begin {

@@ -167,16 +167,17 @@ pub(crate) fn weight_gradient(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) 
     if winograd::suits(&all, shape.channels_out) {
         return winograd::weight_gradient(&all, shape.batch, shape.channels_out, x, gradient);
     }
-    let [from, to] = [shape.channels_in, shape.channels_out];
-    if pointwise::suits(&all)
-        && let Some(sums) = pointwise::weight_gradient(&all, shape.batch, to, x, gradient)
-    {
-        return sums;
-    }
+    pointwise::weight_gradient(&all, shape.batch, shape.channels_out, x, gradient)
+        .unwrap_or_else(|| weight_gradient_by_rows(shape, x, gradient))
+}
+
+/// The same for all shapes, with vectors.
+fn weight_gradient_by_rows(shape: &Conv2dShape, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let (all, [from, to]) = (Correlation::of(shape), [shape.channels_in, shape.channels_out]);
     if from < to && pointwise::suits(&all) {
         // Input and gradient play the same part: the one with fewer channels is turned, and the result at the end.
         let other = Conv2dShape { channels_in: to, channels_out: from, ..*shape };
-        let across = weight_gradient(&other, gradient, x);
+        let across = weight_gradient_by_rows(&other, gradient, x);
         return (0..to).flat_map(|channel| across[channel..].iter().step_by(to).copied()).collect();
     }
     let mut out = vec![0.0; shape.channels_out * all.depth()];

@@ -30,6 +30,7 @@ pub(super) fn correlate(of: &Correlation, batch: usize, x: &[f32], weight: Weigh
         let Weight { values, by_output, by_input } = weight;
         let left = Operand { values, line: by_output, deep: by_input, page: Page::ONE };
         let mut out = Vec::with_capacity(batch * to * pixels);
+        crate::memory::grown();
         // SAFETY: there is room for so many, and all of them are written if the answer is yes.
         unsafe {
             if tiles::products([to, from, pixels], left, x, out.as_mut_ptr(), bias) {
@@ -83,9 +84,9 @@ pub(super) fn weight_gradient(
     gradient: &[f32],
 ) -> Option<Vec<f32>> {
     let (from, pixels) = (of.channels, of.pixels());
-    assert!(x.len() == batch * from * pixels && gradient.len() == batch * to * pixels && suits(of));
+    assert!(x.len() == batch * of.input_len() && gradient.len() == batch * to * pixels);
     // A step of the depth lies within an image.
-    if batch == 0 || !pixels.is_multiple_of(tiles::STEP) || !tiles::pays([to, batch * pixels, from]) {
+    if batch == 0 || !suits(of) || !pixels.is_multiple_of(tiles::STEP) || !tiles::pays([to, batch * pixels, from]) {
         return None;
     }
     let operand = |values, channels: usize| {
