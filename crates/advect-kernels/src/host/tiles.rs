@@ -4,7 +4,7 @@
 //! `a1 b1 + a1 b2 + a2 b1 + a2 b2 + a1 b3 + a3 b1` are taken; the other three are below 2^-21 of `|a b|`, and 2^-24 on average, as much as the rounding of an f32
 //! product (Henry, Tang & Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations"). The units add in f32. So
 //! a sum is as good as one of f32 products. The units do 16 times as many multiplications as those of vectors; with their six products and with the parts
-//! that must be made first, a large product runs at 0.9 to 1.3 times of what the multiply-add units of vectors could do at best, which vectors reach nine tenths of.
+//! that must be made first, a large product runs at 1.1 to 1.5 times of what the multiply-add units of vectors could do at best, which vectors reach nine tenths of.
 //!
 //! Numbers that are infinite or not numbers have no such parts, and a product with one is refused: the caller takes the way of vectors. Below 2^-110 or so
 //! the smallest parts are flushed to zero, as are sums and products below 2^-126.
@@ -29,6 +29,12 @@ const PIECE: usize = 3 * 2 * 16 * 32;
 const PASS: usize = 16;
 /// Rows of the left matrix that a task takes, at most: 768 KiB of parts in a pass, which stay in the second-level cache while the right matrix comes by.
 const ROWS: usize = 256;
+/// Lines of 64 bytes in a piece.
+const LINES: usize = PIECE / 32;
+/// Lines of the next pieces of the right matrix that are asked for in each step: the blocks of a task together ask for all of them.
+const AHEAD: usize = LINES * BLOCK / ROWS;
+// The instructions that ask are written out.
+const _: () = assert!(AHEAD == 12 && LINES == 96);
 /// Pieces of the right matrix that are packed at a time, at most, 6 MiB (one pass at least).
 const PACKED: usize = 1024;
 /// Blocks of columns of the right matrix that a task packs.
@@ -127,7 +133,11 @@ pub(super) unsafe fn product(
                                 None => Begin::Zero,
                             };
                             let end = if pass + PASS < steps { between } else { result };
-                            multiply(count[1], a.at(block * count[1]).0, b.0, begin, end);
+                            let rows = if pass > 0 { between.start.wrapping_add(BLOCK * BLOCK) } else { end.start };
+                            let line = if pass > 0 { between.line } else { end.line };
+                            let pieces = b.0.wrapping_add(count[1]).wrapping_byte_add(64 * AHEAD * count[1] * block);
+                            let ahead = Ahead::new(pieces, rows, line);
+                            multiply(count[1], a.at(block * count[1]).0, b.0, begin, end, ahead);
                         }
                     }
                 }
@@ -201,7 +211,9 @@ pub(super) unsafe fn products(
                     let size = [BLOCK.min(m - row), BLOCK.min(n - at)];
                     let end = Place { start: out.at((product * m + row) * n + at), line: n, size };
                     let begin = Place { start: biases.at(block * BLOCK * BLOCK), line: BLOCK, size: [BLOCK; 2] };
-                    multiply(steps, a.at(block * steps).0, b.at(column * steps).0, Begin::Sums(begin), end);
+                    let (a, b) = (a.at(block * steps).0, b.at(column * steps).0);
+                    let ahead = Ahead::new(a.wrapping_add(steps), end.start, end.line);
+                    multiply(steps, a, b, Begin::Sums(begin), end, ahead);
                 }
             }
             release();
@@ -338,20 +350,68 @@ enum Begin {
     Sums(Place),
 }
 
+/// The product of two tiles, and requests for eight lines: of the `$part`th twelfth of the next piece on this side.
+macro_rules! one {
+    ($tiles:literal, $side:literal, $part:expr) => {
+        concat!(
+            "tdpbf16ps ",
+            $tiles,
+            "\n",
+            ".irp line, 0, 1, 2, 3, 4, 5, 6, 7\n",
+            "prefetcht0 [{",
+            $side,
+            "} + {piece} + 512 * ",
+            $part,
+            " + 64 * \\line]\n",
+            ".endr\n",
+        )
+    };
+}
+
+/// The products of two tiles of the left matrix (tmm4, tmm5) with two of the right one (tmm6, tmm7), and requests for the `$third`th third of the next piece.
+macro_rules! four {
+    ($side:literal, $third:literal) => {
+        concat!(
+            one!("tmm0, tmm4, tmm6", $side, concat!("(4 * ", $third, ")")),
+            one!("tmm2, tmm5, tmm6", $side, concat!("(4 * ", $third, " + 1)")),
+            one!("tmm1, tmm4, tmm7", $side, concat!("(4 * ", $third, " + 2)")),
+            one!("tmm3, tmm5, tmm7", $side, concat!("(4 * ", $third, " + 3)")),
+        )
+    };
+}
+
+/// What is asked for ahead while a block is multiplied, beside the pieces of its next step.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// Pieces that come after this block, the more of them the more steps it has.
+    pieces: *const i8,
+    /// The first of the rows that are written or read next, and from one to the next.
+    row: *const i8,
+    line: usize,
+}
+
+impl Ahead {
+    fn new(pieces: *const Piece, rows: *const f32, line: usize) -> Self {
+        Self { pieces: pieces.cast(), row: rows.cast(), line: 4 * line }
+    }
+}
+
 /// A block of the result.
+///
+/// Meanwhile it asks for what comes next, at more places than the processor foresees by itself: waiting for them would cost an eighth of the time.
 ///
 /// # Safety
 ///
 /// The tiles are configured; `a` and `b` have so many pieces; what `begin` names can be read, and the place at the end written.
 #[inline(always)]
-unsafe fn multiply(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place) {
+unsafe fn multiply(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place, ahead: Ahead) {
     // SAFETY: as the caller promises.
     unsafe {
         // Sums that are read at an edge of the result may end in a whole block, if they go on in another pass.
         if end.part() || matches!(begin, Begin::Sums(from) if from.part()) {
-            multiply_part(steps, a, b, begin, end);
+            multiply_part(steps, a, b, begin, end, ahead);
         } else {
-            multiply_block(steps, a, b, begin, end);
+            multiply_block(steps, a, b, begin, end, ahead);
         }
     }
 }
@@ -362,7 +422,7 @@ unsafe fn multiply(steps: usize, a: *const Piece, b: *const Piece, begin: Begin,
 ///
 /// As for [`multiply`].
 #[cold]
-unsafe fn multiply_part(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place) {
+unsafe fn multiply_part(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place, ahead: Ahead) {
     let mut block = Block([0.0; BLOCK * BLOCK]);
     let whole = Place::whole(&mut block);
     // SAFETY: as the caller promises.
@@ -374,7 +434,7 @@ unsafe fn multiply_part(steps: usize, a: *const Piece, b: *const Piece, begin: B
             }
             other => other,
         };
-        multiply_block(steps, a, b, begin, whole);
+        multiply_block(steps, a, b, begin, whole, ahead);
         end.copy(whole);
     }
 }
@@ -383,7 +443,7 @@ unsafe fn multiply_part(steps: usize, a: *const Piece, b: *const Piece, begin: B
 ///
 /// As for [`multiply`], with whole blocks.
 #[inline(always)]
-unsafe fn multiply_block(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place) {
+unsafe fn multiply_block(steps: usize, a: *const Piece, b: *const Piece, begin: Begin, end: Place, ahead: Ahead) {
     debug_assert!(steps > 0 && !end.part() && !matches!(begin, Begin::Sums(from) if from.part()));
     // SAFETY: as the caller promises; pieces have six tiles of 1,024 bytes.
     unsafe {
@@ -415,51 +475,53 @@ unsafe fn multiply_block(steps: usize, a: *const Piece, b: *const Piece, begin: 
         }
         // The smallest products first, while their left or right tiles are there.
         asm!(
+            ".p2align 6",
             "2:",
             "tileloadd tmm4, [{a} + {stride}]",
             "tileloadd tmm6, [{b} + {stride} + 4096]",
             "tileloadd tmm5, [{a} + {stride} + 1024]",
             "tileloadd tmm7, [{b} + {stride} + 5120]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            four!("a", "0"),
+            "prefetcht1 [{ahead} + 0]",
+            "prefetcht1 [{ahead} + 64]",
             "tileloadd tmm6, [{b} + {stride} + 2048]",
             "tileloadd tmm7, [{b} + {stride} + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            four!("a", "1"),
+            "prefetcht1 [{ahead} + 128]",
+            "prefetcht1 [{ahead} + 192]",
+            "prefetchw [{row}]",
+            "prefetchw [{row} + 64]",
             "tileloadd tmm4, [{a} + {stride} + 2048]",
             "tileloadd tmm5, [{a} + {stride} + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            four!("a", "2"),
+            "prefetcht1 [{ahead} + 256]",
+            "prefetcht1 [{ahead} + 320]",
+            "prefetchw [{row} + {line}]",
+            "prefetchw [{row} + {line} + 64]",
             "tileloadd tmm6, [{b} + {stride}]",
             "tileloadd tmm7, [{b} + {stride} + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            four!("b", "0"),
+            "prefetcht1 [{ahead} + 384]",
+            "prefetcht1 [{ahead} + 448]",
             "tileloadd tmm4, [{a} + {stride} + 4096]",
             "tileloadd tmm5, [{a} + {stride} + 5120]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            four!("b", "1"),
+            "prefetcht1 [{ahead} + 512]",
+            "prefetcht1 [{ahead} + 576]",
             "tileloadd tmm4, [{a} + {stride}]",
             "tileloadd tmm5, [{a} + {stride} + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            four!("b", "2"),
+            "prefetcht1 [{ahead} + 640]",
+            "prefetcht1 [{ahead} + 704]",
             "add {a}, {piece}",
             "add {b}, {piece}",
+            "add {ahead}, 64 * {some}",
+            "lea {row}, [{row} + 2 * {line}]",
             "dec {steps}",
             "jnz 2b",
             a = inout(reg) a => _, b = inout(reg) b => _, steps = inout(reg) steps => _,
-            stride = in(reg) 64_usize, piece = const size_of::<Piece>(),
+            ahead = inout(reg) ahead.pieces => _, row = inout(reg) ahead.row => _, line = in(reg) ahead.line,
+            stride = in(reg) 64_usize, piece = const size_of::<Piece>(), some = const AHEAD,
             options(nostack, readonly),
         );
         let Place { start, line, .. } = end;
