@@ -154,7 +154,7 @@ impl Function for Sigmoid {
         let ops = isa.f32();
         let e = exp_of_negative(isa, ops.neg(ops.abs(x)));
         let below = ops.add(e, ops.one());
-        ops.div(e, ops.mul(below, below))
+        ops.mul(e, reciprocal(isa, ops.mul(below, below)))
     }
 }
 
@@ -168,7 +168,7 @@ impl Function for Tanh {
     fn value<I: Isa>(self, isa: I, x: I::F32) -> I::F32 {
         let ops = isa.f32();
         let t = exp_minus_one_of_negative(isa, ops.mul(ops.abs(x), ops.splat(-2.0)));
-        let size = ops.div(t, ops.add(t, ops.splat(2.0)));
+        let size = ops.mul(t, reciprocal(isa, ops.add(t, ops.splat(2.0))));
         ops.select(size, ops.neg(size), ops.lt(x, ops.zero()))
     }
 
@@ -192,7 +192,7 @@ impl Function for Softplus {
         const P: [f32; 5] = [1.0, 0.333_331_6, 0.200_124_55, 0.139_803, 0.140_891_67];
         let ops = isa.f32();
         let e = exp_of_negative(isa, ops.neg(ops.abs(x)));
-        let s = ops.div(e, ops.add(e, ops.splat(2.0)));
+        let s = ops.mul(e, reciprocal(isa, ops.add(e, ops.splat(2.0))));
         ops.mul_add(ops.add(s, s), polynomial(isa, ops.mul(s, s), P), ops.max(x, ops.zero()))
     }
 

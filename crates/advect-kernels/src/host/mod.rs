@@ -9,6 +9,7 @@ mod avx512;
 pub(crate) mod buffer;
 pub(crate) mod conv2d;
 pub(crate) mod elementwise;
+mod few_rows;
 pub(crate) mod group_norm;
 mod lanes;
 pub(crate) mod linear;

@@ -3,6 +3,7 @@
 //! Rayon's pool is made for work that is cut as it goes: a call from a thread outside of it puts that thread to sleep and wakes others, some 30 to 50
 //! microseconds each way, longer than many operators of a small network take. Here the caller works too, the others wait in a short spin before they sleep, and
 //! nobody waits for one who did not come. How many threads there are is Rayon's to say (`RAYON_NUM_THREADS`, or the pool that the caller runs in).
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -23,20 +24,57 @@ pub(crate) fn for_each(count: usize, task: impl Fn(usize) + Sync) {
 
 /// The same with something that each thread makes for itself.
 pub(crate) fn for_each_init<T>(count: usize, init: impl Fn() -> T + Sync, task: impl Fn(&mut T, usize) + Sync) {
-    let next = AtomicUsize::new(0);
+    let threads = rayon::current_num_threads();
+    let shares = Shares::new(count, threads);
     let work = || {
-        let claim = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < count);
-        let Some(first) = claim() else { return };
+        let mut claims = shares.claims(NUMBER.get());
+        let Some(first) = claims.next() else { return };
         let mut own = init();
         task(&mut own, first);
-        while let Some(index) = claim() {
+        for index in claims {
             task(&mut own, index);
         }
     };
-    if count < 2 || rayon::current_num_threads() < 2 {
+    if count < 2 || threads < 2 {
         return work();
     }
     Pool::get().run(&work);
+}
+
+thread_local! {
+    /// Which of the threads this is: 0 whoever calls, the others from 1 on.
+    static NUMBER: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Shares of the numbers below a count. A thread begins with its own, and goes on with those of others that have not come or are late. So the same part of
+/// a weight, or of what the operator before has made, comes to the same thread each time, and is still in its cache.
+struct Shares {
+    /// How many of a share are taken.
+    taken: [Taken; Self::MOST],
+    shares: usize,
+    count: usize,
+}
+
+/// A line of the cache of its own.
+#[repr(align(64))]
+struct Taken(AtomicUsize);
+
+impl Shares {
+    const MOST: usize = 16;
+
+    fn new(count: usize, threads: usize) -> Self {
+        Self { taken: [const { Taken(AtomicUsize::new(0)) }; Self::MOST], shares: threads.clamp(1, Self::MOST), count }
+    }
+
+    /// What the thread of this number takes, until nothing is left.
+    fn claims(&self, number: usize) -> impl Iterator<Item = usize> {
+        (0..self.shares).flat_map(move |turn| {
+            let share = (number + turn) % self.shares;
+            let (first, end) = (share * self.count / self.shares, (share + 1) * self.count / self.shares);
+            let claim = move || Some(first + self.taken[share].0.fetch_add(1, Ordering::Relaxed));
+            std::iter::from_fn(move || claim().filter(|index| *index < end))
+        })
+    }
 }
 
 /// The same with things that the caller makes for the threads: what they allocate themselves lies in heaps of their own, which grow in small pages.
@@ -156,7 +194,11 @@ impl Pool {
         STARTED.get_or_init(|| {
             for index in 1..rayon::current_num_threads() {
                 // Without another thread the caller does everything.
-                let _ = std::thread::Builder::new().name(format!("advect-{index}")).spawn(|| pool.wait());
+                let thread = std::thread::Builder::new().name(format!("advect-{index}"));
+                let _ = thread.spawn(move || {
+                    NUMBER.set(index);
+                    pool.wait();
+                });
             }
         });
         pool

@@ -1,0 +1,123 @@
+//! Products of a few rows and a large matrix, which take as long as the matrix takes to come.
+//!
+//! Each element of it is read once for every four rows, in the order in which it lies. A thread that has the same columns each time finds them in its own cache.
+use super::buffer::Shared;
+use super::lanes::{load, store};
+use super::product::Matrix;
+use super::threads;
+use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::{Isa, SimdOp};
+
+/// Rows of the left matrix, at most, for which this is the way.
+pub(super) const FEW: usize = 8;
+/// Columns of a task: half a kilobyte of a row, which the processor asks for in time by itself.
+const STRIP: usize = 128;
+/// Elements of the right matrix below which one thread is faster.
+const LARGE: usize = 1 << 16;
+
+/// `out = left right`, plus `bias` in each row, for a right matrix whose rows lie one after the other.
+///
+/// # Safety
+///
+/// The matrices hold `m * k` and `k * n` floats and the bias `n`; `out` is valid for writes of `m * n`.
+pub(super) unsafe fn product(
+    [m, k, n]: [usize; 3],
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    out: *mut f32,
+    bias: Option<&[f32]>,
+) {
+    debug_assert!(right.by_column == 1);
+    let out = Shared(out);
+    let strip = if k * n < LARGE { n } else { STRIP };
+    threads::for_each(n.div_ceil(strip), |index| {
+        let first = index * strip;
+        Columns { sizes: [m, k, n], columns: first..n.min(first + strip), left, right, bias, out }.dispatch();
+    });
+}
+
+/// Some columns of the product.
+struct Columns<'a> {
+    sizes: [usize; 3],
+    columns: std::ops::Range<usize>,
+    left: Matrix<'a>,
+    right: Matrix<'a>,
+    bias: Option<&'a [f32]>,
+    out: Shared,
+}
+
+impl SimdOp for Columns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let m = self.sizes[0];
+        // As many sums as the multiply-add units need to be busy, where there are so many registers.
+        let wide = isa.f32().len() == 16;
+        let mut row = 0;
+        while row < m {
+            row += match (m - row, wide) {
+                (1, _) => self.rows::<I, 1, 8>(isa, row),
+                (2, true) => self.rows::<I, 2, 8>(isa, row),
+                (2, false) => self.rows::<I, 2, 4>(isa, row),
+                (3, true) => self.rows::<I, 3, 4>(isa, row),
+                (3, false) => self.rows::<I, 3, 2>(isa, row),
+                (_, true) => self.rows::<I, 4, 4>(isa, row),
+                (_, false) => self.rows::<I, 4, 2>(isa, row),
+            };
+        }
+    }
+}
+
+impl Columns<'_> {
+    /// `M` rows, `N` vectors of columns at a time; gives `M`.
+    #[inline(always)]
+    fn rows<I: Isa, const M: usize, const N: usize>(&self, isa: I, row: usize) -> usize {
+        let width = N * isa.f32().len();
+        for column in self.columns.clone().step_by(width) {
+            if self.columns.end - column >= width {
+                self.tile::<I, M, N>(isa, row, column, usize::MAX);
+            } else {
+                self.tile::<I, M, N>(isa, row, column, self.columns.end - column);
+            }
+        }
+        M
+    }
+
+    /// The sums of one step after the other, of the columns that are left.
+    #[inline(always)]
+    fn tile<I: Isa, const M: usize, const N: usize>(&self, isa: I, row: usize, column: usize, left: usize) {
+        let (ops, [_, k, n]) = (isa.f32(), self.sizes);
+        let behind = |vector: usize| left.saturating_sub(vector * ops.len());
+        // SAFETY: rows and columns are inside; vectors are cut off behind the last column.
+        unsafe {
+            let mut sums = [[ops.zero(); N]; M];
+            if let Some(bias) = self.bias {
+                for (j, sum) in sums[0].iter_mut().enumerate() {
+                    *sum = load(ops, bias.as_ptr().add(column).wrapping_add(j * ops.len()), behind(j));
+                }
+                sums = [sums[0]; M];
+            }
+            let (a, b) =
+                (self.left.values.as_ptr().add(row * self.left.by_row), self.right.values.as_ptr().add(column));
+            for step in 0..k {
+                let b = b.add(step * self.right.by_row);
+                let mut values = [ops.zero(); N];
+                for (j, value) in values.iter_mut().enumerate() {
+                    *value = load(ops, b.wrapping_add(j * ops.len()), behind(j));
+                }
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let factor = ops.splat(*a.add(i * self.left.by_row + step * self.left.by_column));
+                    for (sum, value) in sums.iter_mut().zip(values) {
+                        *sum = ops.mul_add(factor, value, *sum);
+                    }
+                }
+            }
+            for (i, sums) in sums.into_iter().enumerate() {
+                for (j, sum) in sums.into_iter().enumerate() {
+                    store(ops, sum, self.out.at((row + i) * n + column).wrapping_add(j * ops.len()), behind(j));
+                }
+            }
+        }
+    }
+}
