@@ -124,16 +124,13 @@ impl NoiseKey {
     ///
     /// The numbers are those of [`NoiseKey::rng`], and where a sample takes a few only, they come several times faster: the first eight of many samples are
     /// computed side by side, by all threads.
-    pub fn each<T>(self, ids: &[u64], counter: u64, mut draw: impl FnMut(usize, &mut SampleRng) -> T) -> Vec<T> {
-        /// Samples whose numbers stay in the second-level cache.
-        const MANY: usize = 8192;
+    pub fn each<T: Send>(self, ids: &[u64], counter: u64, draw: impl Fn(usize, &mut SampleRng) -> T + Sync) -> Vec<T> {
+        let parts = parallel_map(ids.len().div_ceil(TOGETHER), |part| {
+            let rows = (part * TOGETHER..).zip(&ids[part * TOGETHER..]).zip(self.heads(part, ids, counter));
+            rows.map(|((row, &id), head)| draw(row, &mut SampleRng::new(self, id, counter, head))).collect::<Vec<T>>()
+        });
         let mut results = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MANY) {
-            let heads = parallel_map(ids.len().div_ceil(TOGETHER), |part| self.heads(part, ids, counter));
-            for (head, &id) in heads.into_iter().flatten().zip(ids) {
-                results.push(draw(results.len(), &mut SampleRng::new(self, id, counter, head)));
-            }
-        }
+        results.extend(parts.into_iter().flatten());
         results
     }
 

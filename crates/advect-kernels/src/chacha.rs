@@ -55,21 +55,37 @@ pub fn chacha8_heads(keys: &[[u32; 8]], stream: u64) -> Vec<[u32; 16]> {
         for (word, value) in state.iter_mut().zip([0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]) {
             *word = [value; LANES];
         }
-        for (lane, key) in keys.iter().enumerate() {
-            for (word, value) in state[4..12].iter_mut().zip(key) {
-                word[lane] = *value;
-            }
-        }
+        let mut padded = [[0; 8]; LANES];
+        padded[..keys.len()].copy_from_slice(keys);
+        let mut words = [[0; LANES]; 8];
+        transpose(&padded, &mut words);
+        state[4..12].copy_from_slice(&words);
         state[14] = [stream as u32; LANES];
         state[15] = [(stream >> 32) as u32; LANES];
         block(&mut state);
-        for (lane, head) in heads.iter_mut().enumerate() {
-            for (value, word) in head.iter_mut().zip(&state) {
-                *value = word[lane];
+        let mut turned = [[0; 16]; LANES];
+        transpose(&state, &mut turned);
+        heads.copy_from_slice(&turned[..heads.len()]);
+    }
+    heads
+}
+
+/// Writes rows as columns, in squares of four: word by word it would take as long as the rounds.
+fn transpose<const M: usize, const N: usize>(from: &[[u32; N]; M], to: &mut [[u32; M]; N]) {
+    const { assert!(M.is_multiple_of(4) && N.is_multiple_of(4)) };
+    for row in (0..M).step_by(4) {
+        for column in (0..N).step_by(4) {
+            let square = std::array::from_fn(|i| std::array::from_fn(|j| from[row + i][column + j]));
+            for (i, turned) in transpose_square(square).into_iter().enumerate() {
+                to[column + i][row..row + 4].copy_from_slice(&turned);
             }
         }
     }
-    heads
+}
+
+/// The compiler makes shuffles of it.
+fn transpose_square(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
+    std::array::from_fn(|i| rows.map(|row| row[i]))
 }
 
 /// The fastest form of a block on this processor.

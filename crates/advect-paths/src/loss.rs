@@ -79,13 +79,18 @@ pub fn prediction_loss<const D: usize>(
     want: Prediction,
     weight: impl Fn(f64) -> f64,
 ) -> Result<Tensor<1>, PathError> {
-    let losses = row_losses(output, sample, have, want)?;
-    Ok(match &sample.times {
-        Times::Shared(t) => losses.mean() * weight(*t),
-        Times::Each(times) => {
-            let weights: Vec<f64> = times.iter().map(|&t| weight(t)).collect();
-            losses.combine_rows(&weights, &[]).mean()
+    let error = error_as(output, sample, have, want)?;
+    let weights: Vec<f64> = match &sample.times {
+        Times::Shared(t) => vec![weight(*t)],
+        Times::Each(times) => times.iter().map(|&t| weight(t)).collect(),
+    };
+    Ok(match weights.first() {
+        // The mean of the rows' means, which are of equal length.
+        Some(&first) if weights.iter().all(|weight| *weight == first) => {
+            let mean = (error.clone() * error).mean();
+            if first == 1.0 { mean } else { mean * first }
         }
+        _ => mean_squares(error).combine_rows(&weights, &[]).mean(),
     })
 }
 
@@ -110,17 +115,27 @@ pub fn row_losses<const D: usize>(
     have: Prediction,
     want: Prediction,
 ) -> Result<Tensor<1>, PathError> {
+    Ok(mean_squares(error_as(output, sample, have, want)?))
+}
+
+/// `want_hat - want`, for an output that is a `have`.
+fn error_as<const D: usize>(
+    output: Tensor<D>,
+    sample: &PathSample<D>,
+    have: Prediction,
+    want: Prediction,
+) -> Result<Tensor<D>, PathError> {
     sample.source.permits(have, want)?;
     let (output, carried) = carry(output, sample, have)?;
     if carried == want {
-        return Ok(mean_squares(output - sample.target(want)?));
+        return Ok(output - sample.target(want)?);
     }
     let slopes = sample.rates().iter().enumerate().map(|(row, rates)| match rates.convert(carried, want) {
         Some((_, on_output)) => Ok(on_output),
         None => Err(PathError::Singular { have, want, t: sample.times.at(row) }),
     });
     let slopes: Vec<f64> = slopes.collect::<Result<_, _>>()?;
-    Ok(mean_squares(scale(output - sample.target(carried)?, &slopes, &sample.times)))
+    Ok(scale(output - sample.target(carried)?, &slopes, &sample.times))
 }
 
 /// The output in the form in which it is compared: a score as the noise -sigma * score, which stays finite at t = 1, as

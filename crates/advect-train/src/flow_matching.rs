@@ -165,9 +165,10 @@ where
         let sample = AffinePath { schedule: self.path.schedule.clone(), source }.sample(noise, data, &times)?;
         let class = classes.map(|classes| {
             let classes = pairing.follow(classes);
+            let (rate, null) = (self.label_drop, self.null_class);
             let values = key(Purpose::LabelDrop).each(&ids, 0, |row, rng| {
-                let dropped = rng.random::<f64>() < self.label_drop;
-                if dropped { self.null_class as i64 } else { classes[row] as i64 }
+                let dropped = rng.random::<f64>() < rate;
+                if dropped { null as i64 } else { classes[row] as i64 }
             });
             Tensor::<1, Int>::from_data(TensorData::new(values, [rows]), &device)
         });

@@ -24,6 +24,9 @@ const ROWS: usize = 256;
 /// Multiply-adds below which one thread is faster.
 const PARALLEL: usize = 1 << 17;
 
+/// Pieces in which the sums of the tasks are added up.
+const PIECES: usize = 4;
+
 /// The gradients of a layer; None where nobody asked.
 pub(crate) struct Gradients {
     /// `[rows, from]`
@@ -170,12 +173,15 @@ pub(crate) fn backward(
         run(None);
         None
     };
-    let sums = parts.into_iter().reduce(|(mut dw, mut db), (w, b)| {
-        add(&mut dw, &w);
-        add(&mut db, &b);
-        (dw, db)
+    let mut parts = parts.into_iter();
+    let (mut dw, mut db) = parts.next().unwrap_or_default();
+    let others: Vec<_> = parts.collect();
+    others.iter().for_each(|(_, part)| add(&mut db, part));
+    // In pieces, since another thread has half of it in its cache; each number's sum goes through the parts in their order.
+    let piece = if others.len() * dw.len() < PARALLEL / 4 { dw.len().max(1) } else { dw.len().div_ceil(PIECES) };
+    threads::for_each_chunk(&mut dw, piece, |index, sums| {
+        others.iter().for_each(|(part, _)| add(sums, &part[index * piece..]));
     });
-    let (dw, mut db) = sums.unwrap_or_default();
     db.truncate(to);
     let dw = if turned && !dw.is_empty() {
         (0..from * to).map(|i| dw[i % to * from + i / to]).collect()

@@ -33,7 +33,7 @@ impl<S: Schedule> LogNormalSigmaTime<S> {
     }
 }
 
-impl<S: Schedule> TimeLaw for LogNormalSigmaTime<S> {
+impl<S: Schedule + Sync> TimeLaw for LogNormalSigmaTime<S> {
     fn quantile(&self, u: f64) -> f64 {
         self.time(normal_quantile(u))
     }

@@ -31,7 +31,7 @@ pub trait TimeSampler {
 /// Drawing more often where the loss is hard is a weight: a loss weighted by `w` under uniform times equals the plain
 /// loss under times of density w, with another variance. To draw from a law and keep the mean of the uniform one,
 /// divide each row's loss by [`TimeLaw::density`].
-pub trait TimeLaw {
+pub trait TimeLaw: Sync {
     /// The time below which a share `u` in [0, 1] of the law lies.
     fn quantile(&self, u: f64) -> f64;
 
