@@ -297,6 +297,45 @@ fn gives_the_same_bits_on_one_thread_and_on_three() {
     assert!(one == three);
 }
 
+/// One to nine rows, of the input or, where there are as few features, of the weight's gradient: a weight that one thread reads, and those that all do; edges of
+/// the vectors and of the strips that the threads take.
+#[test]
+fn few_rows_times_a_large_weight_are_the_formula_on_one_thread_and_on_three() {
+    let run = || {
+        let device = Device::flex().autodiff();
+        let mut all = Vec::new();
+        for [from, to] in [[130, 150], [257, 300], [64, 1027], [517, 128]] {
+            for few in 1..=9 {
+                let (x, weight, bias) = (noise(few * from, 1), noise(from * to, 2), noise(to, 3));
+                let scale = 1.0 / (from as f64).sqrt();
+                let weight: Vec<f64> = weight.iter().map(|w| w * scale).collect();
+                let [x_, weight_] = [(&x, [few, from]), (&weight, [from, to])]
+                    .map(|(values, shape)| tensor(values, shape, DType::F32, &device));
+                let what = format!("{few} rows, {from} to {to}");
+                let y = values(linear(x_.clone(), weight_.clone(), Some(tensor(&bias, [to], DType::F32, &device))));
+                assert_close(&what, &y, &reference(|x| x, &x, &weight, &bias), 1e-5);
+                let plain = values(linear(x_, weight_.clone(), None));
+                assert_close(&what, &plain, &reference(|x| x, &x, &weight, &vec![0.0; to]), 1e-5);
+                all.extend([y, plain]);
+                // x^T g of a layer from as few features: `few` rows of a product.
+                let (rows, wide) = (37, 16_384 / few + to);
+                let narrow = tensor(&noise(few * wide, 4), [few, wide], DType::F32, &device).require_grad();
+                let (x, cotangent) = (noise(rows * few, 6), noise(rows * wide, 5));
+                let y = linear(tensor(&x, [rows, few], DType::F32, &device), narrow.clone(), None);
+                let loss = (y * tensor(&cotangent, [rows, wide], DType::F32, &device)).sum();
+                let turned: Vec<f64> = (0..few * rows).map(|i| x[i % rows * few + i / rows]).collect();
+                let expected = reference(|x| x, &turned, &cotangent, &vec![0.0; wide]);
+                let found = gradient(&narrow, &loss.backward());
+                assert_close(&format!("gradient of {what}"), &found, &expected, 1e-5);
+                all.push(found);
+            }
+        }
+        all
+    };
+    let [one, three] = on_one_and_three_threads(run);
+    assert!(one == three);
+}
+
 #[test]
 fn an_empty_batch_has_gradients_of_zero() {
     let device = Device::flex().autodiff();
