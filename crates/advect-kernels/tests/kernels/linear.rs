@@ -69,7 +69,7 @@ fn agrees_with_the_formula_and_its_gradients_with_differences_for_every_layout()
             let expected = reference(function, &x, &weight, &bias);
             let large = a * b > 100;
             let loss = |x: &[f64], weight: &[f64], bias: &[f64]| dot(&reference(function, x, weight, bias), &weights);
-            let every = |len: usize| if large { 1 + len / 3 } else { 1 + len / 12 };
+            let every = |len: usize| if large { 1 + len / 5 } else { 1 + len / 12 };
             let slopes = [
                 differences(&x, every(x.len()), |x| loss(x, &weight, &bias)),
                 differences(&weight, every(weight.len()), |weight| loss(&x, weight, &bias)),
