@@ -166,6 +166,11 @@ impl Function for Tanh {
     /// `-t / (2 + t)` with `t = exp(-2 |x|) - 1`, and the sign of x.
     #[inline(always)]
     fn value<I: Isa>(self, isa: I, x: I::F32) -> I::F32 {
+        #[cfg(target_arch = "x86_64")]
+        if avx512::has::<I>() {
+            // SAFETY: asked for above.
+            return unsafe { avx512::tanh::<I>(x, EXP_MINUS_ONE) };
+        }
         let ops = isa.f32();
         let t = exp_minus_one_of_negative(isa, ops.mul(ops.abs(x), ops.splat(-2.0)));
         let size = ops.mul(t, reciprocal(isa, ops.add(t, ops.splat(2.0))));
@@ -261,23 +266,26 @@ pub(super) fn exp_of_negative<I: Isa>(isa: I, x: I::F32) -> I::F32 {
     isa.f32().mul(polynomial(isa, r, P), power)
 }
 
+/// A minimax fit of (exp(r) - 1) / r for |r| <= ln 2 / 2, off by 1.1e-8.
+const EXP_MINUS_ONE: [f32; 6] = [1.0, 0.499_999_97, 0.166_665_06, 0.041_667_137, 0.008_369_076, 0.001_388_887_3];
+
 /// `exp(x) - 1` for x <= 0, to as many digits where that is small.
 #[inline(always)]
 fn exp_minus_one_of_negative<I: Isa>(isa: I, x: I::F32) -> I::F32 {
-    // A minimax fit of (exp(r) - 1) / r, off by 1.1e-8.
-    const P: [f32; 6] = [1.0, 0.499_999_97, 0.166_665_06, 0.041_667_137, 0.008_369_076, 0.001_388_887_3];
     let ops = isa.f32();
     let (r, power) = reduced(isa, x);
-    ops.mul_add(power, ops.mul(r, polynomial(isa, r, P)), ops.sub(power, ops.one()))
+    ops.mul_add(power, ops.mul(r, polynomial(isa, r, EXP_MINUS_ONE)), ops.sub(power, ops.one()))
 }
+
+/// Adding the magic number leaves k = round(x / ln 2) in the lowest bits of the sum.
+pub(super) const MAGIC: f32 = 12_582_912.0;
+/// The natural logarithm of 2, in two parts.
+pub(super) const LN2_HIGH: f32 = 0.693_145_75;
+pub(super) const LN2_LOW: f32 = 1.428_606_8e-6;
 
 /// `(r, 2^k)` with `exp(x) = 2^k exp(r)` and |r| <= ln 2 / 2, for x <= 0; below -87.7 the power is 0.
 #[inline(always)]
 fn reduced<I: Isa>(isa: I, x: I::F32) -> (I::F32, I::F32) {
-    // Adding the magic number leaves k = round(x / ln 2) in the lowest bits of the sum.
-    const MAGIC: f32 = 12_582_912.0;
-    const LN2_HIGH: f32 = 0.693_145_75;
-    const LN2_LOW: f32 = 1.428_606_8e-6;
     let (ops, ints) = (isa.f32(), isa.i32());
     // At -127 ln 2 the exponent's bits are all 0. (Not `max`, which may lose a NaN.)
     let least = ops.splat(-127.0 * std::f32::consts::LN_2);

@@ -1,6 +1,7 @@
 //! Exponentials and quotients with the instructions that AVX-512 has for them: powers of 2 from a table of 32, and reciprocals to 14 bits.
 //!
 //! A polynomial and a division, as on other processors, take about twice as long.
+use super::activation;
 use rten_simd::Isa;
 use std::arch::x86_64::*;
 
@@ -145,6 +146,43 @@ pub(super) unsafe fn reciprocal<I: Isa>(x: I::F32) -> I::F32 {
         let first = _mm512_rcp14_ps(x);
         let finite = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(x, _mm512_set1_ps(f32::INFINITY));
         outer::<I>(_mm512_mul_ps(first, _mm512_maskz_fnmadd_ps(finite, x, first, _mm512_set1_ps(2.0))))
+    }
+}
+
+/// `-t / (2 + t)` with `t = exp(-2 |x|) - 1`, and the sign of x: the hyperbolic tangent, within 4 ulp; `fit` is that of `(exp(r) - 1) / r`.
+///
+/// # Safety
+///
+/// [`has`] is true.
+#[inline(always)]
+pub(super) unsafe fn tanh<I: Isa>(x: I::F32, fit: [f32; 6]) -> I::F32 {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let x = _mm512_castps_si512(inner::<I>(x));
+        let sign = _mm512_set1_epi32(i32::MIN);
+        let negative = _mm512_castsi512_ps(_mm512_or_si512(x, sign));
+        // At -127 ln 2 the exponent's bits are all 0. The second operand is what comes out if one is NaN.
+        let least = _mm512_set1_ps(-127.0 * std::f32::consts::LN_2);
+        let twice = _mm512_max_ps(least, _mm512_add_ps(negative, negative));
+        let magic = _mm512_set1_ps(activation::MAGIC);
+        let shifted = _mm512_fmadd_ps(twice, _mm512_set1_ps(std::f32::consts::LOG2_E), magic);
+        let k = _mm512_sub_ps(shifted, magic);
+        let r = _mm512_fnmadd_ps(k, _mm512_set1_ps(activation::LN2_HIGH), twice);
+        let r = _mm512_fnmadd_ps(k, _mm512_set1_ps(activation::LN2_LOW), r);
+        let bits = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
+        let power = _mm512_castsi512_ps(_mm512_add_epi32(bits, _mm512_set1_epi32(127 << 23)));
+        let mut sum = _mm512_set1_ps(fit[5]);
+        for c in fit[..5].iter().rev() {
+            sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(*c));
+        }
+        let t = _mm512_fmadd_ps(power, _mm512_mul_ps(r, sum), _mm512_sub_ps(power, _mm512_set1_ps(1.0)));
+        let below = _mm512_add_ps(t, _mm512_set1_ps(2.0));
+        let reciprocal = _mm512_rcp14_ps(below);
+        let step = _mm512_fnmadd_ps(below, reciprocal, _mm512_set1_ps(2.0));
+        let size = _mm512_mul_ps(_mm512_mul_ps(t, reciprocal), step);
+        // The sign from x, the rest from the size: sign ? x : size.
+        let value = _mm512_ternarylogic_epi32::<0xca>(sign, x, _mm512_castps_si512(size));
+        outer::<I>(_mm512_castsi512_ps(value))
     }
 }
 
