@@ -123,7 +123,7 @@ impl NoiseKey {
     /// What `draw` makes of the row and the generator of each sample at one count.
     ///
     /// The numbers are those of [`NoiseKey::rng`], and where a sample takes a few only, they come several times faster: the first eight of many samples are
-    /// computed side by side, by all threads.
+    /// computed side by side, by all threads, which also call `draw`, in no particular order.
     pub fn each<T: Send>(self, ids: &[u64], counter: u64, draw: impl Fn(usize, &mut SampleRng) -> T + Sync) -> Vec<T> {
         let parts = parallel_map(ids.len().div_ceil(TOGETHER), |part| {
             let rows = (part * TOGETHER..).zip(&ids[part * TOGETHER..]).zip(self.heads(part, ids, counter));

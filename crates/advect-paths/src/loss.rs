@@ -1,7 +1,7 @@
 use crate::weighting::weight_on;
 use crate::{PathError, PathSample, Prediction, Weighting};
 use advect_core::{State, Times};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 /// The flow-matching loss: the mean of `|u_hat - (d_alpha x_1 + d_sigma x_0)|^2` over all elements, all times alike.
 ///
@@ -80,18 +80,29 @@ pub fn prediction_loss<const D: usize>(
     weight: impl Fn(f64) -> f64,
 ) -> Result<Tensor<1>, PathError> {
     let error = error_as(output, sample, have, want)?;
-    let weights: Vec<f64> = match &sample.times {
-        Times::Shared(t) => vec![weight(*t)],
-        Times::Each(times) => times.iter().map(|&t| weight(t)).collect(),
+    let times = match &sample.times {
+        Times::Shared(t) => std::slice::from_ref(t),
+        Times::Each(times) => times,
     };
+    let weights: Vec<f64> = times.iter().map(|&t| weight(t)).collect();
     Ok(match weights.first() {
-        // The mean of the rows' means, which are of equal length.
-        Some(&first) if weights.iter().all(|weight| *weight == first) => {
-            let mean = (error.clone() * error).mean();
+        Some(&first) if weights.len() == 1 || weights.iter().all(|weight| *weight == first) => {
+            let mean = mean_square(error);
             if first == 1.0 { mean } else { mean * first }
         }
         _ => mean_squares(error).combine_rows(&weights, &[]).mean(),
     })
+}
+
+/// The mean of all squares: of a few at once, of many row by row. A sum of millions would depend on the threads that share it, and the reciprocal of their number is
+/// nothing in half precision.
+fn mean_square<const D: usize>(error: Tensor<D>) -> Tensor<1> {
+    const FEW: usize = 1 << 16;
+    if matches!(error.dtype(), DType::F32 | DType::F64) && error.dims().iter().product::<usize>() <= FEW {
+        (error.clone() * error).mean()
+    } else {
+        mean_squares(error).mean()
+    }
 }
 
 /// The loss of each row: the mean over its elements of `|want_hat - want|^2` for an output that is a `have`.

@@ -154,7 +154,7 @@ impl Function for Sigmoid {
         let ops = isa.f32();
         let e = exp_of_negative(isa, ops.neg(ops.abs(x)));
         let below = ops.add(e, ops.one());
-        ops.mul(e, reciprocal(isa, ops.mul(below, below)))
+        quotient(isa, e, ops.mul(below, below))
     }
 }
 
@@ -173,7 +173,7 @@ impl Function for Tanh {
         }
         let ops = isa.f32();
         let t = exp_minus_one_of_negative(isa, ops.mul(ops.abs(x), ops.splat(-2.0)));
-        let size = ops.mul(t, reciprocal(isa, ops.add(t, ops.splat(2.0))));
+        let size = ops.div(t, ops.add(t, ops.splat(2.0)));
         ops.select(size, ops.neg(size), ops.lt(x, ops.zero()))
     }
 
@@ -197,7 +197,7 @@ impl Function for Softplus {
         const P: [f32; 5] = [1.0, 0.333_331_6, 0.200_124_55, 0.139_803, 0.140_891_67];
         let ops = isa.f32();
         let e = exp_of_negative(isa, ops.neg(ops.abs(x)));
-        let s = ops.mul(e, reciprocal(isa, ops.add(e, ops.splat(2.0))));
+        let s = quotient(isa, e, ops.add(e, ops.splat(2.0)));
         ops.mul_add(ops.add(s, s), polynomial(isa, ops.mul(s, s), P), ops.max(x, ops.zero()))
     }
 
@@ -239,6 +239,17 @@ fn over_one_plus_exp<I: Isa>(isa: I, y: I::F32, x: I::F32) -> I::F32 {
     }
     let ops = isa.f32();
     ops.div(y, ops.add(ops.one(), Exp::apply(isa, ops.neg(x))))
+}
+
+/// `y / x` for numbers of the usual sizes.
+#[inline(always)]
+fn quotient<I: Isa>(isa: I, y: I::F32, x: I::F32) -> I::F32 {
+    #[cfg(target_arch = "x86_64")]
+    if avx512::has::<I>() {
+        // SAFETY: asked for above.
+        return isa.f32().mul(y, unsafe { avx512::reciprocal::<I>(x) });
+    }
+    isa.f32().div(y, x)
 }
 
 /// `1 / x` for numbers of the usual sizes.

@@ -10,6 +10,8 @@ use rten_simd::{Isa, SimdOp};
 
 /// Rows of the left matrix, at most, for which this is the way.
 pub(super) const FEW: usize = 8;
+/// Steps of the depth, at most: a number of the result is one sum, of one product after the other.
+pub(super) const DEEPEST: usize = 1 << 12;
 /// Columns of a task: half a kilobyte of a row, which the processor asks for in time by itself.
 const STRIP: usize = 128;
 /// Elements of the right matrix below which one thread is faster.

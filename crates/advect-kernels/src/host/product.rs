@@ -1,9 +1,9 @@
 //! Products of large matrices.
 //!
 //! With the 32 registers of AVX-512 the right matrix is copied into panels once, by all threads, and the left one is read where it lies: tiles of six rows and four
-//! vectors of columns reach nearly all that the multiply-add units can do. On processors with matrix units those do it ([`tiles`](super::tiles)), on all others the `gemm` crate.
+//! vectors of columns reach nearly all that the multiply-add units can do. On processors with matrix units those do it ([`tiles`](super::tiles)), on all others the `gemm` crate. A few rows read the right matrix where it lies ([`few_rows`]).
 use super::buffer::{Lines, Shared};
-use super::few_rows::{self, FEW};
+use super::few_rows::{self, DEEPEST, FEW};
 use super::lanes::{SQUARE, load, load_if, store, store_if, transpose_square};
 use super::matrix::{Left, Right, TALL, VECTORS, lanes};
 use super::panels;
@@ -70,7 +70,7 @@ pub(super) fn product(
             return;
         }
     }
-    if m <= FEW && right.by_column == 1 {
+    if m <= FEW && k <= DEEPEST && right.by_column == 1 {
         // SAFETY: as above.
         unsafe { few_rows::product([m, k, n], left, right, out.as_mut_ptr().cast(), bias) };
     } else if m >= MANY && m * k * n >= PARALLEL && lanes() == 16 {

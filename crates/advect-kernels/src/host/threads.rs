@@ -42,7 +42,7 @@ pub(crate) fn for_each_init<T>(count: usize, init: impl Fn() -> T + Sync, task: 
 }
 
 thread_local! {
-    /// Which of the threads this is: 0 whoever calls, the others from 1 on.
+    /// Which of the threads this is: 0 whoever calls from outside, the others from 1 on.
     static NUMBER: Cell<usize> = const { Cell::new(0) };
 }
 

@@ -31,7 +31,7 @@ const PASS: usize = 16;
 const ROWS: usize = 256;
 /// Lines of 64 bytes in a piece.
 const LINES: usize = PIECE / 32;
-/// Lines of the next pieces of the right matrix that are asked for in each step: the blocks of a task together ask for all of them.
+/// Lines of the next pieces of the right matrix that are asked for in each step: the blocks of a task, if there are as many as there can be, together ask for all of them.
 const AHEAD: usize = LINES * BLOCK / ROWS;
 // The instructions that ask are written out.
 const _: () = assert!(AHEAD == 12 && LINES == 96);
@@ -212,7 +212,9 @@ pub(super) unsafe fn products(
                     let end = Place { start: out.at((product * m + row) * n + at), line: n, size };
                     let begin = Place { start: biases.at(block * BLOCK * BLOCK), line: BLOCK, size: [BLOCK; 2] };
                     let (a, b) = (a.at(block * steps).0, b.at(column * steps).0);
-                    let ahead = Ahead::new(a.wrapping_add(steps), end.start, end.line);
+                    // Two rows a step: after more steps they would be rows of the next product.
+                    let line = if steps > PASS { 0 } else { end.line };
+                    let ahead = Ahead::new(a.wrapping_add(steps), end.start, line);
                     multiply(steps, a, b, Begin::Sums(begin), end, ahead);
                 }
             }

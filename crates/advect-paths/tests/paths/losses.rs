@@ -175,6 +175,16 @@ fn the_mean_is_over_elements() {
     assert_eq!(numbers(&rows), [2.5, 17.0]);
     let loss = prediction_loss(tensor(vec![0.0; 4]), &sample, Prediction::Data, Prediction::Data, |_| 1.0).unwrap();
     assert_eq!(number(loss), 9.75);
+    // Not a number, and not a panic.
+    let shared = path.sample(tensor(vec![0.0; 4]), tensor(vec![1.0; 4]), &Times::Shared(0.5)).unwrap();
+    let loss = prediction_loss(tensor(vec![0.0; 4]), &shared, Prediction::Data, Prediction::Data, |_| f64::NAN);
+    assert!(number(loss.unwrap()).is_nan());
+    // So many elements that they are added up row by row: the mean of i^2 over the rows i.
+    let values: Vec<f64> = (0..300 * 300).map(|i| f64::from(i / 300)).collect();
+    let tensor = |values| Tensor::<2>::from_data(TensorData::new(values, [300, 300]), (&Device::flex(), DType::F64));
+    let many = path.sample(tensor(vec![0.0; 300 * 300]), tensor(values), &each(&[0.5; 300])).unwrap();
+    let loss = prediction_loss(tensor(vec![0.0; 300 * 300]), &many, Prediction::Data, Prediction::Data, |_| 2.0);
+    assert!(close(number(loss.unwrap()), 299.0 * 599.0 / 3.0, 1e-12));
 }
 
 #[test]
