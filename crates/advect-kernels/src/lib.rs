@@ -30,8 +30,8 @@
 //! # Promises
 //!
 //! - The same inputs give the same bits on the same machine, whatever the number of threads and their scheduling.
-//! - An image's output does not depend on the other images of its batch, and a row's not on the other rows; but [`linear`] chooses its way
-//!   by the number of rows too, which may change the last bits.
+//! - An image's output does not depend on the other images of its batch, and a row's not on the other rows; but [`linear`] and
+//!   [`silu_chain`] choose their way by the number of rows too, which may change the last bits.
 //! - Strided, permuted and sliced inputs are accepted, and batches of zero images.
 //! - Gradients are of first order, as everywhere in Burn.
 //!

@@ -1,7 +1,7 @@
 //! Linear layers with a small weight: activation, product and bias, and all their gradients, in one pass over blocks of rows.
 //!
 //! Between the activation and the product a block of rows stays in the first-level cache, the weight beside it. A number of the output does not depend on
-//! the other rows, nor on how many there are.
+//! the other rows, nor on how many there are but for the choice between vectors and matrix units.
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::buffer::{Lines, Shared, filled_by};
@@ -11,6 +11,7 @@ use super::linear::Linear;
 use super::matrix::{Left, Right, TALL, VECTORS, lanes};
 use super::panels::{panels, tiles, transposed_panels};
 use super::threads;
+use super::tiles::small::{self, Units, Weight};
 use crate::kernels::Wanted;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
@@ -20,7 +21,7 @@ const SMALL: usize = 1 << 14;
 /// Rows of a block.
 const BLOCK: usize = 48;
 /// Rows whose gradients are summed by one task, about: a function of the shape, so that the number of threads changes no bit.
-const ROWS: usize = 256;
+const ROWS: usize = 512;
 /// Multiply-adds below which one thread is faster.
 const PARALLEL: usize = 1 << 17;
 
@@ -56,7 +57,7 @@ pub(crate) struct Layer<'a> {
 pub(crate) fn forward(rows: usize, layers: &[Layer<'_>], x: &[f32]) -> Vec<f32> {
     let mut packed: Vec<Lines> = layers.iter().map(|_| Lines::default()).collect();
     let (mut from, mut widest) = (x.len() / rows, x.len() / rows);
-    let mut work = 0;
+    let (mut work, mut deepest) = (0, None);
     let mut links = Vec::with_capacity(layers.len());
     for (layer, packed) in layers.iter().zip(&mut packed) {
         let Layer { f, weight, bias } = *layer;
@@ -64,25 +65,37 @@ pub(crate) fn forward(rows: usize, layers: &[Layer<'_>], x: &[f32]) -> Vec<f32> 
         assert!(from * to == weight.len() && to > 0);
         let narrow = narrow([from, to]);
         let right = if narrow { turned(packed, weight, to) } else { panels(packed, weight, [from, to]) };
-        links.push(Link { from, to, f, narrow, right, bias: bias.as_ptr() });
+        // A layer alone is most often one of a training step, whose other products, on vectors, take longer after those of the units: the processor slows down for these.
+        let units = (layers.len() > 1 && small::pays([rows, from, to])).then_some(weight);
+        deepest = deepest.max(units.map(|_| from));
+        links.push(Link { from, to, f, narrow, right, bias: bias.as_ptr(), units });
         work += rows * from * to;
         (from, widest) = (to, widest.max(to));
     }
     assert!(x.len() == rows * links.first().map_or(0, |link| link.from));
     let (links, to, from) = (&links[..], from, x.len() / rows);
-    let task = if work < PARALLEL { rows } else { balanced(rows, rayon::current_num_threads()) };
+    let block = if deepest.is_some() { small::ROWS } else { BLOCK };
+    let task = if work < PARALLEL { rows } else { balanced(rows, block, rayon::current_num_threads()) };
+    // Each thread makes the parts of the weights for itself: those of another one would have to come out of its cache, and to leave this one before they are
+    // written the next time, which takes longer.
+    let parts = |link: &Link<'_>| link.units.and_then(|weight| Weight::new(weight, [link.from, link.to]));
+    let room = || {
+        let weights: Vec<_> = links.iter().map(parts).collect();
+        // SAFETY: the units are there if they pay for a link.
+        (Lines::default(), weights, deepest.map(|from| unsafe { Units::new(from) }))
+    };
     // SAFETY: every row of each task is written.
     unsafe {
         filled_by(rows * to, |out| {
             let out = Shared(out.as_mut_ptr().cast());
-            threads::for_each_init(rows.div_ceil(task), Lines::default, |scratch, index| {
+            threads::for_each_init(rows.div_ceil(task), room, |(scratch, weights, units), index| {
                 let first = index * task;
                 let rows = task.min(rows - first);
-                let scratch = scratch.room(2 * BLOCK * widest).as_mut_ptr().cast::<f32>();
+                let scratch = scratch.room(2 * block * widest).as_mut_ptr().cast::<f32>();
                 // The rows belong to this task; the slices have the lengths asserted above.
                 let (x, out) = (x.as_ptr().add(first * from), out.at(first * to));
-                let scratch = [scratch, scratch.add(BLOCK * widest)];
-                Forward { rows, x, links, out, scratch }.dispatch();
+                let scratch = [scratch, scratch.add(block * widest)];
+                Forward { rows, x, links, weights, out, block, scratch, units: units.as_mut() }.dispatch();
             });
         })
     }
@@ -91,6 +104,16 @@ pub(crate) fn forward(rows: usize, layers: &[Layer<'_>], x: &[f32]) -> Vec<f32> 
 /// Whether a layer has so few columns that sums along the rows are faster than tiles.
 fn narrow([from, to]: [usize; 2]) -> bool {
     cfg!(target_arch = "x86_64") && lanes() == 16 && from >= 16 && to <= 4
+}
+
+/// Whether all of so many numbers are finite.
+///
+/// # Safety
+///
+/// They can be read.
+unsafe fn finite(x: *const f32, count: usize) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe { std::slice::from_raw_parts(x, count) }.iter().all(|x| x.is_finite())
 }
 
 /// The columns of a weight, one after the other, with zeros behind each up to a whole vector.
@@ -105,10 +128,11 @@ fn turned(packed: &mut Lines, weight: &[f32], to: usize) -> Right {
     Right { start: out.as_ptr(), panel_step: pitch, depth_step: 1 }
 }
 
-/// Rows of a task: whole tiles, a block at most, and such that so many threads end together.
-fn balanced(rows: usize, threads: usize) -> usize {
+/// Rows of a task: whole tiles, a block at most, and such that so many threads end together. (The matrix units take a whole block at a time.)
+fn balanced(rows: usize, block: usize, threads: usize) -> usize {
     let last = |task: usize| rows.div_ceil(task).div_ceil(threads) * task;
-    (1..=BLOCK / TALL).map(|tiles| tiles * TALL).rev().min_by_key(|task| last(*task)).unwrap_or(BLOCK)
+    let tile = if block.is_multiple_of(TALL) { TALL } else { block };
+    (1..=block / tile).map(|tiles| tiles * tile).rev().min_by_key(|task| last(*task)).unwrap_or(block)
 }
 
 /// The gradients of `x`, `weight` and the bias, from the gradient of the output.
@@ -200,7 +224,7 @@ fn add(sums: &mut [f32], parts: &[f32]) {
 }
 
 /// A layer as the tasks see it.
-struct Link {
+struct Link<'a> {
     from: usize,
     to: usize,
     f: Option<Pointwise>,
@@ -209,29 +233,36 @@ struct Link {
     narrow: bool,
     right: Right,
     bias: *const f32,
+    /// The weight, if the matrix units are faster.
+    units: Option<&'a [f32]>,
 }
 
 // SAFETY: a pointer alone does nothing; what it points at is only read, by `Forward` while `forward` holds it.
-unsafe impl Sync for Link {}
+unsafe impl Sync for Link<'_> {}
 
 struct Forward<'a> {
     rows: usize,
     x: *const f32,
-    links: &'a [Link],
+    links: &'a [Link<'a>],
+    /// Those for the matrix units.
+    weights: &'a [Option<Weight>],
     out: *mut f32,
+    /// Rows of a block.
+    block: usize,
     /// Two blocks of rows of the widest layer, which nobody has written before.
     scratch: [*mut f32; 2],
+    units: Option<&'a mut Units>,
 }
 
 impl SimdOp for Forward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn eval<I: Isa>(self, isa: I) {
+    fn eval<I: Isa>(mut self, isa: I) {
         let ops = isa.f32();
         let [Some(first), Some(last)] = [self.links.first(), self.links.last()] else { return };
-        for row in (0..self.rows).step_by(BLOCK) {
-            let rows = BLOCK.min(self.rows - row);
+        for row in (0..self.rows).step_by(self.block) {
+            let rows = self.block.min(self.rows - row);
             // SAFETY: the pointers are valid for these rows, as `forward` sees to; loads and stores end with a row.
             unsafe {
                 let mut x = self.x.add(row * first.from);
@@ -245,6 +276,9 @@ impl SimdOp for Forward<'_> {
                         // What the layer before left is needed by nobody else; what the first one is given belongs to the caller.
                         let room = if index == 0 { other } else { x.cast_mut() };
                         (f.value)(x, room, rows * from);
+                        if let Some(units) = &mut self.units {
+                            units.keep_awake();
+                        }
                         x = room;
                     }
                     let out = if index + 1 == self.links.len() { self.out.add(row * last.to) } else { own };
@@ -259,14 +293,29 @@ impl SimdOp for Forward<'_> {
                         x = out;
                         continue;
                     }
-                    tiles(
-                        isa,
-                        [rows, from, to],
-                        Left { start: x, row_step: from, depth_step: 1 },
-                        right,
-                        |_, column, whole| load_if(ops, bias.add(column), to - column, whole),
-                        |row, column, sum, whole| store_if(ops, sum, out.add(row * to + column), to - column, whole),
-                    );
+                    // None without them; false if there are numbers that have no parts, whose rows are left to the vectors.
+                    let by_units = match (&self.weights[index], &mut self.units) {
+                        (Some(weight), Some(units)) => Some(units.layer(rows, x, weight, bias, out)),
+                        _ => None,
+                    };
+                    let some = if by_units.is_some() { 1 } else { rows };
+                    for first in (0..rows).step_by(some) {
+                        let (x, out) = (x.add(first * from), out.add(first * to));
+                        let left_out = by_units.is_some_and(|good| good || finite(x, from));
+                        if left_out {
+                            continue;
+                        }
+                        tiles(
+                            isa,
+                            [some, from, to],
+                            Left { start: x, row_step: from, depth_step: 1 },
+                            right,
+                            |_, column, whole| load_if(ops, bias.add(column), to - column, whole),
+                            |row, column, sum, whole| {
+                                store_if(ops, sum, out.add(row * to + column), to - column, whole)
+                            },
+                        );
+                    }
                     x = out;
                 }
             }

@@ -9,6 +9,7 @@
 //! Numbers that are infinite or not numbers have no such parts, and a product with one is refused: the caller takes the way of vectors. Below 2^-110 or so
 //! the smallest parts are flushed to zero, as are sums and products below 2^-126.
 mod pack;
+pub(super) mod small;
 
 use self::pack::{Lines, Order, pack};
 use super::buffer::Shared;
@@ -449,32 +450,7 @@ unsafe fn multiply_block(steps: usize, a: *const Piece, b: *const Piece, begin: 
     debug_assert!(steps > 0 && !end.part() && !matches!(begin, Begin::Sums(from) if from.part()));
     // SAFETY: as the caller promises; pieces have six tiles of 1,024 bytes.
     unsafe {
-        match begin {
-            Begin::Sums(Place { start, line, .. }) => asm!(
-                "tileloadd tmm0, [{top} + {line}]",
-                "tileloadd tmm1, [{top} + {line} + 64]",
-                "tileloadd tmm2, [{bottom} + {line}]",
-                "tileloadd tmm3, [{bottom} + {line} + 64]",
-                top = in(reg) start, bottom = in(reg) start.add(16 * line), line = in(reg) 4 * line,
-                options(nostack, readonly, preserves_flags),
-            ),
-            // Lines that are 0 bytes apart.
-            Begin::Row(row) => asm!(
-                "tileloadd tmm0, [{row} + {none}]",
-                "tileloadd tmm1, [{row} + {none} + 64]",
-                "tileloadd tmm2, [{row} + {none}]",
-                "tileloadd tmm3, [{row} + {none} + 64]",
-                row = in(reg) row, none = in(reg) 0_usize,
-                options(nostack, readonly, preserves_flags),
-            ),
-            Begin::Zero => asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                options(nostack, nomem, preserves_flags)
-            ),
-        }
+        self::begin(begin);
         // The smallest products first, while their left or right tiles are there.
         asm!(
             ".p2align 6",
@@ -526,7 +502,57 @@ unsafe fn multiply_block(steps: usize, a: *const Piece, b: *const Piece, begin: 
             stride = in(reg) 64_usize, piece = const size_of::<Piece>(), some = const AHEAD,
             options(nostack, readonly),
         );
-        let Place { start, line, .. } = end;
+        self::end(end);
+    }
+}
+
+/// Fills the four tiles of sums.
+///
+/// # Safety
+///
+/// The tiles are configured; what `begin` names can be read, and is a whole block.
+#[inline(always)]
+unsafe fn begin(begin: Begin) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match begin {
+            Begin::Sums(Place { start, line, .. }) => asm!(
+                "tileloadd tmm0, [{top} + {line}]",
+                "tileloadd tmm1, [{top} + {line} + 64]",
+                "tileloadd tmm2, [{bottom} + {line}]",
+                "tileloadd tmm3, [{bottom} + {line} + 64]",
+                top = in(reg) start, bottom = in(reg) start.add(16 * line), line = in(reg) 4 * line,
+                options(nostack, readonly, preserves_flags),
+            ),
+            // Lines that are 0 bytes apart.
+            Begin::Row(row) => asm!(
+                "tileloadd tmm0, [{row} + {none}]",
+                "tileloadd tmm1, [{row} + {none} + 64]",
+                "tileloadd tmm2, [{row} + {none}]",
+                "tileloadd tmm3, [{row} + {none} + 64]",
+                row = in(reg) row, none = in(reg) 0_usize,
+                options(nostack, readonly, preserves_flags),
+            ),
+            Begin::Zero => asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                options(nostack, nomem, preserves_flags)
+            ),
+        }
+    }
+}
+
+/// Writes the four tiles of sums to a whole block.
+///
+/// # Safety
+///
+/// The tiles are configured, and the place can be written.
+#[inline(always)]
+unsafe fn end(Place { start, line, .. }: Place) {
+    // SAFETY: as the caller promises.
+    unsafe {
         asm!(
             "tilestored [{top} + {line}], tmm0",
             "tilestored [{top} + {line} + 64], tmm1",

@@ -132,8 +132,15 @@ fn each_gradient_is_the_same_whichever_others_are_asked_for() {
 #[test]
 fn a_chain_is_its_layers() {
     let silu = LINEAR_UNITS[0];
-    for widths in [&[3, 64, 64, 2][..], &[1, 1], &[5, 7], &[2, 100, 130, 3], &[4, 31, 33, 48, 16, 5], &[3, 200, 200, 1]]
-    {
+    for widths in [
+        &[3, 64, 64, 2][..],
+        &[2, 64, 96, 64, 1],
+        &[1, 1],
+        &[5, 7],
+        &[2, 100, 130, 3],
+        &[4, 31, 33, 48, 16, 5],
+        &[3, 200, 200, 1],
+    ] {
         for rows in [1, 2, 47, 200, 1000] {
             let x: Vec<f64> = noise(rows * widths[0], 1).iter().map(|x| 2.0 * x).collect();
             let layers: Vec<_> = widths
@@ -181,6 +188,71 @@ fn a_row_of_a_small_layer_does_not_depend_on_the_others() {
     for count in [1, 2, 5, 13, 60, 399] {
         assert!(rows(&x[from..(1 + count) * from]) == all[to..(1 + count) * to], "{count} rows");
     }
+}
+
+/// Widths that the matrix units of some processors take, with rows that fill no block: numbers that are not finite go their own way there, and leave the other rows
+/// as they were, to the last bit; so do other rows, and other threads.
+#[test]
+fn a_row_of_a_chain_does_not_depend_on_the_others() {
+    let device = Device::flex();
+    let widths = [5, 64, 96, 64, 3];
+    let layers = |odd: f64| -> Vec<(Tensor<2>, Option<Tensor<1>>)> {
+        let layer = |(i, w): (usize, &[usize])| {
+            let mut weight = noise(w[0] * w[1], 10 + i as u64);
+            weight.iter_mut().for_each(|v| *v *= 2.0 / (w[0] as f64).sqrt());
+            if i == 2 {
+                weight[70] += odd;
+            }
+            let bias = noise(w[1], 20 + i as u64);
+            (tensor(&weight, [w[0], w[1]], DType::F32, &device), Some(tensor(&bias, [w[1]], DType::F32, &device)))
+        };
+        widths.windows(2).enumerate().map(layer).collect()
+    };
+    let chain = |x: &[f64], odd: f64| values(silu_chain(tensor(x, [x.len() / 5, 5], DType::F32, &device), layers(odd)));
+    let (rows, to) = (333, 3);
+    let x = noise(rows * 5, 1);
+    let plain = chain(&x, 0.0);
+    assert!(plain.iter().all(|y| y.is_finite()));
+    for (first, count) in [(0, 160), (7, 300), (100, 233)] {
+        assert!(
+            chain(&x[first * 5..][..count * 5], 0.0) == plain[first * to..][..count * to],
+            "{count} from {first} on"
+        );
+    }
+    for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let mut x = x.clone();
+        for row in [33, 34, 332] {
+            x[row * 5 + 2] = odd;
+        }
+        for (i, (y, plain)) in chain(&x, 0.0).iter().zip(&plain).enumerate() {
+            assert!(
+                if [33, 34, 332].contains(&(i / to)) { !y.is_finite() } else { y == plain },
+                "{odd} {i}: {y} and {plain}"
+            );
+        }
+        // A weight that is not finite is one for all rows; before it lies a SiLU, whose value is not 0.
+        assert!(chain(&x, odd).iter().all(|y| y.is_nan() || y.is_infinite()), "{odd}");
+    }
+    // Where all weights are above 0, so is what an infinity becomes: without parts of it, which would be no numbers.
+    let positive = |to: usize, odd: f64| {
+        let mut weight: Vec<f64> = noise(64 * to, 3).iter().map(|w| 0.01 + w.abs()).collect();
+        weight[5 * to + 9] += odd;
+        (tensor(&weight, [64, to], DType::F32, &device), None)
+    };
+    let through = |x: &[f64], odd: f64| {
+        values(silu_chain(tensor(x, [rows, 64], DType::F32, &device), vec![positive(64, 0.0), positive(32, odd)]))
+    };
+    let mut x64: Vec<f64> = noise(rows * 64, 4).iter().map(|x| x.abs()).collect();
+    for (i, y) in through(&x64, f64::INFINITY).into_iter().enumerate() {
+        assert!(if i % 32 == 9 { y == f64::INFINITY } else { y.is_finite() }, "{i}: {y}");
+    }
+    x64[200 * 64 + 17] = f64::INFINITY;
+    for (i, y) in through(&x64, 0.0).into_iter().enumerate() {
+        assert!(if i / 32 == 200 { y == f64::INFINITY } else { y.is_finite() }, "{i}: {y}");
+    }
+
+    let [one, three] = on_one_and_three_threads(|| chain(&x, 0.0));
+    assert!(one == three && one == plain);
 }
 
 /// Large enough for the matrix units of processors that have them, with edges in each direction, and a depth that takes several passes in each of the three

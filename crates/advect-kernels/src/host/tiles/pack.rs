@@ -133,7 +133,7 @@ unsafe fn pack_tile(
 /// `out` can be written, as can the vectors 32 and 64 behind it.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn split(low: __m512i, high: __m512i, out: *mut __m512i, sums: &mut [__m512; 2]) {
+pub(super) unsafe fn split(low: __m512i, high: __m512i, out: *mut __m512i, sums: &mut [__m512; 2]) {
     let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
     let cut = |x: __m512| _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), upper));
     // Cut and not rounded: nothing overflows, and the differences are exact.
