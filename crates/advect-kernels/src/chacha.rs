@@ -50,24 +50,43 @@ type Word = [u32; LANES];
 pub fn chacha8_heads(keys: &[[u32; 8]], stream: u64) -> Vec<[u32; 16]> {
     let mut heads = vec![[0; 16]; keys.len()];
     let block = best();
-    for (keys, heads) in keys.chunks(LANES).zip(heads.chunks_mut(LANES)) {
-        let mut state = [[0; LANES]; 16];
-        for (word, value) in state.iter_mut().zip([0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]) {
-            *word = [value; LANES];
-        }
+    let (groups, rest) = keys.as_chunks();
+    let (heads_of_groups, heads_of_rest) = heads.as_chunks_mut();
+    for (keys, heads) in groups.iter().zip(heads_of_groups) {
+        block(keys, stream, heads);
+    }
+    if !rest.is_empty() {
         let mut padded = [[0; 8]; LANES];
-        padded[..keys.len()].copy_from_slice(keys);
-        let mut words = [[0; LANES]; 8];
-        transpose(&padded, &mut words);
-        state[4..12].copy_from_slice(&words);
-        state[14] = [stream as u32; LANES];
-        state[15] = [(stream >> 32) as u32; LANES];
-        block(&mut state);
-        let mut turned = [[0; 16]; LANES];
-        transpose(&state, &mut turned);
-        heads.copy_from_slice(&turned[..heads.len()]);
+        padded[..rest.len()].copy_from_slice(rest);
+        let mut all = [[0; 16]; LANES];
+        block(&padded, stream, &mut all);
+        heads_of_rest.copy_from_slice(&all[..rest.len()]);
     }
     heads
+}
+
+/// The constants, which come before the key.
+const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
+
+/// The counter and the stream, which come behind it.
+fn nonce(stream: u64) -> [u32; 4] {
+    [0, 0, stream as u32, (stream >> 32) as u32]
+}
+
+/// The first words of so many keys.
+type Block = fn(&[[u32; 8]; LANES], u64, &mut [[u32; 16]; LANES]);
+
+/// With the state's words in memory.
+fn in_memory(keys: &[[u32; 8]; LANES], stream: u64, heads: &mut [[u32; 16]; LANES], block: impl Fn(&mut [Word; 16])) {
+    let mut words = [[0; LANES]; 8];
+    transpose(keys, &mut words);
+    let mut state = [[0; LANES]; 16];
+    let values = CONSTANTS.map(|value| [value; LANES]).into_iter().chain(words);
+    for (word, value) in state.iter_mut().zip(values.chain(nonce(stream).map(|value| [value; LANES]))) {
+        *word = value;
+    }
+    block(&mut state);
+    transpose(&state, heads);
 }
 
 /// Writes rows as columns, in squares of four: word by word it would take as long as the rounds.
@@ -90,20 +109,30 @@ fn transpose_square(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
 
 /// The fastest form of a block on this processor.
 #[allow(unsafe_code)] // Vector loads and stores of whole words, and calls of functions for processors that have been found to be there.
-fn best() -> fn(&mut [Word; 16]) {
+fn best() -> Block {
     #[cfg(target_arch = "x86_64")]
     {
+        use crate::squares;
         use std::arch::x86_64::*;
 
         #[target_feature(enable = "avx512f")]
-        fn avx512(state: &mut [Word; 16]) {
-            // SAFETY: a word of the state is 64 bytes.
-            let start = state.each_ref().map(|word| unsafe { _mm512_loadu_si512(word.as_ptr().cast()) });
+        fn avx512(keys: &[[u32; 8]; LANES], stream: u64, heads: &mut [[u32; 16]; LANES]) {
+            let mut start = [_mm512_setzero_si512(); 16];
+            let (outside, words) = ([CONSTANTS, nonce(stream)], squares::columns_of_eight(keys));
+            for i in 0..4 {
+                start[i] = _mm512_set1_epi32(outside[0][i] as i32);
+                start[12 + i] = _mm512_set1_epi32(outside[1][i] as i32);
+            }
+            start[4..12].copy_from_slice(&words);
             let mut x = start;
             rounds!(x, _mm512_add_epi32, _mm512_xor_si512, |v, BITS| _mm512_rol_epi32::<BITS>(v));
-            for ((word, x), start) in state.iter_mut().zip(x).zip(start) {
-                // SAFETY: as above.
-                unsafe { _mm512_storeu_si512(word.as_mut_ptr().cast(), _mm512_add_epi32(x, start)) };
+            for (x, start) in x.iter_mut().zip(start) {
+                *x = _mm512_add_epi32(*x, start);
+            }
+            squares::transpose(&mut x);
+            for (head, x) in heads.iter_mut().zip(x) {
+                // SAFETY: a head is 64 bytes.
+                unsafe { _mm512_storeu_si512(head.as_mut_ptr().cast(), x) };
             }
         }
 
@@ -126,14 +155,14 @@ fn best() -> fn(&mut [Word; 16]) {
 
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the processor has it.
-            return |state| unsafe { avx512(state) };
+            return |keys, stream, heads| unsafe { avx512(keys, stream, heads) };
         }
         if is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has it.
-            return |state| unsafe { avx2(state) };
+            return |keys, stream, heads| in_memory(keys, stream, heads, |state| unsafe { avx2(state) });
         }
     }
-    plain
+    |keys, stream, heads| in_memory(keys, stream, heads, plain)
 }
 
 fn plain(state: &mut [Word; 16]) {
@@ -155,12 +184,11 @@ mod tests {
     /// Whichever form the processor runs, the others are right too.
     #[test]
     fn the_plain_form_is_the_fastest_one() {
-        let mut plainly: [Word; 16] = std::array::from_fn(|i| {
-            std::array::from_fn(|lane| ((i * 977 + lane * 31) as u32).wrapping_mul(2_654_435_769))
-        });
-        let mut fast = plainly;
-        plain(&mut plainly);
-        best()(&mut fast);
+        let word = |i: usize| (i as u32 + 1).wrapping_mul(2_654_435_769);
+        let keys: [[u32; 8]; LANES] = std::array::from_fn(|lane| std::array::from_fn(|i| word(8 * lane + i)));
+        let [mut plainly, mut fast] = [[[0; 16]; LANES]; 2];
+        in_memory(&keys, 7 << 40 | 5, &mut plainly, plain);
+        best()(&keys, 7 << 40 | 5, &mut fast);
         assert_eq!(plainly, fast);
     }
 }

@@ -65,6 +65,9 @@ mod memory;
 mod optimizer;
 mod parallel;
 mod route;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)] // Loads of whole rows.
+mod squares;
 #[allow(unsafe_code)]
 // Calls of functions that want more of the processor than every one has, behind a look at this one.
 mod vectorized;

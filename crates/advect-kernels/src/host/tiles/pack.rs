@@ -1,5 +1,6 @@
 //! Matrices in parts of bfloat16, in the order in which the matrix units read them.
 use super::{Operand, Piece, STEP};
+use crate::squares::transpose;
 use std::arch::x86_64::*;
 
 /// Floats that are asked for ahead in each of 16 lines, which are more than the processor foresees.
@@ -151,36 +152,5 @@ pub(super) unsafe fn split(low: __m512i, high: __m512i, out: *mut __m512i, sums:
         let both = _mm512_ternarylogic_epi32::<0xf8>(low, _mm512_castps_si512(high), upper);
         // SAFETY: as the caller promises.
         unsafe { _mm512_store_si512(out.add(32 * part), both) };
-    }
-}
-
-/// Transposes 16 vectors of 16 numbers.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn transpose(rows: &mut [__m512i; 16]) {
-    let mut a = [_mm512_setzero_si512(); 16];
-    // Pairs of numbers, then fours, then eights: at each step the rows `i` and `i + distance` exchange halves.
-    for i in 0..8 {
-        a[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
-        a[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
-    }
-    let mut b = [_mm512_setzero_si512(); 16];
-    for i in 0..4 {
-        b[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
-        b[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
-    }
-    // b[4 i + j] holds, in its quarter q, column 4 q + j of the rows 4 i .. 4 i + 4.
-    for j in 0..4 {
-        let [r0, r1, r2, r3] = [b[j], b[4 + j], b[8 + j], b[12 + j]];
-        let low01 = _mm512_shuffle_i32x4::<0x44>(r0, r1);
-        let high01 = _mm512_shuffle_i32x4::<0xee>(r0, r1);
-        let low23 = _mm512_shuffle_i32x4::<0x44>(r2, r3);
-        let high23 = _mm512_shuffle_i32x4::<0xee>(r2, r3);
-        rows[j] = _mm512_shuffle_i32x4::<0x88>(low01, low23);
-        rows[4 + j] = _mm512_shuffle_i32x4::<0xdd>(low01, low23);
-        rows[8 + j] = _mm512_shuffle_i32x4::<0x88>(high01, high23);
-        rows[12 + j] = _mm512_shuffle_i32x4::<0xdd>(high01, high23);
     }
 }
