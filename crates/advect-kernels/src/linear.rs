@@ -144,13 +144,18 @@ fn layer<const D: usize>(
         Some(function) if from * to > LARGE => (activation::run(x, function), None),
         _ => (x, function),
     };
-    let (x, weight, bias) = (x.reshape([rows, from]).into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    let y = Tensor::<2>::from_dispatch(if route::listed(&x) {
+    // A reshape that changes nothing would be a step of the tape.
+    let x = if D == 2 { x.into_dispatch() } else { x.reshape([rows, from]).into_dispatch() };
+    let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
+    let y = if route::listed(&x) {
         <Dispatch as Kernels>::linear_layer(x, weight, bias, function)
     } else {
         composed::linear::<Dispatch>(x, weight, bias, function)
-    });
+    };
+    if D == 2 {
+        return Tensor::from_dispatch(y);
+    }
     let mut out = shape;
     out[D - 1] = to;
-    y.reshape(out)
+    Tensor::<2>::from_dispatch(y).reshape(out)
 }

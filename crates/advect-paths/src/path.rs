@@ -98,13 +98,10 @@ impl<S: Schedule, const D: usize> Path<D> for AffinePath<S> {
         }
         let rates = given.iter().map(|&t| Rates::at(&self.schedule, t)).collect();
         let mut sample = PathSample { x: data.clone(), noise, data, times: times.clone(), source: self.source, rates };
-        sample.x = sample.linear(&sample.rates.iter().map(|rates| (rates.c.alpha, rates.c.sigma)).unzip());
+        sample.x = sample.linear(|c| (c.alpha, c.sigma));
         Ok(sample)
     }
 }
-
-/// What data and noise are multiplied with: one a row, or one for all.
-type Factors = (Vec<f64>, Vec<f64>);
 
 /// Points of a path, with all that a regression target is made of.
 ///
@@ -145,15 +142,17 @@ impl<const D: usize> PathSample<D> {
             Prediction::Data => (1.0, 0.0),
             Prediction::V => (-c.sigma, c.alpha),
         };
-        let factors: Factors = self.rates.iter().map(|rates| row(&rates.c)).unzip();
-        let finite = |factors: &[f64]| factors.iter().position(|factor| !factor.is_finite());
-        if let Some(index) = finite(&factors.0).into_iter().chain(finite(&factors.1)).min() {
+        let infinite = |rates: &Rates| {
+            let (on_data, on_noise) = row(&rates.c);
+            !(on_data.is_finite() && on_noise.is_finite())
+        };
+        if let Some(index) = self.rates.iter().position(infinite) {
             return Err(PathError::Target { target: prediction, t: self.times.at(index) });
         }
         Ok(match prediction {
             Prediction::Noise => self.noise.clone(),
             Prediction::Data => self.data.clone(),
-            Prediction::Velocity | Prediction::Score | Prediction::V => self.linear(&factors),
+            Prediction::Velocity | Prediction::Score | Prediction::V => self.linear(row),
         })
     }
 
@@ -163,14 +162,15 @@ impl<const D: usize> PathSample<D> {
     }
 
     /// `on_data x_1 + on_noise x_0`, with factors of each row or of all.
-    fn linear(&self, (on_data, on_noise): &Factors) -> Tensor<D> {
+    fn linear(&self, factors: impl Fn(&Coefficients) -> (f64, f64)) -> Tensor<D> {
+        let of = |rates: &Rates| factors(&rates.c);
         // Always so where the time is shared, and for a velocity on straight lines. (A factor of 0 then hides what is no number.)
-        let alike = |factors: &[f64]| factors.iter().all(|f| *f == factors[0]);
-        match (on_data.first(), on_noise.first()) {
-            (Some(&data), Some(&noise)) if alike(on_data) && alike(on_noise) => {
-                self.data.clone().combine(data, &[(noise, &self.noise)])
-            }
-            _ => self.data.clone().combine_rows(on_data, &[(on_noise, &self.noise)]),
+        if let Some(first) = self.rates.first().map(of)
+            && self.rates.iter().all(|rates| of(rates) == first)
+        {
+            return self.data.clone().combine(first.0, &[(first.1, &self.noise)]);
         }
+        let (on_data, on_noise): (Vec<f64>, Vec<f64>) = self.rates.iter().map(of).unzip();
+        self.data.clone().combine_rows(&on_data, &[(&on_noise, &self.noise)])
     }
 }

@@ -112,6 +112,15 @@ fn times<const N: usize>(numbers: &[f32], out: &mut [f32]) {
     }
 }
 
+/// Rows of `W = M + N` numbers, of `M` and `N`.
+fn join<const M: usize, const N: usize, const W: usize>(x: &[f32], y: &[f32], out: &mut [MaybeUninit<f32>]) {
+    const { assert!(M + N == W) };
+    let rows = x.as_chunks::<M>().0.iter().zip(y.as_chunks::<N>().0);
+    for ((x, y), out) in rows.zip(out.as_chunks_mut::<W>().0) {
+        *out = std::array::from_fn(|i| MaybeUninit::new(if i < M { x[i] } else { y[i - M] }));
+    }
+}
+
 /// `[rows, m + n]` of `[rows, m]` and `[rows, n]`.
 pub(crate) fn beside(rows: usize, x: &[f32], y: &[f32]) -> Vec<f32> {
     let (m, n) = (x.len() / rows, y.len() / rows);
@@ -128,6 +137,12 @@ pub(crate) fn beside(rows: usize, x: &[f32], y: &[f32]) -> Vec<f32> {
             return;
         }
         // A call for each copy of a few numbers would be most of the time.
+        match (m, n) {
+            (1, 1) => return join::<1, 1, 2>(x, y, out),
+            (2, 1) => return join::<2, 1, 3>(x, y, out),
+            (3, 1) => return join::<3, 1, 4>(x, y, out),
+            _ => {}
+        }
         let mut column = |from: &[f32], step: usize, at: usize, to: usize| {
             for (value, out) in from[at..].iter().step_by(step).zip(out[to..].iter_mut().step_by(width)) {
                 out.write(*value);

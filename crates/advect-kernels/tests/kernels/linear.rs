@@ -234,21 +234,25 @@ fn a_row_of_a_chain_does_not_depend_on_the_others() {
         assert!(chain(&x, odd).iter().all(|y| y.is_nan() || y.is_infinite()), "{odd}");
     }
     // Where all weights are above 0, so is what an infinity becomes: without parts of it, which would be no numbers.
-    let positive = |to: usize, odd: f64| {
-        let mut weight: Vec<f64> = noise(64 * to, 3).iter().map(|w| 0.01 + w.abs()).collect();
+    let positive = |from: usize, to: usize, odd: f64| {
+        let mut weight: Vec<f64> = noise(from * to, 3).iter().map(|w| 0.01 + w.abs()).collect();
         weight[5 * to + 9] += odd;
-        (tensor(&weight, [64, to], DType::F32, &device), None)
+        (tensor(&weight, [from, to], DType::F32, &device), None)
     };
-    let through = |x: &[f64], odd: f64| {
-        values(silu_chain(tensor(x, [rows, 64], DType::F32, &device), vec![positive(64, 0.0), positive(32, odd)]))
-    };
-    let mut x64: Vec<f64> = noise(rows * 64, 4).iter().map(|x| x.abs()).collect();
-    for (i, y) in through(&x64, f64::INFINITY).into_iter().enumerate() {
-        assert!(if i % 32 == 9 { y == f64::INFINITY } else { y.is_finite() }, "{i}: {y}");
-    }
-    x64[200 * 64 + 17] = f64::INFINITY;
-    for (i, y) in through(&x64, 0.0).into_iter().enumerate() {
-        assert!(if i / 32 == 200 { y == f64::INFINITY } else { y.is_finite() }, "{i}: {y}");
+    // Of a small layer and, in the last case, of a large one, where the product has the activation inside.
+    for [from, width] in [[64, 64], [64, 300]] {
+        let through = |x: &[f64], odd: f64| {
+            let layers = vec![positive(from, width, 0.0), positive(width, 160, odd)];
+            values(silu_chain(tensor(x, [rows, from], DType::F32, &device), layers))
+        };
+        let mut x: Vec<f64> = noise(rows * from, 4).iter().map(|x| x.abs()).collect();
+        for (i, y) in through(&x, f64::INFINITY).into_iter().enumerate() {
+            assert!(if i % 160 == 9 { y == f64::INFINITY } else { y.is_finite() }, "{i}: {y}");
+        }
+        x[200 * from + 17] = f64::INFINITY;
+        for (i, y) in through(&x, 0.0).into_iter().enumerate() {
+            assert!(if i / 160 == 200 { y == f64::INFINITY } else { y.is_finite() }, "{i}: {y}");
+        }
     }
 
     let [one, three] = on_one_and_three_threads(|| chain(&x, 0.0));
