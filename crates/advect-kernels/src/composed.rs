@@ -388,6 +388,22 @@ pub(crate) fn mix_rows<B: Backend>(
     B::float_add(B::float_mul(x, a), B::float_mul(y, b))
 }
 
+pub(crate) fn mean_squared_error<B: Backend>(x: FloatTensor<B>, y: FloatTensor<B>) -> FloatTensor<B> {
+    let error = B::float_sub(x, y);
+    B::float_mean(B::float_mul(error.clone(), error))
+}
+
+pub(crate) fn mean_squared_error_backward<B: Backend>(
+    x: FloatTensor<B>,
+    y: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let shape = x.shape();
+    let one = Shape::from(vec![1; shape.num_dims()]);
+    let slope = B::float_mul_scalar(gradient, (2.0 / shape.num_elements() as f64).into());
+    B::float_mul(B::float_sub(x, y), B::float_reshape(slope, one))
+}
+
 pub(crate) fn beside<B: Backend>(x: FloatTensor<B>, y: FloatTensor<B>) -> FloatTensor<B> {
     B::float_cat(vec![x, y], 1)
 }

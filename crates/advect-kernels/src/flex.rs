@@ -8,7 +8,8 @@ use crate::host::optimizer::Held;
 use crate::host::rows::{Add, RowAffine, RowNorm, Rows};
 use crate::host::small_linear::Layer;
 use crate::host::{
-    conv2d, conv2d::Conv2dShape, elementwise, group_norm, linear, mix, optimizer, small_linear, softmax, weighted_sum,
+    conv2d, conv2d::Conv2dShape, elementwise, group_norm, linear, mix, optimizer, small_linear, softmax, squared_error,
+    weighted_sum,
 };
 use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions, Wanted};
 use crate::optimizer::AdamW;
@@ -289,6 +290,25 @@ impl Kernels for Flex {
             (width > 0).then(|| tensor(mix::mix(width, slices.0, slices.1), x.shape()))
         };
         fast().unwrap_or_else(|| composed::mix_rows::<Self>(x.clone(), y.clone(), a.clone(), b.clone()))
+    }
+
+    fn mean_squared_error(x: FlexTensor, y: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let [values, others] = [dense(&x)?, dense(&y)?];
+            let mean = |x: &[f32], y| (!x.is_empty()).then(|| squared_error::mean(x, y));
+            Some(tensor(vec![mean(values.as_slice()?, others.as_slice()?)?], Shape::new([1])))
+        };
+        fast().unwrap_or_else(|| composed::mean_squared_error::<Self>(x.clone(), y.clone()))
+    }
+
+    fn mean_squared_error_backward(x: FlexTensor, y: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let fast = || {
+            let [values, others, slope] = [dense(&x)?, dense(&y)?, dense(&gradient)?];
+            let (values, others, slope) = (values.as_slice()?, others.as_slice()?, slope.as_slice::<f32>()?);
+            let factor = 2.0 * slope.first().copied()? / values.len() as f32;
+            Some(tensor(squared_error::gradient(values, others, factor), x.shape()))
+        };
+        fast().unwrap_or_else(|| composed::mean_squared_error_backward::<Self>(x.clone(), y.clone(), gradient.clone()))
     }
 
     fn beside(x: FlexTensor, y: FlexTensor) -> FlexTensor {

@@ -69,6 +69,27 @@ impl<B: Kernels> Backward<B, 1> for StandIn {
 }
 
 #[derive(Debug)]
+struct MeanSquaredError;
+
+impl<B: Kernels> Backward<B, 2> for MeanSquaredError {
+    /// The inputs.
+    type State = [FloatTensor<B>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, y] = ops.state;
+        let dx = B::mean_squared_error_backward(x, y, gradient);
+        let [for_x, for_y] = ops.parents;
+        if let Some(node) = for_y {
+            gradients.register::<B>(node.id, B::float_neg(dx.clone()));
+        }
+        if let Some(node) = for_x {
+            gradients.register::<B>(node.id, dx);
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Softmax;
 
 impl<B: Kernels> Backward<B, 1> for Softmax {
@@ -375,6 +396,11 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         let (a, b) = (a.into_primitive(), b.into_primitive());
         let forward = |[x, y]: [FloatTensor<B>; 2]| B::mix_rows(x, y, a.clone(), b.clone());
         run::<B, C, _, 2>(MixRows, [x, y], |_| [a.clone(), b.clone()], forward)
+    }
+
+    fn mean_squared_error(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        let forward = |[x, y]: [FloatTensor<B>; 2]| B::mean_squared_error(x, y);
+        run::<B, C, _, 2>(MeanSquaredError, [x, y], |inputs| inputs.clone(), forward)
     }
 
     fn beside(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {

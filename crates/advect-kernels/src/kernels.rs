@@ -222,6 +222,20 @@ pub(crate) trait Kernels: Backend {
         composed::mix_rows::<Self>(x, y, a, b)
     }
 
+    /// The mean of `(x - y)^2`, `[1]`.
+    fn mean_squared_error(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::mean_squared_error::<Self>(x, y)
+    }
+
+    /// The gradient of `x`, from that of the mean; the one of `y` is its negative.
+    fn mean_squared_error_backward(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed::mean_squared_error_backward::<Self>(x, y, gradient)
+    }
+
     /// The columns of `[rows, m]` and `[rows, n]` side by side.
     fn beside(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::beside::<Self>(x, y)

@@ -65,6 +65,7 @@ mod memory;
 mod optimizer;
 mod parallel;
 mod route;
+mod squared_error;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)] // Loads of whole rows.
 mod squares;
@@ -85,5 +86,6 @@ pub use memory::keep_freed_memory;
 pub use optimizer::{AdamW, AdamWState, adamw, adamw_all, sum_of_squares, sums_of_squares};
 pub use parallel::parallel_map;
 pub use route::on_processor;
+pub use squared_error::mean_squared_error;
 pub use vectorized::{Vectorized, vectorized};
 pub use weighted_sum::{weighted_sum, weighted_sum_rows};

@@ -1,6 +1,7 @@
 use crate::weighting::weight_on;
 use crate::{PathError, PathSample, Prediction, Weighting};
 use advect_core::{State, Times};
+use advect_kernels::mean_squared_error;
 use burn::tensor::{DType, Tensor};
 
 /// The flow-matching loss: the mean of `|u_hat - (d_alpha x_1 + d_sigma x_0)|^2` over all elements, all times alike.
@@ -79,7 +80,6 @@ pub fn prediction_loss<const D: usize>(
     want: Prediction,
     weight: impl Fn(f64) -> f64,
 ) -> Result<Tensor<1>, PathError> {
-    let error = error_as(output, sample, have, want)?;
     let times = match &sample.times {
         Times::Shared(t) => std::slice::from_ref(t),
         Times::Each(times) => times,
@@ -87,21 +87,24 @@ pub fn prediction_loss<const D: usize>(
     let weights: Vec<f64> = times.iter().map(|&t| weight(t)).collect();
     Ok(match weights.first() {
         Some(&first) if weights.len() == 1 || weights.iter().all(|weight| *weight == first) => {
-            let mean = mean_square(error);
+            let mean = mean_square(error_parts(output, sample, have, want)?, sample);
             if first == 1.0 { mean } else { mean * first }
         }
-        _ => mean_squares(error).combine_rows(&weights, &[]).mean(),
+        _ => mean_squares(error_as(output, sample, have, want)?).combine_rows(&weights, &[]).mean(),
     })
 }
 
 /// The mean of all squares: of a few at once, of many row by row. A sum of millions would depend on the threads that share it, and the reciprocal of their number is
 /// nothing in half precision.
-fn mean_square<const D: usize>(error: Tensor<D>) -> Tensor<1> {
+fn mean_square<const D: usize>(error: ErrorParts<D>, sample: &PathSample<D>) -> Tensor<1> {
     const FEW: usize = 1 << 16;
-    if matches!(error.dtype(), DType::F32 | DType::F64) && error.dims().iter().product::<usize>() <= FEW {
-        (error.clone() * error).mean()
-    } else {
-        mean_squares(error).mean()
+    let few = |x: &Tensor<D>| matches!(x.dtype(), DType::F32 | DType::F64) && x.dims().iter().product::<usize>() <= FEW;
+    match error {
+        (output, target, None) if few(&output) => mean_squared_error(output, target),
+        error => {
+            let error = difference(error, sample);
+            if few(&error) { (error.clone() * error).mean() } else { mean_squares(error).mean() }
+        }
     }
 }
 
@@ -129,6 +132,9 @@ pub fn row_losses<const D: usize>(
     Ok(mean_squares(error_as(output, sample, have, want)?))
 }
 
+/// An output, what it should have been, and what their difference is multiplied with: one number a row, or for all.
+type ErrorParts<const D: usize> = (Tensor<D>, Tensor<D>, Option<Vec<f64>>);
+
 /// `want_hat - want`, for an output that is a `have`.
 fn error_as<const D: usize>(
     output: Tensor<D>,
@@ -136,17 +142,33 @@ fn error_as<const D: usize>(
     have: Prediction,
     want: Prediction,
 ) -> Result<Tensor<D>, PathError> {
+    Ok(difference(error_parts(output, sample, have, want)?, sample))
+}
+
+fn difference<const D: usize>((output, target, slopes): ErrorParts<D>, sample: &PathSample<D>) -> Tensor<D> {
+    match slopes {
+        None => output - target,
+        Some(slopes) => scale(output - target, &slopes, &sample.times),
+    }
+}
+
+fn error_parts<const D: usize>(
+    output: Tensor<D>,
+    sample: &PathSample<D>,
+    have: Prediction,
+    want: Prediction,
+) -> Result<ErrorParts<D>, PathError> {
     sample.source.permits(have, want)?;
     let (output, carried) = carry(output, sample, have)?;
     if carried == want {
-        return Ok(output - sample.target(want)?);
+        return Ok((output, sample.target(want)?, None));
     }
     let slopes = sample.rates().iter().enumerate().map(|(row, rates)| match rates.convert(carried, want) {
         Some((_, on_output)) => Ok(on_output),
         None => Err(PathError::Singular { have, want, t: sample.times.at(row) }),
     });
     let slopes: Vec<f64> = slopes.collect::<Result<_, _>>()?;
-    Ok(scale(output - sample.target(carried)?, &slopes, &sample.times))
+    Ok((output, sample.target(carried)?, Some(slopes)))
 }
 
 /// The output in the form in which it is compared: a score as the noise -sigma * score, which stays finite at t = 1, as

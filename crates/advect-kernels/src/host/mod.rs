@@ -21,6 +21,7 @@ mod product;
 pub(crate) mod rows;
 pub(crate) mod small_linear;
 pub(crate) mod softmax;
+pub(crate) mod squared_error;
 pub(crate) mod threads;
 #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
 mod tiles;

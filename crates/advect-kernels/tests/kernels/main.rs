@@ -13,4 +13,5 @@ mod group_norm;
 mod layer_norm;
 mod linear;
 mod optimizer;
+mod squared_error;
 mod weighted_sum;

@@ -172,6 +172,13 @@ fn rows(suite: &mut Suite) {
         },
     );
     suite.operator(
+        "mean squared error",
+        2e-6,
+        &[(6 * 5, 1.0), (6 * 5, 1.0)],
+        |x| flat(kernels::mean_squared_error(x[0].clone().reshape([6, 5]), x[1].clone().reshape([6, 5]))),
+        |x| flat((x[0].clone() - x[1].clone()).powi_scalar(2).mean()),
+    );
+    suite.operator(
         "columns side by side",
         2e-6,
         &[(6 * 5, 1.0), (6 * 2, 1.0)],
