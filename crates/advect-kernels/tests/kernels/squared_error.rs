@@ -1,5 +1,6 @@
 use crate::check::{
-    LAYOUTS, assert_close, assert_slopes, differences, gradient, laid_out, noise, on_one_and_three_threads, tensor, values,
+    LAYOUTS, assert_close, assert_slopes, differences, gradient, laid_out, noise, on_one_and_three_threads, tensor,
+    values,
 };
 use advect_kernels::mean_squared_error;
 use burn::tensor::{DType, Device, Tensor};
@@ -14,10 +15,8 @@ fn agrees_with_the_formula_and_its_gradients_with_differences_for_every_layout()
     for shape in [[1, 1, 1, 1], [2, 1, 3, 5], [3, 2, 4, 16], [1, 7, 33, 31], [9, 8, 41, 33]] {
         let len: usize = shape.iter().product();
         let (x, y) = (noise(len, 1), noise(len, 2));
-        let slopes = [
-            differences(&x, 1 + len / 12, |x| reference(x, &y)),
-            differences(&y, 1 + len / 12, |y| reference(&x, y)),
-        ];
+        let slopes =
+            [differences(&x, 1 + len / 12, |x| reference(x, &y)), differences(&y, 1 + len / 12, |y| reference(&x, y))];
         for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F64, 1e-8)] {
             for layout in LAYOUTS {
                 let what = format!("{shape:?} {dtype:?} {layout:?}");
