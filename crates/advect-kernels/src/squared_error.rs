@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 
 /// The mean of `(x - y)^2` over all elements, with one step on the tape.
 ///
+/// Of no elements it is NaN. In half precision squares and their slopes, 2 over the number of elements, are as large and as small as these numbers allow: widen first.
 /// On Flex in `f32` one pass each way; the sum is made in fixed pieces, so that its last bit does not depend on the threads.
 ///
 /// # Shapes

@@ -80,6 +80,8 @@ pub fn prediction_loss<const D: usize>(
     want: Prediction,
     weight: impl Fn(f64) -> f64,
 ) -> Result<Tensor<1>, PathError> {
+    // Before anybody is asked for a weight.
+    let error = error_parts(output, sample, have, want)?;
     let times = match &sample.times {
         Times::Shared(t) => std::slice::from_ref(t),
         Times::Each(times) => times,
@@ -87,10 +89,10 @@ pub fn prediction_loss<const D: usize>(
     let weights: Vec<f64> = times.iter().map(|&t| weight(t)).collect();
     Ok(match weights.first() {
         Some(&first) if weights.len() == 1 || weights.iter().all(|weight| *weight == first) => {
-            let mean = mean_square(error_parts(output, sample, have, want)?, sample);
+            let mean = mean_square(error, sample);
             if first == 1.0 { mean } else { mean * first }
         }
-        _ => mean_squares(error_as(output, sample, have, want)?).combine_rows(&weights, &[]).mean(),
+        _ => mean_squares(difference(error, sample)).combine_rows(&weights, &[]).mean(),
     })
 }
 

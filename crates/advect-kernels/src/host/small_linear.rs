@@ -81,7 +81,7 @@ pub(crate) fn forward(rows: usize, layers: &[Layer<'_>], x: &[f32]) -> Vec<f32> 
     let parts = |link: &Link<'_>| link.units.and_then(|weight| Weight::new(weight, [link.from, link.to]));
     let room = || {
         let weights: Vec<_> = links.iter().map(parts).collect();
-        // SAFETY: the units are there if they pay for a link.
+        // SAFETY: the units are there if they pay for a link, and no task multiplies by others.
         (Lines::default(), weights, deepest.map(|from| unsafe { Units::new(from) }))
     };
     // SAFETY: every row of each task is written.
@@ -151,7 +151,7 @@ pub(crate) fn backward(
     let turned = to < lanes && from.is_multiple_of(VECTORS * lanes);
     let mut packed = Lines::default();
     let transposed = wanted.x.then(|| transposed_panels(&mut packed, weight, [from, to]));
-    // As many tasks as make two threads, or four, end together.
+    // An even number of tasks, so that two threads end together.
     let tasks = rows.div_ceil(2 * ROWS) * 2;
     let task = rows.div_ceil(tasks).next_multiple_of(TALL).max(BLOCK);
     let mut parts: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();

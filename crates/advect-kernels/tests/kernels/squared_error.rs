@@ -54,6 +54,16 @@ fn each_side_may_be_the_only_one_that_learns() {
     }
 }
 
+/// The gradient is that of Burn's own operators.
+#[test]
+fn the_target_may_be_untracked() {
+    let x = tensor::<2>(&noise(12, 1), [3, 4], DType::F32, &Device::flex().autodiff()).require_grad();
+    let y = tensor::<2>(&noise(12, 2), [3, 4], DType::F32, &Device::flex().autodiff()).detach();
+    let ours = gradient(&x, &mean_squared_error(x.clone(), y.clone()).backward());
+    let plain = gradient(&x, &(x.clone() - y).powi_scalar(2).mean().backward());
+    assert_close("gradient", &ours, &plain, 1e-6);
+}
+
 #[test]
 fn what_is_no_number_stays_so_and_an_empty_mean_is_none() {
     let device = Device::flex();

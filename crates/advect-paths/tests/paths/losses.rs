@@ -220,4 +220,8 @@ fn an_output_of_another_shape_is_an_error() {
     let sample = path.sample(column(&[0.5]), column(&[2.0]), &each(&[0.5])).unwrap();
     let error = flow_matching_loss(column(&[0.0, 1.0]), &sample, Prediction::Velocity).unwrap_err();
     assert!(matches!(error, PathError::Shape { what: "the output", .. }), "{error}");
+    // Before anybody is asked for a weight.
+    let weight = |t: f64| panic!("asked for the weight at {t}");
+    let error = prediction_loss(column(&[0.0, 1.0]), &sample, Prediction::Velocity, Prediction::Data, weight);
+    assert!(matches!(error, Err(PathError::Shape { what: "the output", .. })));
 }

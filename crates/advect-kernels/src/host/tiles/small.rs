@@ -6,6 +6,7 @@ use super::pack::{Lines, Order, pack, split};
 use super::{BLOCK, Begin, Block, Operand, Page, Piece, Place, STEP, available, begin, configure, end, release};
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 
 /// Rows of a block.
 pub(in super::super) const ROWS: usize = BLOCK;
@@ -46,19 +47,19 @@ impl Weight {
     }
 }
 
-/// The units, ready for blocks of rows, and room for their parts.
-pub(in super::super) struct Units(Vec<Piece>);
+/// The units of this thread, ready for blocks of rows, and room for their parts. (The pointer keeps it on its thread.)
+pub(in super::super) struct Units(Vec<Piece>, PhantomData<*mut Piece>);
 
 impl Units {
     /// For rows of so many features, or fewer.
     ///
     /// # Safety
     ///
-    /// [`pays`] said so.
+    /// [`pays`] said so, and until this is dropped nothing else on this thread configures or releases the units.
     pub(in super::super) unsafe fn new(features: usize) -> Self {
         // SAFETY: as the caller promises.
         unsafe { configure() };
-        Self(Vec::with_capacity(features / STEP))
+        Self(Vec::with_capacity(features / STEP), PhantomData)
     }
 
     /// One product of what there is: after half a microsecond without work the units do their next products at half the rate.
