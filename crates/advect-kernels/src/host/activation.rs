@@ -214,12 +214,17 @@ pub(crate) struct Exponential;
 impl Function for Exponential {
     #[inline(always)]
     fn value<I: Isa>(self, isa: I, x: I::F32) -> I::F32 {
+        #[cfg(target_arch = "x86_64")]
+        if avx512::has::<I>() {
+            // SAFETY: asked for above.
+            return unsafe { avx512::exp::<I>(x) };
+        }
         Exp::apply(isa, x)
     }
 
     #[inline(always)]
     fn derivative<I: Isa>(self, isa: I, x: I::F32) -> I::F32 {
-        Exp::apply(isa, x)
+        self.value(isa, x)
     }
 }
 

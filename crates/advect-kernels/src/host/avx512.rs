@@ -90,7 +90,7 @@ unsafe fn power(r: __m512, shifted: __m512, k: __m512) -> __m512 {
     }
 }
 
-/// `exp(x)` for x <= 0, within 2 ulp.
+/// `exp(x)` for x <= 200, within 2 ulp.
 ///
 /// # Safety
 ///
@@ -107,6 +107,17 @@ pub(super) unsafe fn exp_of_negative<I: Isa>(x: I::F32) -> I::F32 {
         let r = _mm512_fmadd_ps(x, _mm512_set1_ps(REST), _mm512_fmsub_ps(x, log, k));
         outer::<I>(power(r, shifted, k))
     }
+}
+
+/// `exp(x)`, within 2 ulp.
+///
+/// # Safety
+///
+/// [`has`] is true.
+#[inline(always)]
+pub(super) unsafe fn exp<I: Isa>(x: I::F32) -> I::F32 {
+    // SAFETY: as the caller promises; the second operand is what comes out if one is NaN.
+    unsafe { exp_of_negative::<I>(outer::<I>(_mm512_min_ps(_mm512_set1_ps(200.0), inner::<I>(x)))) }
 }
 
 /// `y / (1 + exp(-x))`, within 4 ulp.

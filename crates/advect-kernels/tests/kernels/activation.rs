@@ -118,6 +118,22 @@ fn keeps_its_digits_in_the_tail() {
 }
 
 #[test]
+fn the_exponential_is_right_from_where_it_vanishes_to_where_it_overflows() {
+    let within = noise(20_000, 9).into_iter().map(|x| 88.7 * (x / 4.0).clamp(-1.0, 1.0));
+    let edges = [-87.3, -1e-6, 0.0, 1e-6, 0.5, 88.0, 88.72];
+    let x: Vec<f64> = within.chain(edges).map(|x| f64::from(x as f32)).collect();
+    let exp = |x: &[f64]| values(exp(tensor(x, [1, 1, 1, x.len()], DType::F32, &Device::flex())));
+    for (x, y) in x.iter().zip(exp(&x)).filter(|(x, _)| **x > -87.0) {
+        let error = (y / x.exp() - 1.0).abs();
+        // Two units in the last place.
+        assert!(error < 2.5e-7, "exp({x}) is {y}, off by {error:.1e}");
+    }
+    let beyond = [88.8, 1e30, f64::INFINITY, -104.0, -1e30, f64::NEG_INFINITY, f64::NAN];
+    let y = exp(&beyond);
+    assert!(y[..3].iter().all(|y| *y == f64::INFINITY) && y[3..6].iter().all(|y| *y == 0.0) && y[6].is_nan(), "{y:?}");
+}
+
+#[test]
 fn overwrites_nothing_that_is_shared() {
     let x = tensor(&noise(100, 1), [100], DType::F32, &Device::flex());
     let (copy, part) = (x.clone(), x.clone().narrow(0, 10, 10));
