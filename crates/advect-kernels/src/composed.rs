@@ -466,7 +466,8 @@ pub(crate) fn attention_backward_by<B: Backend>(
     // Queries are made smaller, not scores, which might not fit into f16.
     let unit = 1.0 / (q.shape()[3] as f64).sqrt();
     let q = B::float_mul_scalar(q, unit.into());
-    let (dq, dk, dv) = attention_backward_in_parts::<B>(q, k, v, gradient, middle, SCORES);
+    let at_once = |q, k, v, g| attention_backward_at_once::<B>(q, k, v, g, middle);
+    let (dq, dk, dv) = attention_backward_in_parts::<B>(q, k, v, gradient, at_once, SCORES);
     (B::float_mul_scalar(dq, unit.into()), dk, dv)
 }
 
@@ -476,14 +477,19 @@ pub(crate) fn attention_backward_in_parts<B: Backend>(
     k: FloatTensor<B>,
     v: FloatTensor<B>,
     gradient: FloatTensor<B>,
-    middle: WeightsAndSlopes<B>,
+    at_once: impl Fn(
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+    ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>),
     most: usize,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let ([batch, heads, queries, _], keys, dtype) = (q.shape().dims(), k.shape()[2], q.dtype());
     let entries = (most / (heads * queries * keys)).clamp(1, batch);
     let rows = (most / (entries * heads * keys)).clamp(1, queries);
     if entries == batch && rows == queries {
-        return attention_backward_at_once::<B>(q, k, v, gradient, middle);
+        return at_once(q, k, v, gradient);
     }
     let part = part_of::<B>;
     let mut parts = [vec![], vec![], vec![]];
@@ -494,7 +500,7 @@ pub(crate) fn attention_backward_in_parts<B: Backend>(
         for first in (0..queries).step_by(rows) {
             let rows = rows.min(queries - first);
             let [q, g] = [&q, &g].map(|t| part(t, 2, first, rows));
-            let (slope, dk, dv) = attention_backward_at_once::<B>(q, k.clone(), v.clone(), g, middle);
+            let (slope, dk, dv) = at_once(q, k.clone(), v.clone(), g);
             dq.push(slope);
             let (dk, dv) = (widen::<B>(dk), widen::<B>(dv)); // Many parts, whose sum half precision would not hold.
             sums = Some(match sums {
@@ -963,7 +969,7 @@ mod tests {
         let unit = 1.0 / (q.shape()[3] as f64).sqrt();
         let q = <Dispatch as FloatTensorOps<Dispatch>>::float_mul_scalar(q, unit.into());
         let middle = weights_and_slopes::<Dispatch>;
-        let (dq, dk, dv) = attention_backward_in_parts::<Dispatch>(q, k, v, g, middle, usize::MAX);
+        let (dq, dk, dv) = attention_backward_at_once::<Dispatch>(q, k, v, g, middle);
         [<Dispatch as FloatTensorOps<Dispatch>>::float_mul_scalar(dq, unit.into()), dk, dv]
     }
 

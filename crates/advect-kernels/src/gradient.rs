@@ -1,6 +1,6 @@
 //! The backward passes: steps of Burn's autodiff that call the backward operators of the backend inside.
 use crate::composed;
-use crate::kernels::{Activation, ConvSteps, Kernels, NormOptions, RowOptions, Wanted};
+use crate::kernels::{Activation, Columns, ConvSteps, Kernels, NormOptions, RowOptions, Slopes, Wanted};
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
     grads::Gradients,
@@ -8,6 +8,8 @@ use burn::backend::autodiff::{
 };
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
+use burn::tensor::FloatDType;
+use std::any::Any;
 
 /// Runs an operator, and records the step of its backward pass with what that keeps of the inputs if one of them is
 /// tracked.
@@ -248,6 +250,61 @@ impl<B: Kernels> Backward<B, 2> for Beside {
     }
 }
 
+/// What is taken apart: its gradient is that of the parts side by side, made at once. Each part by itself would fill a tensor with zeros for the others, and all of these would be added up.
+#[derive(Debug)]
+struct Whole {
+    parts: usize,
+}
+
+impl<B: Kernels> Backward<B, 1> for Whole {
+    type State = Slopes;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        // Of one part, whichever: see there.
+        let like = gradients.consume::<B>(&ops.node);
+        let mut arrived = std::mem::take(&mut *ops.state.lock());
+        arrived.resize_with(self.parts, || None);
+        let zeros = || B::float_zeros(like.shape(), &like.device(), FloatDType::from(like.dtype()));
+        let one = |slope: Option<Box<dyn Any + Send>>| {
+            slope.and_then(|slope| slope.downcast().ok()).map_or_else(zeros, |slope| *slope)
+        };
+        let mut parts: Vec<FloatTensor<B>> = arrived.into_iter().map(one).collect();
+        while parts.len() > 1 {
+            let mut rest = parts.into_iter();
+            let mut joined = Vec::new();
+            while let Some(first) = rest.next() {
+                joined.push(match (rest.next(), rest.next()) {
+                    (Some(second), Some(third)) => B::three_beside(first, second, third),
+                    (Some(second), None) => B::beside(first, second),
+                    _ => first,
+                });
+            }
+            parts = joined;
+        }
+        register!(gradients, ops.parents, parts);
+    }
+}
+
+#[derive(Debug)]
+struct Part(Columns);
+
+impl<B: Kernels> Backward<B, 1> for Part {
+    type State = Slopes;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let mut arrived = ops.state.lock();
+        // The whole waits for all that come, and wants to find something in its own place.
+        let first = arrived.iter().all(Option::is_none);
+        let len = arrived.len().max(self.0.index + 1);
+        arrived.resize_with(len, || None);
+        arrived[self.0.index] = Some(Box::new(gradient.clone()));
+        if first {
+            register!(gradients, ops.parents, [gradient]);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Attention;
 
@@ -401,6 +458,15 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn mean_squared_error(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
         let forward = |[x, y]: [FloatTensor<B>; 2]| B::mean_squared_error(x, y);
         run::<B, C, _, 2>(MeanSquaredError, [x, y], |inputs| inputs.clone(), forward)
+    }
+
+    fn whole(x: FloatTensor<Self>, parts: usize, slopes: Slopes) -> FloatTensor<Self> {
+        run::<B, C, _, 1>(Whole { parts }, [x], |_| slopes, |[x]| x)
+    }
+
+    fn columns(x: FloatTensor<Self>, part: Columns, slopes: Slopes) -> FloatTensor<Self> {
+        let forward = |[x]: [FloatTensor<B>; 1]| B::columns(x, part, Slopes::default());
+        run::<B, C, _, 1>(Part(part), [x], |_| slopes, forward)
     }
 
     fn beside(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -5,6 +5,8 @@ use crate::cards;
 use crate::composed;
 use crate::optimizer::AdamW;
 use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
+use std::any::Any;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A function of each element.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,23 @@ pub(crate) struct RowOptions {
 pub(crate) struct ConvSteps {
     pub stride: [usize; 2],
     pub padding: [usize; 2],
+}
+
+/// Which columns of a matrix that is taken apart evenly.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Columns {
+    pub index: usize,
+    pub wide: usize,
+}
+
+/// The gradients of the parts of a matrix, until all that come have come. (Of any backend: an extension's arguments are of none.)
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slopes(Arc<Mutex<Vec<Option<Box<dyn Any + Send>>>>>);
+
+impl Slopes {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Option<Box<dyn Any + Send>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Which gradients of a layer are asked for.
@@ -236,9 +255,24 @@ pub(crate) trait Kernels: Backend {
         composed::mean_squared_error_backward::<Self>(x, y, gradient)
     }
 
+    /// `[rows, columns]` as it is, to be taken apart by [`Kernels::columns`].
+    fn whole(x: FloatTensor<Self>, parts: usize, slopes: Slopes) -> FloatTensor<Self> {
+        x
+    }
+
+    /// Some columns of what [`Kernels::whole`] gave, with the same slopes.
+    fn columns(x: FloatTensor<Self>, part: Columns, slopes: Slopes) -> FloatTensor<Self> {
+        composed::part_of::<Self>(&x, 1, part.index * part.wide, part.wide)
+    }
+
     /// The columns of `[rows, m]` and `[rows, n]` side by side.
     fn beside(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::beside::<Self>(x, y)
+    }
+
+    /// Those of three.
+    fn three_beside(x: FloatTensor<Self>, y: FloatTensor<Self>, z: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_cat(vec![x, y, z], 1)
     }
 
     /// Attention over `[batch, heads, tokens, size]`.
@@ -332,6 +366,15 @@ pub(crate) trait Kernels: Backend {
 
 #[cfg(feature = "cube")]
 impl Kernels for burn::backend::Cube {
+    fn linear_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Option<Activation>,
+    ) -> FloatTensor<Self> {
+        cards::linear(x, weight, bias, function)
+    }
+
     fn linear_layer_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -339,7 +382,19 @@ impl Kernels for burn::backend::Cube {
         function: Option<Activation>,
         wanted: Wanted,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed::linear_backward_by::<Self>(x, weight, gradient, function, wanted, cards::row_sum)
+        cards::linear_backward(x, weight, gradient, function, wanted)
+    }
+
+    fn columns(x: FloatTensor<Self>, part: Columns, slopes: Slopes) -> FloatTensor<Self> {
+        cards::columns(x, part)
+    }
+
+    fn beside(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        cards::beside(x, y)
+    }
+
+    fn three_beside(x: FloatTensor<Self>, y: FloatTensor<Self>, z: FloatTensor<Self>) -> FloatTensor<Self> {
+        cards::three_beside(x, y, z)
     }
 
     fn convolution_bias_gradient(gradient: FloatTensor<Self>) -> FloatTensor<Self> {

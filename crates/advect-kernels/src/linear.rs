@@ -1,6 +1,6 @@
 //! The linear layer.
 use crate::activation;
-use crate::kernels::{Activation, Kernels};
+use crate::kernels::{Activation, Columns, Kernels, Slopes};
 use crate::{composed, route};
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
@@ -117,6 +117,32 @@ pub fn beside(x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
     } else {
         composed::beside::<Dispatch>(x, y)
     })
+}
+
+/// A matrix taken apart into so many of as many columns each: what `Tensor::chunk` gives along the second axis.
+///
+/// Their gradients are put side by side at once, where each of Burn's slices makes a tensor with zeros for all others, and these are added up.
+///
+/// # Shapes
+///
+/// - `x`: `[rows, parts * columns]`
+/// - output: `[rows, columns]` each
+///
+/// # Panics
+///
+/// If the columns of `x` do not divide by `parts`.
+pub fn columns(x: Tensor<2>, parts: usize) -> Vec<Tensor<2>> {
+    let [_, all] = x.dims();
+    assert!(parts > 0 && all.is_multiple_of(parts), "{all} columns cannot be taken apart into {parts} evenly");
+    let (wide, x) = (all / parts, x.into_dispatch());
+    if !route::listed(&x) {
+        let x = Tensor::from_dispatch(x);
+        return (0..parts).map(|index| x.clone().narrow(1, index * wide, wide)).collect();
+    }
+    let slopes = Slopes::default();
+    let x = <Dispatch as Kernels>::whole(x, parts, slopes.clone());
+    let part = |index| <Dispatch as Kernels>::columns(x.clone(), Columns { index, wide }, slopes.clone());
+    (0..parts).map(|index| Tensor::from_dispatch(part(index))).collect()
 }
 
 fn check(features: usize, weight: &Tensor<2>, bias: Option<&Tensor<1>>) {

@@ -2,7 +2,7 @@
 //!
 //! Long, because configuration, count, initialization and network are read side by side; the network is its second half.
 
-use advect_kernels::{gated_residual, silu};
+use advect_kernels::{columns, gated_residual, silu};
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::nn::{Initializer, Linear, LinearConfig};
@@ -450,11 +450,10 @@ impl DiTBlock {
         context: Option<&Tensor<3>>,
         rotation: Option<&Rotation>,
     ) -> Tensor<3> {
-        let [batch, _, _] = x.dims();
         let (first, second) = match &self.modulation {
             Some(modulation) => {
-                let [shift_1, scale_1, gate_1, shift_2, scale_2, gate_2] = modulate(modulation, signal, batch);
-                (Some([shift_1, scale_1, gate_1]), Some([shift_2, scale_2, gate_2])) // each [batch, width]
+                let [shift_1, scale_1, gate_1, shift_2, scale_2, gate_2] = modulate(modulation, signal);
+                (Some([shift_1, scale_1, gate_1]), Some([shift_2, scale_2, gate_2])) // each [batch or 1, width]
             }
             None => (None, None),
         };
@@ -472,7 +471,7 @@ impl DiTBlock {
 /// # Shapes
 ///
 /// - `x`: `[batch, tokens, width]`, and so is the output
-/// - `modulation`: each `[batch, width]`
+/// - `modulation`: each `[batch or 1, width]`
 fn branch(
     x: Tensor<3>,
     norm: &TokenNorm,
@@ -485,12 +484,10 @@ fn branch(
     }
 }
 
-/// The `N` parts of what a modulation layer says, each `[batch, width]`, from a signal `[batch or 1, width]`.
-fn modulate<const N: usize>(layer: &Linear, signal: &Tensor<2>, batch: usize) -> [Tensor<2>; N] {
-    let parts = linear(layer, signal.clone()); // [batch or 1, N * width]
-    let [_, size] = parts.dims();
-    let parts = parts.expand([batch, size]); // [batch, N * width]
-    std::array::from_fn(|i| parts.clone().narrow(1, i * (size / N), size / N)) // each [batch, width]
+/// The `N` parts of what a modulation layer says, each `[batch or 1, width]`, from a signal `[batch or 1, width]`.
+fn modulate<const N: usize>(layer: &Linear, signal: &Tensor<2>) -> [Tensor<2>; N] {
+    let parts = columns(linear(layer, signal.clone()), N); // each [batch or 1, width]
+    std::array::from_fn(|i| parts[i].clone())
 }
 
 /// What a [`DiT`] is told besides state and time. The default is nothing: the null class, no context.
@@ -654,7 +651,7 @@ impl DiT {
 
         let x = match &self.modulation {
             Some(modulation) => {
-                let [shift, scale] = modulate(modulation, &signal, batch); // each [batch, width]
+                let [shift, scale] = modulate(modulation, &signal); // each [batch or 1, width]
                 self.norm.modulated(x, shift, scale) // [batch, tokens, width]
             }
             None => self.norm.forward(x.narrow(1, 0, tokens)), // [batch, tokens, width]

@@ -1,6 +1,6 @@
 //! MM-DiT: a transformer over the tokens of an image and of a text, the network of Stable Diffusion 3 and 3.5.
 
-use advect_kernels::{attention, gated_residual, modulated_layer_norm, silu};
+use advect_kernels::{attention, columns, gated_residual, modulated_layer_norm, silu};
 use burn::module::{Module, Param, ParamId};
 use burn::nn::conv::Conv2d;
 use burn::nn::{Initializer, Linear, LinearConfig};
@@ -381,15 +381,16 @@ impl PooledEmbedding {
     }
 }
 
-/// The `index`-th part of what modulates a block.
-fn part(modulation: &Tensor<2>, index: usize, width: usize) -> Tensor<2> {
-    modulation.clone().narrow(1, index * width, width) // [batch, width]
+/// Layer normalization, shifted by part `index` of a modulation and scaled by the next: `[batch, tokens, width]` to the same.
+fn modulated(x: &Tensor<3>, modulation: &[Tensor<2>], index: usize) -> Tensor<3> {
+    modulated_layer_norm(x.clone(), modulation[index].clone(), modulation[index + 1].clone(), EPSILON)
 }
 
-/// Layer normalization, shifted by part `index` and scaled by the next: `[batch, tokens, width]` to the same.
-fn modulated(x: &Tensor<3>, modulation: &Tensor<2>, index: usize) -> Tensor<3> {
-    let [_, _, width] = x.dims();
-    modulated_layer_norm(x.clone(), part(modulation, index, width), part(modulation, index + 1, width), EPSILON)
+/// What a layer says, in parts of `[batch, width]`.
+fn parts(layer: &Linear, condition: Tensor<2>, width: usize) -> Vec<Tensor<2>> {
+    let said = linear(layer, condition); // [batch, parts * width]
+    let [_, size] = said.dims();
+    columns(said, size / width) // each [batch, width]
 }
 
 /// The tokens of one kind, image or text, in a joint block: its weights are its own, only the attention is shared.
@@ -408,9 +409,8 @@ pub struct JointStream {
 
 impl JointStream {
     /// What becomes of the tokens `x` after the joint attention gave `y`.
-    fn finish(&self, x: Tensor<3>, y: Tensor<3>, modulation: &Tensor<2>) -> Tensor<3> {
-        let [_, _, width] = x.dims();
-        let gate = |index| part(modulation, index, width); // [batch, width]
+    fn finish(&self, x: Tensor<3>, y: Tensor<3>, modulation: &[Tensor<2>]) -> Tensor<3> {
+        let gate = |index: usize| modulation[index].clone(); // [batch, width]
         // Both attentions see the tokens as they came.
         let second = self.second.as_ref().map(|attention| attention.forward(modulated(&x, modulation, 6), None));
         let mut x = gated_residual(x, gate(2), linear(&self.attention.out, y)); // [batch, tokens, width]
@@ -466,13 +466,13 @@ impl JointBlock {
     /// - `condition`: `[batch, width]`, SiLU already applied
     /// - outputs: those of `image` and `text`
     pub fn forward(&self, image: Tensor<3>, text: Tensor<3>, condition: Tensor<2>) -> (Tensor<3>, Tensor<3>) {
-        let ([_, image_tokens, _], [_, text_tokens, _]) = (image.dims(), text.dims());
+        let ([_, image_tokens, width], [_, text_tokens, _]) = (image.dims(), text.dims());
         let (text_modulation, text_qkv, text_norm) = match &self.text {
             TextStream::Full(text) => (&text.modulation, &text.attention.qkv, &text.attention.norm),
             TextStream::Last(text) => (&text.modulation, &text.qkv, &text.norm),
         };
-        let image_modulation = linear(&self.image.modulation, condition.clone()); // [batch, 6 or 9 * width]
-        let text_modulation = linear(text_modulation, condition); // [batch, 6 or 2 * width]
+        let image_modulation = parts(&self.image.modulation, condition.clone(), width); // 6 or 9
+        let text_modulation = parts(text_modulation, condition, width); // 6 or 2
 
         // Each [batch, heads, tokens, size]: of the image's tokens, of the text's, of both.
         let TokenAttention { qkv, norm, heads, .. } = &self.image.attention;
@@ -574,7 +574,7 @@ impl MmDiT {
         for block in &self.blocks {
             (x, text) = block.forward(x, text, condition.clone()); // [batch, tokens or text_tokens, width]
         }
-        let modulation = linear(&self.modulation, condition); // [batch, 2 * width]
+        let modulation = columns(linear(&self.modulation, condition), 2); // each [batch, width]
         let x = linear(&self.out, modulated(&x, &modulation, 0)); // [batch, tokens, patch^2 * out_channels]
         unpatchify(x, grid, patch) // [batch, out_channels, height, width]
     }

@@ -1,6 +1,6 @@
 //! The residual block of a U-Net, and the two ways to change the resolution.
 
-use advect_kernels::{on_processor, row_major};
+use advect_kernels::{columns, on_processor, row_major};
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, Linear, LinearConfig};
@@ -126,9 +126,8 @@ impl ResidualBlock {
             }
             Conditioning::ScaleShift => {
                 let h = conv(&self.conv1, h); // [batch, to, height', width']
-                let scale = e.clone().narrow(1, 0, size / 2); // [batch or 1, to]
-                let shift = e.narrow(1, size / 2, size / 2); // [batch or 1, to]
-                modulated_norm_silu(&self.norm2, h, shift, scale) // [batch, to, height', width']
+                let parts = columns(e, 2); // scale and shift, each [batch or 1, to]
+                modulated_norm_silu(&self.norm2, h, parts[1].clone(), parts[0].clone()) // [batch, to, height', width']
             }
         };
         let h = conv(&self.conv2, h); // [batch, to, height', width']

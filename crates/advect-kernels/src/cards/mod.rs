@@ -9,6 +9,11 @@ mod gate;
 mod group_norm;
 mod group_norm_last;
 mod heads;
+#[cfg(feature = "cuda-cpp")]
+mod hopper;
+#[cfg(not(feature = "cuda-cpp"))]
+#[path = "no_hopper.rs"]
+mod hopper;
 mod many;
 mod row_norm;
 mod row_sum;
@@ -18,20 +23,22 @@ mod untracked;
 
 pub(crate) use untracked::{adamw_all, casts, silu_chain, sums_of_squares};
 
-use crate::kernels::{NormOptions, RowOptions};
+use crate::kernels::{Activation, Columns, NormOptions, RowOptions, Wanted};
 use crate::{AdamW, composed};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Cube, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeDevice;
-use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::{into_contiguous, slice};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::ops::permute_nchw_to_nhwc;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::*;
+use cubecl::zspace::Strides;
+use cubecl::zspace::metadata::Metadata;
 use std::any::{Any, TypeId};
 
 /// Units of a cube, at most: every backend has so many.
@@ -41,6 +48,34 @@ const UNITS: usize = 256;
 const MOST: usize = 1 << 31;
 /// Places of memory between the first and the last of them.
 const MOST_PLACES: u64 = 1 << 32;
+
+/// Which of the two matrices of a product are given with rows for columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Turned {
+    Neither,
+    Left,
+    Right,
+}
+
+impl Turned {
+    /// Rows, columns and inner length of the product of matrices `[.., rows, columns]`.
+    pub(crate) fn sizes(self, a: &Shape, b: &Shape) -> [usize; 3] {
+        let last = |s: &Shape| [s[s.num_dims() - 2], s[s.num_dims() - 1]];
+        let ([i, j], [k, l]) = (last(a), last(b));
+        match self {
+            Turned::Neither => [i, l, j],
+            Turned::Right => [i, k, j],
+            Turned::Left => [j, l, i],
+        }
+    }
+
+    pub(crate) fn shape(self, a: &Shape, b: &Shape) -> Shape {
+        let [m, n, _] = self.sizes(a, b);
+        let mut shape: Vec<usize> = a.iter().copied().take(a.num_dims() - 2).collect();
+        shape.extend([m, n]);
+        Shape::from(shape)
+    }
+}
 
 /// The backend below fusion, which calls the kernels in its own time. Without the feature it is `Cube` as it is.
 #[cfg(feature = "fusion")]
@@ -122,12 +157,44 @@ pub(crate) trait CardKernels: Backend {
     #[fusion(dtype = x, shape = heads::joined(x, 1))]
     fn card_join_one(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// Some columns of a matrix.
+    #[fusion(dtype = x, shape = Shape::new([x[0], part.wide]))]
+    fn card_columns(x: FloatTensor<Self>, part: Columns) -> FloatTensor<Self>;
+
+    /// The columns of two matrices of one size side by side.
+    #[fusion(dtype = x, shape = Shape::new([x[0], 2 * x[1]]))]
+    fn card_beside(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The columns of three matrices of one size side by side.
+    #[fusion(dtype = x, shape = Shape::new([x[0], 3 * x[1]]))]
+    fn card_three_beside(x: FloatTensor<Self>, y: FloatTensor<Self>, z: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// The sum of the rows of `[.., columns]`, in this type.
     #[fusion(meta = |x, dtype| {
         let columns = x.shape[x.shape.num_dims() - 1];
         burn::backend::fusion::custom::TensorSpec::new(Shape::new([columns]), *dtype)
     })]
     fn card_row_sum(x: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self>;
+
+    /// The products of the matrices `[.., rows, columns]` of two tensors.
+    #[fusion(dtype = a, shape = turned.shape(a, b))]
+    fn card_product(a: FloatTensor<Self>, b: FloatTensor<Self>, turned: Turned) -> FloatTensor<Self>;
+
+    /// `x weight + bias`
+    #[fusion(dtype = x, shape = Turned::Neither.shape(x, weight))]
+    fn card_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Attention of `[batch, tokens, 3 * heads * size]`, `[batch, tokens, heads * size]`.
+    #[fusion(dtype = x, shape = Shape::new([x[0], x[1], x[2] / 3]))]
+    fn card_joined_attention(x: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
+
+    /// The gradient of its input.
+    #[fusion(dtype = x, shape = x)]
+    fn card_joined_attention_backward(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self>;
 
     /// The sum of each channel of `[images, channels, height, width]`.
     #[fusion(dtype = x, shape = Shape::new([x[1]]))]
@@ -197,8 +264,36 @@ impl CardKernels for Bare {
         same(attention::weights_and_slopes(same(scores), same(slopes)))
     }
 
+    fn card_columns(x: Own, part: Columns) -> Own {
+        same(columns_of(same(x), part))
+    }
+
+    fn card_beside(x: Own, y: Own) -> Own {
+        same(beside_of([x, y].map(same)))
+    }
+
+    fn card_three_beside(x: Own, y: Own, z: Own) -> Own {
+        same(beside_of([x, y, z].map(same)))
+    }
+
     fn card_row_sum(x: Own, dtype: DType) -> Own {
         same(row_sum::forward(same(x), dtype))
+    }
+
+    fn card_product(a: Own, b: Own, turned: Turned) -> Own {
+        same(hopper::product(same(a), same(b), None, turned))
+    }
+
+    fn card_linear(x: Own, weight: Own, bias: Own) -> Own {
+        same(hopper::product(same(x), same(weight), Some(same(bias)), Turned::Neither))
+    }
+
+    fn card_joined_attention(x: Own, heads: usize) -> Own {
+        same(hopper::attention_forward(same(x), heads))
+    }
+
+    fn card_joined_attention_backward(x: Own, gradient: Own, heads: usize) -> Own {
+        same(hopper::attention_backward(same(x), same(gradient), heads))
     }
 
     fn card_channel_sum(x: Own) -> Own {
@@ -309,8 +404,7 @@ fn weighted(q: FloatTensor<Cube>, k: FloatTensor<Cube>, v: FloatTensor<Cube>) ->
     let ([batch, heads, queries, _], keys) = (q.shape().dims(), k.shape()[2]);
     let entries = (SCORES / (heads * queries * keys)).clamp(1, batch);
     let rows = (SCORES / (entries * heads * keys)).clamp(1, queries);
-    let k = Cube::float_swap_dims(k, 2, 3);
-    let at_once = |q, k, v| Cube::float_matmul(Cube::card_softmax(Cube::float_matmul(q, k)), v);
+    let at_once = |q, k, v| product(Cube::card_softmax(product(q, k, Turned::Right)), v, Turned::Neither);
     if entries == batch && rows == queries {
         return at_once(q, k, v);
     }
@@ -328,6 +422,9 @@ pub(crate) fn self_attention(qkv: FloatTensor<Cube>, heads: usize) -> FloatTenso
     if !takes([&qkv]) {
         return composed::self_attention::<Cube>(qkv, heads);
     }
+    if hopper::takes_attention(&qkv.shape(), qkv.dtype(), heads) && hopper::runs(&qkv.device()) {
+        return Cube::card_joined_attention(qkv, heads);
+    }
     let size = qkv.shape()[2] / (3 * heads);
     let (q, k, v) = Cube::card_split_three(qkv, heads, 1.0 / (size as f64).sqrt());
     Cube::card_join_one(weighted(q, k, v))
@@ -341,11 +438,106 @@ pub(crate) fn self_attention_backward(
     if !takes([&qkv, &gradient]) || qkv.dtype() != gradient.dtype() {
         return composed::self_attention_backward_by::<Cube>(qkv, gradient, heads, weights_and_slopes);
     }
+    if hopper::takes_attention(&qkv.shape(), qkv.dtype(), heads) && hopper::runs(&qkv.device()) {
+        return Cube::card_joined_attention_backward(qkv, gradient, heads);
+    }
     let unit = 1.0 / ((qkv.shape()[2] / (3 * heads)) as f64).sqrt();
     let (q, k, v) = Cube::card_split_three(qkv, heads, unit);
     let gradient = Cube::card_split_one(gradient, heads);
-    let (dq, dk, dv) = composed::attention_backward_in_parts::<Cube>(q, k, v, gradient, weights_and_slopes, SCORES);
+    let (dq, dk, dv) =
+        composed::attention_backward_in_parts::<Cube>(q, k, v, gradient, attention_backward_at_once, SCORES);
     Cube::card_join_three(dq, dk, dv, unit)
+}
+
+/// With the queries scaled before and the gradient of these.
+fn attention_backward_at_once(
+    q: FloatTensor<Cube>,
+    k: FloatTensor<Cube>,
+    v: FloatTensor<Cube>,
+    gradient: FloatTensor<Cube>,
+) -> (FloatTensor<Cube>, FloatTensor<Cube>, FloatTensor<Cube>) {
+    let scores = product(q.clone(), k.clone(), Turned::Right);
+    let slopes = product(gradient.clone(), v, Turned::Right);
+    let (weights, slopes) = weights_and_slopes(scores, slopes);
+    let dv = product(weights, gradient, Turned::Left);
+    let dk = product(slopes.clone(), q, Turned::Left);
+    (product(slopes, k, Turned::Neither), dk, dv)
+}
+
+/// The products of the matrices of two tensors.
+fn product(a: FloatTensor<Cube>, b: FloatTensor<Cube>, turned: Turned) -> FloatTensor<Cube> {
+    if takes([&a, &b]) && a.dtype() == b.dtype() && pays(&a, &b, turned) {
+        return Cube::card_product(a, b, turned);
+    }
+    let swapped = |x: FloatTensor<Cube>| {
+        let last = x.shape().num_dims() - 1;
+        Cube::float_swap_dims(x, last - 1, last)
+    };
+    match turned {
+        Turned::Neither => Cube::float_matmul(a, b),
+        Turned::Left => Cube::float_matmul(swapped(a), b),
+        Turned::Right => Cube::float_matmul(a, swapped(b)),
+    }
+}
+
+fn pays(a: &FloatTensor<Cube>, b: &FloatTensor<Cube>, turned: Turned) -> bool {
+    hopper::takes_product(&a.shape(), &b.shape(), a.dtype(), turned) && hopper::runs(&a.device())
+}
+
+/// A linear layer: its product with the bias in it where the kernel takes it.
+pub(crate) fn linear(
+    x: FloatTensor<Cube>,
+    weight: FloatTensor<Cube>,
+    bias: FloatTensor<Cube>,
+    function: Option<Activation>,
+) -> FloatTensor<Cube> {
+    let alike = x.dtype() == weight.dtype() && x.dtype() == bias.dtype();
+    if !alike || !takes([&x, &weight, &bias]) || !pays(&x, &weight, Turned::Neither) {
+        return composed::linear::<Cube>(x, weight, bias, function);
+    }
+    let x = match function {
+        Some(function) => composed::activation::<Cube>(x, function),
+        None => x,
+    };
+    Cube::card_linear(x, weight, bias)
+}
+
+pub(crate) fn linear_backward(
+    x: FloatTensor<Cube>,
+    weight: FloatTensor<Cube>,
+    gradient: FloatTensor<Cube>,
+    function: Option<Activation>,
+    wanted: Wanted,
+) -> (FloatTensor<Cube>, FloatTensor<Cube>, FloatTensor<Cube>) {
+    let alike = x.dtype() == weight.dtype() && x.dtype() == gradient.dtype();
+    let ours = alike
+        && takes([&x, &weight, &gradient])
+        && pays(&gradient, &weight, Turned::Right)
+        && pays(&x, &gradient, Turned::Left);
+    if !ours {
+        return composed::linear_backward_by::<Cube>(x, weight, gradient, function, wanted, row_sum);
+    }
+    let unwanted = || gradient.clone();
+    let d_weight = if wanted.weight {
+        let y = match function {
+            Some(function) => composed::activation::<Cube>(x.clone(), function),
+            None => x.clone(),
+        };
+        Cube::card_product(y, gradient.clone(), Turned::Left)
+    } else {
+        unwanted()
+    };
+    let d_bias = if wanted.bias { row_sum(gradient.clone()) } else { unwanted() };
+    let dx = if wanted.x {
+        let dy = Cube::card_product(gradient, weight, Turned::Right);
+        match function {
+            Some(function) => composed::activation_backward::<Cube>(x, dy, function),
+            None => dy,
+        }
+    } else {
+        unwanted()
+    };
+    (dx, d_weight, d_bias)
 }
 
 /// What the backward pass of attention has between its products: Burn's fusion left a dozen passes over all scores in f32 of it.
@@ -358,6 +550,59 @@ pub(crate) fn weights_and_slopes(
     } else {
         composed::weights_and_slopes::<Cube>(scores, slopes)
     }
+}
+
+/// Places in memory at which a kernel of CUDA may begin to read, in bytes, however wide its reads are.
+const CUDA_BEGINS: usize = 64;
+
+/// On CUDA a view, where Burn's slices begin at multiples of 512 bytes or are copies. Other kinds of device have limits of their own.
+fn columns_of(x: CubeTensor, part: Columns) -> CubeTensor {
+    let (rows, from) = (x.meta.shape()[0], part.index * part.wide);
+    let begins = from * x.elem_size();
+    if !evenly_spaced(&x) || x.client.name() != "cuda" || !begins.is_multiple_of(CUDA_BEGINS) {
+        return slice(x, &[0..rows, from..from + part.wide]);
+    }
+    let CubeTensor { client, handle, device, dtype, meta, .. } = x;
+    let meta = Metadata::new(Shape::new([rows, part.wide]), meta.strides().clone());
+    CubeTensor::new(client, handle.offset_start(begins as u64), meta, device, dtype)
+}
+
+/// Matrices of one size side by side: heads of one token each are joined so.
+fn beside_of<const N: usize>(parts: [CubeTensor; N]) -> CubeTensor {
+    let [rows, columns] = parts[0].meta.shape().dims();
+    let y = heads::join(
+        parts.map(|part| {
+            let (part, pitch) = lines(part);
+            let CubeTensor { client, handle, device, dtype, .. } = part;
+            let pitch = pitch as usize;
+            let meta = Metadata::new(Shape::new([rows, 1, 1, columns]), Strides::new(&[pitch, pitch, pitch, 1]));
+            CubeTensor::new(client, handle, meta, device, dtype)
+        }),
+        1.0,
+    );
+    let CubeTensor { client, handle, device, dtype, .. } = y;
+    CubeTensor::new_contiguous(client, device, Shape::new([rows, N * columns]), handle, dtype)
+}
+
+pub(crate) fn columns(x: FloatTensor<Cube>, part: Columns) -> FloatTensor<Cube> {
+    if takes([&x]) {
+        Cube::card_columns(x, part)
+    } else {
+        composed::part_of::<Cube>(&x, 1, part.index * part.wide, part.wide)
+    }
+}
+
+pub(crate) fn beside(x: FloatTensor<Cube>, y: FloatTensor<Cube>) -> FloatTensor<Cube> {
+    if takes([&x, &y]) && x.dtype() == y.dtype() && x.shape() == y.shape() {
+        Cube::card_beside(x, y)
+    } else {
+        composed::beside::<Cube>(x, y)
+    }
+}
+
+pub(crate) fn three_beside(x: FloatTensor<Cube>, y: FloatTensor<Cube>, z: FloatTensor<Cube>) -> FloatTensor<Cube> {
+    let alike = [&y, &z].iter().all(|t| t.dtype() == x.dtype() && t.shape() == x.shape());
+    if alike && takes([&x, &y, &z]) { Cube::card_three_beside(x, y, z) } else { Cube::float_cat(vec![x, y, z], 1) }
 }
 
 /// The sum of the rows of `[rows, columns]`, `[columns]`, in f32 and rounded once.

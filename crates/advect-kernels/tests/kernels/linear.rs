@@ -3,7 +3,7 @@ use crate::check::{
     LAYOUTS, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise, on_one_and_three_threads,
     tensor, values,
 };
-use advect_kernels::{beside, gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
+use advect_kernels::{beside, columns, gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
 use burn::tensor::{DType, Device, Tensor};
 
 /// Two batch axes, features in and out: edges of vectors, tiles and blocks in each direction; those with 40 rows and more in parallel, with gradients summed in several
@@ -478,4 +478,57 @@ fn columns_stand_beside_each_other_and_their_gradients_part() {
 fn columns_of_other_rows_are_refused() {
     let device = Device::flex();
     let _ = beside(Tensor::zeros([2, 3], &device), Tensor::zeros([4, 1], &device));
+}
+
+#[test]
+fn columns_are_apart_and_their_gradients_side_by_side() {
+    let device = Device::flex().autodiff();
+    for (rows, parts, wide) in [(1, 1, 3), (2, 2, 1), (5, 3, 4), (3, 6, 8), (4, 9, 2)] {
+        for layout in LAYOUTS {
+            let numbers = noise(rows * parts * wide, 5);
+            let x = laid_out(&numbers, [rows, 1, 1, parts * wide], DType::F64, layout, &device).require_grad();
+            let taken = columns(x.clone().reshape([rows, parts * wide]), parts);
+            let column = |i: usize, r: usize, j: usize| numbers[(r * parts + i) * wide + j];
+            let mut slopes = vec![0.0; numbers.len()];
+            let mut loss: Tensor<1> = Tensor::zeros([1], (&device, DType::F64));
+            for (i, part) in taken.iter().enumerate() {
+                assert_eq!(part.dims(), [rows, wide]);
+                let expected: Vec<f64> = (0..rows * wide).map(|at| column(i, at / wide, at % wide)).collect();
+                assert_close("a part", &values(part.clone()), &expected, 1e-12);
+                // Every third part is not used, every other one twice, with a factor of its own.
+                let factor = (i + 1) as f64;
+                if i % 3 == 2 {
+                    continue;
+                }
+                loss = loss + (part.clone() * part.clone()).sum() * factor;
+                let again = if i % 2 == 0 { 7.0 } else { 0.0 };
+                if again > 0.0 {
+                    loss = loss + part.clone().sum() * again;
+                }
+                for at in 0..rows * wide {
+                    let (r, j) = (at / wide, at % wide);
+                    slopes[(r * parts + i) * wide + j] = 2.0 * factor * column(i, r, j) + again;
+                }
+            }
+            // And the matrix elsewhere.
+            loss = loss + x.clone().sum() * 0.5;
+            let mut gradients = loss.backward();
+            let slopes: Vec<f64> = slopes.iter().map(|slope| slope + 0.5).collect();
+            assert_close("the gradient", &values(x.grad_remove(&mut gradients).unwrap()), &slopes, 1e-12);
+        }
+    }
+    // Without gradients, and where no part is used.
+    let x = tensor(&noise(12, 1), [2, 6], DType::F32, &Device::flex());
+    assert_eq!(values(columns(x.clone(), 3).pop().unwrap()), values(x.clone().narrow(1, 4, 2)));
+    let x = tensor(&noise(12, 1), [2, 6], DType::F32, &device).require_grad();
+    let unused = columns(x.clone(), 3);
+    let mut gradients = x.clone().sum().backward();
+    assert_eq!(values(x.grad_remove(&mut gradients).unwrap()), [1.0; 12]);
+    drop(unused);
+}
+
+#[test]
+#[should_panic(expected = "7 columns cannot be taken apart into 2 evenly")]
+fn columns_that_do_not_divide_are_refused() {
+    columns(Tensor::zeros([3, 7], &Device::flex()), 2);
 }

@@ -185,6 +185,20 @@ fn rows(suite: &mut Suite) {
         |x| flat(kernels::beside(x[0].clone().reshape([6, 5]), x[1].clone().reshape([6, 2]))),
         |x| flat(Tensor::cat(vec![x[0].clone().reshape([6, 5]), x[1].clone().reshape([6, 2])], 1)),
     );
+    // Parts as wide as a view of a card begins at, and not, one of them unused, one twice.
+    for wide in [5, 128] {
+        let of = move |parts: &[Tensor<2>]| {
+            let [a, b, c] = [&parts[0], &parts[1], &parts[3]].map(Clone::clone);
+            flat(a.clone() * b + c * a)
+        };
+        suite.operator(
+            &format!("columns apart, {wide}"),
+            2e-6,
+            &[(7 * 4 * wide, 1.0)],
+            move |x| of(&kernels::columns(x[0].clone().reshape([7, 4 * wide]), 4)),
+            move |x| of(&x[0].clone().reshape([7, 4 * wide]).chunk(4, 1)),
+        );
+    }
     suite.operator(
         "layer norm",
         1e-5,

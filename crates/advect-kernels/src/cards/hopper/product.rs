@@ -1,0 +1,162 @@
+//! Products of matrices.
+use super::{Turned, aligned_lines, map, multiprocessors, text};
+use crate::cards::{elem, empty, row_sum};
+use burn::tensor::{DType, Shape};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+/// Rows of a tile, and the numbers of the inner axis that come at once.
+const HIGH: usize = 128;
+const DEEP: usize = 64;
+/// Columns of a tile, and the steps along the inner axis that lie in shared memory: as many as fit. And how much of the units' speed such a tile reaches, about.
+const TILES: [(usize, usize, f64); 4] = [(256, 4, 1.0), (192, 5, 0.97), (128, 6, 0.85), (64, 8, 0.55)];
+/// Steps along the inner axis, at least, of a part of it, and parts at most.
+const PART: usize = 4;
+const PARTS: usize = 32;
+
+/// What the text depends on. It is part of the kernel's name in CubeCL's caches, so that the text must follow from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Plan {
+    wide: usize,
+    steps: usize,
+    turned: Turned,
+    brain: bool,
+    bias: bool,
+    single: bool,
+}
+
+impl Plan {
+    /// Bytes of shared memory: the ring, two barriers for each step of it, and room to begin at a multiple of 1024.
+    fn memory(self) -> usize {
+        self.steps * (2 * DEEP * (HIGH + self.wide) + 16) + 1024
+    }
+
+    fn text(self) -> String {
+        let kind = if self.brain { "bf16" } else { "f16" };
+        let (left, right) = (self.turned == Turned::Left, self.turned != Turned::Right);
+        let flag = |on: bool| if on { "1" } else { "0" };
+        let product = text::multiply(self.wide, kind, flag(left), flag(right));
+        let filled = [
+            ("$WIDE_TILE", self.wide.to_string()),
+            ("$STAGES", self.steps.to_string()),
+            ("$LEFT", flag(left).into()),
+            ("$RIGHT", flag(right).into()),
+            ("$WGMMA", product),
+            ("$SINGLE", flag(self.single).into()),
+            ("$BIAS", flag(self.bias).into()),
+        ];
+        let text = text::filled(include_str!("product.cu"), kind, &filled);
+        format!(
+            "{{\n{text}\nProduct::run(&{{2}}, &{{3}}, {{0}}, {{4}}, {{5}}, {{6}}, {{7}}, {{8}}, {{9}}, {{10}}, (char *){{1}});\n}}\n"
+        )
+    }
+}
+
+/// The product of the matrices `[.., rows, columns]` of two tensors, with a number added to each column.
+pub(in crate::cards) fn product(a: CubeTensor, b: CubeTensor, bias: Option<CubeTensor>, turned: Turned) -> CubeTensor {
+    let (left, right, dtype) = (a.meta.shape().clone(), b.meta.shape().clone(), a.dtype);
+    let ([m, n, k], shape) = (turned.sizes(&left, &right), turned.shape(&left, &right));
+    let entries = shape.iter().take(shape.num_dims() - 2).product::<usize>();
+    // Without them nobody asks for this: `takes_product` is behind `runs`.
+    let units = multiprocessors(&a.client).unwrap_or(1) as usize;
+    let steps = k.div_ceil(DEEP);
+    let most = if entries == 1 && bias.is_none() { PARTS.min(steps / PART).max(1) } else { 1 };
+    let rows = m.div_ceil(HIGH) * entries;
+    let time = |wide: usize, parts: usize, speed: f64| {
+        let tiles = rows * n.div_ceil(wide) * parts;
+        // A tile is written when it is done, and parts are added up.
+        let ends = if parts > 1 { 3.0 + (m * n * parts) as f64 / 4e5 } else { 2.0 };
+        tiles.div_ceil(units) as f64 * wide as f64 / speed * (steps.div_ceil(parts) as f64 + ends)
+    };
+    let plans = TILES.iter().flat_map(|&(wide, ring, speed)| (1..=most).map(move |parts| (wide, ring, parts, speed)));
+    let best = plans.min_by(|x, y| time(x.0, x.2, x.3).total_cmp(&time(y.0, y.2, y.3)));
+    let (wide, ring, parts, _) = best.unwrap_or((TILES[0].0, TILES[0].1, 1, 1.0));
+    // No part is empty.
+    let parts = steps.div_ceil(steps.div_ceil(parts));
+    let single = parts > 1;
+    let plan = Plan { wide, steps: ring, turned, brain: dtype == DType::BF16, bias: bias.is_some(), single };
+
+    let kind = elem(dtype);
+    let boxes = |x: CubeTensor, rows: usize, columns: usize, inner_first: bool, long: usize| {
+        let (x, pitch) = aligned_lines(x);
+        let tile = if inner_first { [1, long, DEEP] } else { [1, DEEP, 64] };
+        map(&x, &[entries, rows, columns], &[rows * pitch, pitch, 1], &tile, kind)
+    };
+    let y = if single { empty(&a, Shape::new([parts, m * n]), DType::F32) } else { empty(&a, shape.clone(), dtype) };
+    let (y, pitch) = if single { (y, n) } else { aligned_lines(y) };
+    let tiles = rows * n.div_ceil(wide) * parts;
+    let client = a.client.clone();
+    let a = if turned == Turned::Left { boxes(a, k, m, false, 0) } else { boxes(a, m, k, true, HIGH) };
+    let b = if turned == Turned::Right { boxes(b, n, k, true, wide) } else { boxes(b, k, n, false, 0) };
+    multiply::launch(
+        &client,
+        CubeCount::Static(tiles.min(units) as u32, 1, 1),
+        CubeDim::new_1d(384),
+        a,
+        b,
+        y.clone().into_buffer_arg(),
+        bias.map(|bias| aligned_lines(bias).0.into_buffer_arg()).into(),
+        m as u32,
+        n as u32,
+        k as u32,
+        pitch as u32,
+        entries as u32,
+        parts as u32,
+        plan,
+        [kind, elem(y.dtype)],
+    );
+    if !single {
+        return y;
+    }
+    let sum = row_sum::forward(y, dtype);
+    CubeTensor::new_contiguous(sum.client, sum.device, shape, sum.handle, dtype)
+}
+
+#[cube(launch)]
+fn multiply<A: Float, F: Float>(
+    a: &TensorMap<A, Tiled>,
+    b: &TensorMap<A, Tiled>,
+    y: &mut [F],
+    bias: &ComptimeOption<Box<[F]>>,
+    m: u32,
+    n: u32,
+    k: u32,
+    pitch: u32,
+    entries: u32,
+    parts: u32,
+    #[comptime] plan: Plan,
+    #[define(A, F)] _dtypes: [ElemType; 2],
+) {
+    let mut memory = Shared::<[u8]>::new_aligned_slice(comptime![plan.memory()], 1024usize);
+    of_text::<A, F>(a, b, y, bias, &mut memory, m, n, k, pitch, entries, parts, plan);
+}
+
+#[cube]
+#[allow(unused_variables)]
+fn of_text<A: Float, F: Float>(
+    a: &TensorMap<A, Tiled>,
+    b: &TensorMap<A, Tiled>,
+    y: &mut [F],
+    bias: &ComptimeOption<Box<[F]>>,
+    memory: &mut Shared<[u8]>,
+    m: u32,
+    n: u32,
+    k: u32,
+    pitch: u32,
+    entries: u32,
+    parts: u32,
+    #[comptime] plan: Plan,
+) {
+    intrinsic!(|scope| {
+        let y = text::pointer(scope, &*y);
+        let memory = text::pointer(scope, &*memory);
+        let bias = match bias {
+            ComptimeOptionExpand::Some(bias) => text::pointer(scope, bias),
+            ComptimeOptionExpand::None => y,
+        };
+        let numbers = [m, n, k, pitch, entries, parts].map(|x| x.read_value(scope));
+        let read = [&[a.value(scope), b.value(scope), bias][..], &numbers].concat();
+        text::insert(scope, plan.text(), "cuda_bf16.h cuda_fp16.h", &[y, memory], &read);
+    })
+}
