@@ -4,7 +4,8 @@
 //! and results as safetensors, which the other side compares with its own in f64; `time NAME SECONDS` runs the work for so
 //! long and answers with the median in milliseconds, the number of runs and the bytes that the device then holds;
 //! `ceilings` measures what this device reaches in a large product and a copy; `norms` the normalisations of `advect-kernels`, forward and backward, beside
-//! the same formulas made of Burn's operators, which its fusion makes kernels of: a name and both times in milliseconds, for each. `tiny` shrinks every network: to try both
+//! the same formulas made of Burn's operators, which its fusion makes kernels of: a name and both times in milliseconds, for each; `products` the layers of a DiT, forward and
+//! with their gradients, beside Burn's product: a name, and milliseconds and TFLOP/s of each. `tiny` shrinks every network: to try both
 //! sides out. Without a command, as under `cargo test --benches`, every tiny work runs once on the processor.
 #![allow(missing_docs, clippy::print_stderr, clippy::print_stdout, clippy::expect_used, clippy::panic)]
 
@@ -146,6 +147,7 @@ fn serve(setup: &Setup) {
             }
             ["ceilings"] => println!("{}", ceilings(setup)),
             ["norms"] => println!("{}", norms(setup)),
+            ["products"] => println!("{}", products(setup)),
             _ => panic!("what is `{line}`?"),
         }
         std::io::stdout().flush().expect("to answer");
@@ -194,6 +196,59 @@ fn ceilings(setup: &Setup) -> String {
     };
     let (milliseconds, _) = median(&mut copy, 1.0);
     format!("{flops} {}", 8.0 * count as f64 / milliseconds / 1e6)
+}
+
+/// Linear layers by our operator and by Burn's product, and both with the gradients of input, weight and bias.
+fn products(setup: &Setup) -> String {
+    let device = &setup.device;
+    let normal = |shape: [usize; 2]| {
+        Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), device).cast(setup.precision.dtype())
+    };
+    let shapes = [[65536, 384, 1536], [65536, 1536, 384], [65536, 384, 1152], [32768, 768, 3072], [16384, 1152, 4608]];
+    let mut answers = Vec::new();
+    for shape in shapes {
+        let [rows, from, to] = if setup.tiny { shape.map(|n| (n / 512).max(8)) } else { shape };
+        let (x, weight, slope) = (normal([rows, from]), normal([from, to]), normal([rows, to]));
+        let bias = normal([1, to]).reshape([to]);
+        let layer = |x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, ours: bool| match ours {
+            true => kernels::linear(x, weight, Some(bias)),
+            false => x.matmul(weight) + bias.unsqueeze(),
+        };
+        let forward = |ours: bool| {
+            median(
+                &mut || {
+                    let y = layer(x.clone(), weight.clone(), bias.clone(), ours);
+                    device.sync().expect("the device answers");
+                    drop(black_box(y));
+                },
+                0.3,
+            )
+            .0
+        };
+        let both = |ours: bool| {
+            median(
+                &mut || {
+                    let [x, weight] = [&x, &weight].map(|t| t.clone().autodiff().require_grad());
+                    let bias = bias.clone().autodiff().require_grad();
+                    let y = layer(x.clone(), weight.clone(), bias.clone(), ours);
+                    let slopes = (y * slope.clone().autodiff()).sum().backward();
+                    let gradients = (x.grad(&slopes), weight.grad(&slopes), bias.grad(&slopes));
+                    device.sync().expect("the device answers");
+                    drop(black_box(gradients));
+                },
+                0.3,
+            )
+            .0
+        };
+        for (what, times, products) in
+            [("forward", [forward(true), forward(false)], 1.0), ("with gradients", [both(true), both(false)], 3.0)]
+        {
+            let work = products * 2e-9 * (rows * from * to) as f64;
+            let [ours, theirs] = times.map(|ms| format!("{ms:.3}\t{:.0}", work / ms));
+            answers.push(format!("{rows} x {from} x {to}, {what}\t{ours}\t{theirs}"));
+        }
+    }
+    answers.join("\n")
 }
 
 /// Normalisations and their gradients by our kernels, and by formulas of Burn's operators.

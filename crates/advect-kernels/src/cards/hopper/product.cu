@@ -43,7 +43,8 @@ struct Product {
     uint32_t group = threadIdx.x / 128, tiles_m = (m + BM - 1) / BM, tiles_n = (n + BN - 1) / BN, tiles = tiles_m * tiles_n * entries * parts;
     uint32_t steps = (k + BK - 1) / BK, of_part = (steps + parts - 1) / parts;
     if (threadIdx.x == 0) {
-      for (int s = 0; s < STAGES; s++) { init(full(s), 1); init(empty(s), 2); }
+      // A place is free when each of the eight warps says so: that one has waited for its products tells nothing of the others.
+      for (int s = 0; s < STAGES; s++) { init(full(s), 1); init(empty(s), 8); }
       asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
       asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     }
@@ -85,13 +86,13 @@ struct Product {
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
         fence(d);
         asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
-        if (i > from && threadIdx.x % 128 == 0) arrive(empty(before));
+        if (i > from && threadIdx.x % 32 == 0) arrive(empty(before));
         before = s;
         if (++s == STAGES) { s = 0; phase ^= 1; }
       }
       asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
       fence(d);
-      if (threadIdx.x % 128 == 0) arrive(empty(before));
+      if (threadIdx.x % 32 == 0) arrive(empty(before));
       uint32_t lane = threadIdx.x % 32, q = lane % 4, row = at.m + group * 64 + threadIdx.x % 128 / 32 * 16 + lane / 4;
       size_t start = ((size_t)at.z * m + row) * pitch;
       if ($SINGLE) {

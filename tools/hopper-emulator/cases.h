@@ -1,0 +1,242 @@
+/* The kernels' cases: random numbers, what the kernels make of them in the emulator, and the same in f64 without tricks. run.py puts the kernels before it. */
+
+using emu::Buffer, emu::Options, emu::Output, emu::Random, emu::fail, emu::failure;
+
+inline int failures, passed;
+inline std::string only;
+inline uint64_t runs_of_case = 6, first_seed = 0;
+inline bool loose;
+
+struct Error {
+  double worst = 0, squares = 0, of = 0;
+  void add(double got, double expected, double tolerance) {
+    double d = fabs(got - expected);
+    if (!(d < 1e30)) d = 1e30;
+    worst = std::max(worst, d / tolerance);
+    squares += d * d;
+    of += expected * expected;
+  }
+  double relative() const { return sqrt(squares / (of + 1e-300)); }
+};
+
+// 18 seeds are every way to order things.
+template <class F> void all_orders(const std::string &name, F run) {
+  if (!only.empty() && name.find(only) == std::string::npos) return;
+  double worst = 0;
+  for (uint64_t i = first_seed; i < first_seed + runs_of_case; i++) {
+    Options o;
+    o.products = i % 3;
+    o.copies = (1 + i + i / 3) % 3;
+    o.by_priority = i % 2;
+    o.seed = i * 31 + 7;
+    o.loose = loose;
+    emu::outputs.clear();
+    failure.clear();
+    double w = run(o);
+    if (!failure.empty()) {
+      const char *words[] = {"at once", "late", "sometime"};
+      printf("FAILED %s, seed %llu (products %s, copies %s, %s): %s\n", name.c_str(), (unsigned long long)i, words[o.products], words[o.copies], o.by_priority ? "by priority" : "any order", failure.c_str());
+      failures++;
+      fflush(stdout);
+      return;
+    }
+    worst = std::max(worst, w);
+  }
+  passed++;
+  printf("ok     %s: error %.2f of the bound\n", name.c_str(), worst);
+  fflush(stdout);
+}
+
+inline void fill(Buffer &b, size_t numbers, bool brain, uint64_t seed, float scale) {
+  Random r{seed};
+  for (size_t i = 0; i < numbers; i++) ((uint16_t *)b.data)[i] = emu::from_float(scale * r.normal(), brain);
+}
+inline void watch(const char *name, Buffer &b, size_t unit) { emu::outputs.push_back({name, b.data, b.size, unit, std::vector<uint8_t>(b.size / unit)}); }
+
+struct ProductKernel { const char *name; void (*run)(const void *); int wide, steps, left, right; bool brain, bias, single; size_t memory; };
+struct ProductCase { int m, n, k, entries, parts, grid, gap; };
+
+inline void product_case(const ProductKernel &v, const ProductCase &c) {
+  char name[200];
+  snprintf(name, sizeof name, "product %s m %d n %d k %d entries %d parts %d grid %d gap %d", v.name, c.m, c.n, c.k, c.entries, c.parts, c.grid, c.gap);
+  all_orders(name, [&](const Options &options) -> double {
+    size_t m = c.m, n = c.n, k = c.k, entries = c.entries;
+    size_t a_rows = v.left ? k : m, a_columns = v.left ? m : k, b_rows = v.right ? k : n, b_columns = v.right ? n : k;
+    auto pitch_of = [&](size_t columns) { return (columns + 7) / 8 * 8 + c.gap; };
+    size_t a_pitch = pitch_of(a_columns), b_pitch = pitch_of(b_columns), pitch = v.single ? n : n + c.gap;
+    int steps = (c.k + 63) / 64, of_part = (steps + c.parts - 1) / c.parts;
+    if ((steps + of_part - 1) / of_part != c.parts) { fail("case: empty parts"); return 0; }
+    size_t results = std::max(c.entries, c.parts), unit = v.single ? 4 : 2;
+    Buffer a(((entries * a_rows - 1) * a_pitch + a_columns) * 2), b(((entries * b_rows - 1) * b_pitch + b_columns) * 2), bias(n * 2), y(results * m * pitch * unit);
+    fill(a, a.size / 2, v.brain, options.seed + 1, 1);
+    fill(b, b.size / 2, v.brain, options.seed + 2, 1);
+    fill(bias, n, v.brain, options.seed + 3, 3);
+    watch("output", y, unit);
+    ProductArguments arguments{
+      emu::make_map(a.data, {entries, a_rows, a_columns}, {a_rows * a_pitch, a_pitch, 1}, v.left ? std::vector<uint32_t>{1, 64, 64} : std::vector<uint32_t>{1, 128, 64}),
+      emu::make_map(b.data, {entries, b_rows, b_columns}, {b_rows * b_pitch, b_pitch, 1}, v.right ? std::vector<uint32_t>{1, 64, 64} : std::vector<uint32_t>{1, (uint32_t)v.wide, 64}),
+      y.data, v.bias ? bias.data : y.data, (uint32_t)m, (uint32_t)n, (uint32_t)k, (uint32_t)pitch, (uint32_t)entries, (uint32_t)c.parts, nullptr};
+    size_t tiles = (m + 127) / 128 * ((n + v.wide - 1) / v.wide) * entries * c.parts;
+    gridDim = {(unsigned)std::min<size_t>(tiles, c.grid), 1, 1};
+    for (unsigned x = 0; x < gridDim.x; x++) if (!emu::run_block(v.run, &arguments, x, 0, 384, v.memory, options, arguments.memory)) return 0;
+    a.check("left"), b.check("right"), bias.check("bias"), y.check("output");
+    Error error;
+    auto number = [&](const Buffer &x, size_t i) { return (double)emu::to_float(((const uint16_t *)x.data)[i], v.brain); };
+    for (size_t z = 0; z < results; z++) for (size_t i = 0; i < m; i++) for (size_t j = 0; j < pitch; j++) {
+      size_t at = (z * m + i) * pitch + j;
+      if (emu::outputs[0].count[at] != (j < n)) { fail("number %zu %zu %zu %s", z, i, j, j < n ? "not written" : "written, between rows"); return 0; }
+      if (j >= n) continue;
+      size_t e = c.parts > 1 ? 0 : z, from = c.parts > 1 ? z * of_part * 64 : 0, to = c.parts > 1 ? std::min(k, from + of_part * 64) : k;
+      double s = v.bias ? number(bias, j) : 0, all = fabs(s);
+      for (size_t q = from; q < to; q++) {
+        double p = number(a, v.left ? (e * k + q) * a_pitch + i : (e * m + i) * a_pitch + q) * number(b, v.right ? (e * k + q) * b_pitch + j : (e * n + j) * b_pitch + q);
+        s += p, all += fabs(p);
+      }
+      double got = v.single ? ((const float *)y.data)[at] : number(y, at);
+      double tolerance = 2e-6 * all + (v.single ? 0 : fabs(s) / (v.brain ? 256 : 2048)) + 1e-7;
+      error.add(got, s, tolerance);
+      if (error.worst > 1) { fail("number %zu %zu %zu is %g, not %g", z, i, j, got, s); return 0; }
+    }
+    return error.worst;
+  });
+}
+
+struct AttentionKernels { bool brain; void (*forward)(const void *), (*queries)(const void *), (*keys)(const void *); size_t forward_memory, backward_memory; };
+struct AttentionCase { int batch, heads, tokens, wide_grid, gap; float size, lean; };
+
+inline void attention_case(const AttentionKernels &v, const AttentionCase &c) {
+  char name[200];
+  snprintf(name, sizeof name, "attention %s batch %d heads %d tokens %d grid %d wide gap %d size %g lean %g", v.brain ? "bf16" : "f16", c.batch, c.heads, c.tokens, c.wide_grid, c.gap, c.size, c.lean);
+  all_orders(name, [&](const Options &options) -> double {
+    size_t B = c.batch, H = c.heads, T = c.tokens, pitch = 3 * H * 64 + c.gap, g_pitch = H * 64;
+    Buffer x(((B * T - 1) * pitch + 3 * H * 64) * 2), g(B * T * g_pitch * 2), o(B * T * H * 64 * 2), dx(B * T * 3 * H * 64 * 2), sums(B * H * T * 4), deltas(B * H * T * 4);
+    fill(x, x.size / 2, v.brain, options.seed + 1, c.size);
+    fill(g, g.size / 2, v.brain, options.seed + 2, 1);
+    // Some queries and keys are long: then one key takes nearly all.
+    auto raise = [&](size_t t, size_t part, float by, float more) {
+      for (size_t h = 0; h < H; h++) for (size_t i = 0; i < 64; i++) {
+        uint16_t *p = (uint16_t *)x.data + (t / T * T + t % T) * pitch + (part * H + h) * 64 + i;
+        *p = emu::from_float(by * emu::to_float(*p, v.brain) + more, v.brain);
+      }
+    };
+    for (size_t t = 3; t < B * T; t += 11) raise(t, 0, 4, 0);
+    for (size_t t = 5; t < B * T; t += 17) raise(t, 1, 4, 0);
+    // Or all keys lie on one side and some queries on the other: all scores of such a one are far below zero.
+    if (c.lean > 0) {
+      for (size_t t = 0; t < B * T; t++) raise(t, 1, 1, c.lean);
+      for (size_t t = 1; t < B * T; t += 2) raise(t, 0, 1, -c.lean);
+    }
+    std::vector<uint64_t> strides{T * pitch, pitch, H * 64, 64, 1}, g_strides{T * g_pitch, g_pitch, H * 64, 64, 1};
+    std::vector<uint32_t> tile{1, 64, 1, 1, 64};
+    float unit = 1 / sqrtf(64);
+    AttentionArguments arguments{emu::make_map(x.data, {B, T, 3, H, 64}, strides, tile), emu::make_map(x.data, {B, T, 3, H, 64}, strides, tile), o.data, (float *)sums.data, (float *)deltas.data, x.data, x.data,
+      (int)B, (int)T, (int)H, unit * 1.44269504088896341f, unit, nullptr};
+    unsigned cubes = (unsigned)((T + 63) / 64 * H * B), wide = c.wide_grid ? c.wide_grid : cubes;
+    gridDim = {wide, (cubes + wide - 1) / wide, 1};
+    auto launch = [&](void (*kernel)(const void *), size_t memory) {
+      for (unsigned j = 0; j < gridDim.y; j++) for (unsigned i = 0; i < gridDim.x; i++) if (!emu::run_block(kernel, &arguments, i, j, 128, memory, options, arguments.memory)) return false;
+      return true;
+    };
+    auto written = [&]() {
+      for (const Output &w : emu::outputs) for (size_t i = 0; i < w.count.size(); i++) if (!w.count[i]) { fail("number %zu of %s not written", i, w.name); return false; }
+      return true;
+    };
+    auto checked = [&]() { x.check("input"), g.check("gradient"), o.check("output"), dx.check("gradient of the input"), sums.check("sums"), deltas.check("deltas"); return failure.empty(); };
+    watch("output", o, 2);
+    if (!launch(v.forward, v.forward_memory)) { failure = "forward: " + failure; return 0; }
+    if (!written() || !checked()) return 0;
+    std::vector<char> kept(sums.data, sums.data + sums.size), kept_o(o.data, o.data + o.size);
+    emu::outputs.clear();
+    watch("gradient of the input", dx, 2);
+    arguments.g_map = emu::make_map(g.data, {B, T, 1, H, 64}, g_strides, tile);
+    arguments.out = dx.data, arguments.o = o.data, arguments.g = g.data;
+    if (!launch(v.queries, v.backward_memory)) { failure = "queries: " + failure; return 0; }
+    if (!launch(v.keys, v.backward_memory)) { failure = "keys: " + failure; return 0; }
+    if (!written() || !checked()) return 0;
+    if (memcmp(kept.data(), sums.data, sums.size) || memcmp(kept_o.data(), o.data, o.size)) { fail("the backward pass changed its inputs"); return 0; }
+
+    // Tolerances: weights, slopes and results are rounded to half precision, and delta is that of a rounded output.
+    double eps = v.brain ? 1.0 / 256 : 1.0 / 2048;
+    auto number = [&](const Buffer &b, size_t i) { return (double)emu::to_float(((const uint16_t *)b.data)[i], v.brain); };
+    Error all[4];
+    double logs = 0, offs = 0;
+    for (size_t b = 0; b < B; b++) for (size_t h = 0; h < H; h++) {
+      auto X = [&](size_t t, size_t part, size_t i) { return number(x, (b * T + t) * pitch + (part * H + h) * 64 + i); };
+      auto G = [&](size_t t, size_t i) { return number(g, (b * T + t) * g_pitch + h * 64 + i); };
+      std::vector<double> p(T * T), d(T * T), r[4], size[4];
+      for (int w = 0; w < 4; w++) r[w].assign(T * 64, 0), size[w].assign(T * 64, 0);
+      for (size_t i = 0; i < T; i++) {
+        double most = -1e300, sum = 0, delta = 0;
+        for (size_t j = 0; j < T; j++) {
+          double s = 0, t = 0;
+          for (size_t q = 0; q < 64; q++) s += X(i, 0, q) * X(j, 1, q), t += G(i, q) * X(j, 2, q);
+          p[i * T + j] = s * unit, d[i * T + j] = t, most = std::max(most, s * unit);
+        }
+        for (size_t j = 0; j < T; j++) sum += p[i * T + j] = exp(p[i * T + j] - most);
+        for (size_t j = 0; j < T; j++) {
+          p[i * T + j] /= sum, delta += p[i * T + j] * d[i * T + j];
+          for (size_t q = 0; q < 64; q++) r[0][i * 64 + q] += p[i * T + j] * X(j, 2, q), size[0][i * 64 + q] += p[i * T + j] * fabs(X(j, 2, q));
+        }
+        double noise = 0;
+        for (size_t q = 0; q < 64; q++) noise += pow(size[0][i * 64 + q] * G(i, q), 2);
+        noise = 2 * sqrt(noise);
+        for (size_t j = 0; j < T; j++) {
+          double weight = p[i * T + j], s = weight * (d[i * T + j] - delta) * unit, most_of_s = fabs(s) + weight * noise * unit;
+          for (size_t q = 0; q < 64; q++) {
+            r[1][i * 64 + q] += s * X(j, 1, q), size[1][i * 64 + q] += most_of_s * fabs(X(j, 1, q));
+            r[2][j * 64 + q] += s * X(i, 0, q), size[2][j * 64 + q] += most_of_s * fabs(X(i, 0, q));
+            r[3][j * 64 + q] += weight * G(i, q), size[3][j * 64 + q] += weight * fabs(G(i, q));
+          }
+        }
+        size_t at = (b * H + h) * T + i;
+        double off = (((float *)deltas.data)[at] - delta) / (eps * noise + 1e-6), log = ((float *)sums.data)[at] - (most + ::log(sum)) * 1.4426950408889634;
+        logs = std::max(logs, std::isfinite(log) ? fabs(log) : 1e30), offs = std::max(offs, std::isfinite(off) ? fabs(off) : 1e30);
+      }
+      for (int w = 0; w < 4; w++) {
+        for (size_t i = 0; i < T; i++) for (size_t q = 0; q < 64; q++) {
+          double got = w ? number(dx, ((b * T + i) * 3 * H + (w - 1) * H + h) * 64 + q) : number(o, ((b * T + i) * H + h) * 64 + q);
+          all[w].add(got, r[w][i * 64 + q], eps * (fabs(r[w][i * 64 + q]) + size[w][i * 64 + q]) + 2e-5);
+        }
+      }
+    }
+    const char *names[] = {"output", "queries' gradient", "keys' gradient", "values' gradient"};
+    double worst = std::max(logs / 1e-3, offs);
+    if (worst > 1) { fail("sums are off by %g, deltas by %g of their bound", logs, offs); return 0; }
+    for (int w = 0; w < 4; w++) {
+      worst = std::max({worst, all[w].worst, all[w].relative() / (8 * eps)});
+      if (worst > 1) { fail("%s: off by %.2f of the bound, relative error %.1e", names[w], all[w].worst, all[w].relative()); return 0; }
+    }
+    return worst;
+  });
+}
+
+static void broken(int number) {
+  const char text[] = "FAILED: memory touched that is not there\n";
+  if (write(1, text, sizeof text - 1)) _exit(1);
+  _exit(number);
+}
+
+int main(int count, char **words) {
+  for (int i = 1; i < count; i++) {
+    std::string w = words[i];
+    if (w == "loose") loose = true;
+    else if (w.rfind("seeds=", 0) == 0) runs_of_case = atoi(words[i] + 6);
+    else if (w.rfind("first=", 0) == 0) first_seed = atoi(words[i] + 6);
+    else only = w;
+  }
+  for (int i = 0; i < 1 << 16; i++) for (bool brain : {false, true}) {
+    float f = emu::to_float((uint16_t)i, brain);
+    if (!std::isnan(f) && emu::from_float(f, brain) != i) return printf("number %x\n", i), 1;
+  }
+  static char stack[1 << 16];
+  stack_t own{};
+  own.ss_sp = stack, own.ss_size = sizeof stack;
+  sigaltstack(&own, nullptr);
+  struct sigaction action {};
+  action.sa_handler = broken, action.sa_flags = SA_ONSTACK;
+  sigaction(SIGSEGV, &action, nullptr);
+  sigaction(SIGBUS, &action, nullptr);
+  run_cases();
+  printf("%d cases passed, %d failed, %ld blocks\n", passed, failures, emu::launches);
+  return failures != 0;
+}
