@@ -8,7 +8,7 @@ use burn::backend::autodiff::{
 };
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
-use burn::tensor::FloatDType;
+use burn::tensor::{DType, FloatDType};
 use std::any::Any;
 
 /// Runs an operator, and records the step of its backward pass with what that keeps of the inputs if one of them is
@@ -254,6 +254,7 @@ impl<B: Kernels> Backward<B, 2> for Beside {
 #[derive(Debug)]
 struct Whole {
     parts: usize,
+    dtype: DType,
 }
 
 impl<B: Kernels> Backward<B, 1> for Whole {
@@ -265,9 +266,12 @@ impl<B: Kernels> Backward<B, 1> for Whole {
         let mut arrived = std::mem::take(&mut *ops.state.lock());
         arrived.resize_with(self.parts, || None);
         let zeros = || B::float_zeros(like.shape(), &like.device(), FloatDType::from(like.dtype()));
-        let one = |slope: Option<Box<dyn Any + Send>>| {
-            slope.and_then(|slope| slope.downcast().ok()).map_or_else(zeros, |slope| *slope)
+        let one = |slope: Option<Box<dyn Any + Send>>| match slope {
+            Some(slope) => *slope.downcast().unwrap_or_else(|_| unreachable!("the parts are of this backend")),
+            None => zeros(),
         };
+        // What reads a part may compute in another precision.
+        let one = |slope| composed::narrow::<B>(one(slope), self.dtype);
         let mut parts: Vec<FloatTensor<B>> = arrived.into_iter().map(one).collect();
         while parts.len() > 1 {
             let mut rest = parts.into_iter();
@@ -461,7 +465,7 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     }
 
     fn whole(x: FloatTensor<Self>, parts: usize, slopes: Slopes) -> FloatTensor<Self> {
-        run::<B, C, _, 1>(Whole { parts }, [x], |_| slopes, |[x]| x)
+        run::<B, C, _, 1>(Whole { parts, dtype: x.dtype() }, [x], |_| slopes, |[x]| x)
     }
 
     fn columns(x: FloatTensor<Self>, part: Columns, slopes: Slopes) -> FloatTensor<Self> {

@@ -119,9 +119,10 @@ pub fn beside(x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
     })
 }
 
-/// A matrix taken apart into so many of as many columns each: what `Tensor::chunk` gives along the second axis.
+/// A matrix taken apart into so many of as many columns each: the numbers that `Tensor::chunk` gives along the second axis.
 ///
-/// Their gradients are put side by side at once, where each of Burn's slices makes a tensor with zeros for all others, and these are added up.
+/// Their gradients are put side by side at once, where each of Burn's slices makes a tensor with zeros for all others, and these are added up. All parts therefore belong to one backward pass, also where `x`
+/// is a parameter itself.
 ///
 /// # Shapes
 ///

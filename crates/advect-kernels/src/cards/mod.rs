@@ -57,6 +57,7 @@ pub(crate) enum Turned {
     Right,
 }
 
+#[cfg_attr(not(any(feature = "fusion", feature = "cuda-cpp")), allow(dead_code))]
 impl Turned {
     /// Rows, columns and inner length of the product of matrices `[.., rows, columns]`.
     pub(crate) fn sizes(self, a: &Shape, b: &Shape) -> [usize; 3] {
@@ -553,18 +554,19 @@ pub(crate) fn weights_and_slopes(
 }
 
 /// Places in memory at which a kernel of CUDA may begin to read, in bytes, however wide its reads are.
-const CUDA_BEGINS: usize = 64;
+const CUDA_BEGINS: u64 = 64;
 
-/// On CUDA a view, where Burn's slices begin at multiples of 512 bytes or are copies. Other kinds of device have limits of their own.
+/// A view where it begins at a place at which kernels may; Burn's slices end at one too, and CubeCL's places lie 512 bytes apart on CUDA.
 fn columns_of(x: CubeTensor, part: Columns) -> CubeTensor {
-    let (rows, from) = (x.meta.shape()[0], part.index * part.wide);
-    let begins = from * x.elem_size();
-    if !evenly_spaced(&x) || x.client.name() != "cuda" || !begins.is_multiple_of(CUDA_BEGINS) {
+    let (rows, from) = (x.shape()[0], part.index * part.wide);
+    let begins = (from * x.elem_size()) as u64;
+    let step = if x.client.name() == "cuda" { CUDA_BEGINS } else { x.client.properties().memory.alignment };
+    if !evenly_spaced(&x) || !begins.is_multiple_of(step) {
         return slice(x, &[0..rows, from..from + part.wide]);
     }
     let CubeTensor { client, handle, device, dtype, meta, .. } = x;
     let meta = Metadata::new(Shape::new([rows, part.wide]), meta.strides().clone());
-    CubeTensor::new(client, handle.offset_start(begins as u64), meta, device, dtype)
+    CubeTensor::new(client, handle.offset_start(begins), meta, device, dtype)
 }
 
 /// Matrices of one size side by side: heads of one token each are joined so.
@@ -593,16 +595,17 @@ pub(crate) fn columns(x: FloatTensor<Cube>, part: Columns) -> FloatTensor<Cube> 
 }
 
 pub(crate) fn beside(x: FloatTensor<Cube>, y: FloatTensor<Cube>) -> FloatTensor<Cube> {
-    if takes([&x, &y]) && x.dtype() == y.dtype() && x.shape() == y.shape() {
-        Cube::card_beside(x, y)
-    } else {
-        composed::beside::<Cube>(x, y)
-    }
+    let alike = x.dtype() == y.dtype() && x.shape() == y.shape() && 2 * x.shape().num_elements() < MOST;
+    if alike && takes([&x, &y]) { Cube::card_beside(x, y) } else { composed::beside::<Cube>(x, y) }
 }
 
 pub(crate) fn three_beside(x: FloatTensor<Cube>, y: FloatTensor<Cube>, z: FloatTensor<Cube>) -> FloatTensor<Cube> {
     let alike = [&y, &z].iter().all(|t| t.dtype() == x.dtype() && t.shape() == x.shape());
-    if alike && takes([&x, &y, &z]) { Cube::card_three_beside(x, y, z) } else { Cube::float_cat(vec![x, y, z], 1) }
+    if alike && takes([&x, &y, &z]) && 3 * x.shape().num_elements() < MOST {
+        Cube::card_three_beside(x, y, z)
+    } else {
+        Cube::float_cat(vec![x, y, z], 1)
+    }
 }
 
 /// The sum of the rows of `[rows, columns]`, `[columns]`, in f32 and rounded once.

@@ -90,7 +90,7 @@ unsafe fn power(r: __m512, shifted: __m512, k: __m512) -> __m512 {
     }
 }
 
-/// `exp(x)` for x <= 200, within 2 ulp.
+/// `exp(x)` for x <= 0 (or as far as 200), within 2 ulp.
 ///
 /// # Safety
 ///

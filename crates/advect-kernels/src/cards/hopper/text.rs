@@ -1,12 +1,10 @@
 //! CUDA C++ text inside CubeCL kernels, for CubeCL's compiler to C++ (`cuda-cpp`).
 //!
-//! An operation holds text in which `{0}`, `{1}`, .. stand for the C++ names of its operands, and `{0:type}` for the type of what such a
-//! pointer points to. Other braces are left as they are.
+//! An operation holds text in which `{0}`, `{1}`, .. stand for the C++ names of its operands. Other braces are left as they are.
 use cubecl::prelude::*;
 use cubecl_cpp::shared::CppValue;
 use cubecl_cpp::shared::operation::OpToCPP;
 use cubecl_cpp::shared::signature::RequiresIncludesOp;
-use cubecl_cpp::shared::ty::TypeExtCPP;
 use cubecl_cpp::target::Cuda;
 use cubecl_ir::attributes::IndexAttr;
 use cubecl_ir::interfaces::side_effects::{MemoryEffect, MemoryEffectsOp};
@@ -34,6 +32,7 @@ use pliron::value::Value;
 )]
 pub(super) struct CudaTextOp;
 
+#[allow(clippy::unwrap_used)] // `new` gives every operation all three.
 impl CudaTextOp {
     fn new(ctx: &mut Context, text: String, includes: &str, written: &[Value], read: &[Value]) -> Self {
         let operands = [written, read].concat();
@@ -57,6 +56,7 @@ impl SideEffects for CudaTextOp {
 }
 
 // A buffer whose pointer is written through is no `const` one in C++, and none that CubeCL thinks untouched.
+#[allow(clippy::unwrap_used)]
 #[op_interface_impl]
 impl MemoryEffectsOp for CudaTextOp {
     fn memory_effects(&self, ctx: &Context) -> Vec<MemoryEffect> {
@@ -67,6 +67,7 @@ impl MemoryEffectsOp for CudaTextOp {
     }
 }
 
+#[allow(clippy::unwrap_used)]
 #[op_interface_impl]
 impl RequiresIncludesOp<Cuda> for CudaTextOp {
     fn includes(&self, ctx: &Context) -> Vec<String> {
@@ -75,18 +76,15 @@ impl RequiresIncludesOp<Cuda> for CudaTextOp {
     }
 }
 
+#[allow(clippy::unwrap_used)]
 #[op_interface_impl]
 impl OpToCPP<Cuda> for CudaTextOp {
     fn to_cpp(&self, ctx: &Context) -> String {
         let text = self.get_attr_advect_cuda_text_text(ctx).unwrap();
         let operands = self.operands(ctx);
         let names = operands.iter().enumerate().map(|(i, v)| (format!("{{{i}}}"), v.name(ctx).to_string()));
-        let types = operands.iter().enumerate().filter_map(|(i, v)| {
-            let inner = v.get_type(ctx).deref(ctx).downcast_ref::<PointerType>()?.inner;
-            Some((format!("{{{i}:type}}"), inner.to_cpp(ctx)))
-        });
         let mut text = String::from(text.as_str());
-        for (place, name) in names.chain(types) {
+        for (place, name) in names {
             text = text.replace(&place, &name);
         }
         text + "\n"
