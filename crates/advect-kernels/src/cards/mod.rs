@@ -14,31 +14,34 @@ mod hopper;
 #[cfg(not(feature = "cuda-cpp"))]
 #[path = "no_hopper.rs"]
 mod hopper;
+mod layer;
 mod many;
+mod parts;
 mod row_norm;
 mod row_sum;
 #[cfg(all(test, any(feature = "wgpu", feature = "cpu")))]
 mod tests;
 mod untracked;
 
+pub(crate) use layer::{linear, linear_backward};
+pub(crate) use parts::{beside, columns, three_beside};
 pub(crate) use untracked::{adamw_all, casts, silu_chain, sums_of_squares};
 
-use crate::kernels::{Activation, Columns, NormOptions, RowOptions, Wanted};
+use crate::kernels::{Columns, NormOptions, RowOptions};
 use crate::{AdamW, composed};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Cube, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeDevice;
-use burn_cubecl::kernel::{into_contiguous, slice};
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::ops::permute_nchw_to_nhwc;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::*;
-use cubecl::zspace::Strides;
-use cubecl::zspace::metadata::Metadata;
+use layer::product;
 use std::any::{Any, TypeId};
 
 /// Units of a cube, at most: every backend has so many.
@@ -266,15 +269,15 @@ impl CardKernels for Bare {
     }
 
     fn card_columns(x: Own, part: Columns) -> Own {
-        same(columns_of(same(x), part))
+        same(parts::columns_of(same(x), part))
     }
 
     fn card_beside(x: Own, y: Own) -> Own {
-        same(beside_of([x, y].map(same)))
+        same(parts::beside_of([x, y].map(same)))
     }
 
     fn card_three_beside(x: Own, y: Own, z: Own) -> Own {
-        same(beside_of([x, y, z].map(same)))
+        same(parts::beside_of([x, y, z].map(same)))
     }
 
     fn card_row_sum(x: Own, dtype: DType) -> Own {
@@ -465,82 +468,6 @@ fn attention_backward_at_once(
     (product(slopes, k, Turned::Neither), dk, dv)
 }
 
-/// The products of the matrices of two tensors.
-fn product(a: FloatTensor<Cube>, b: FloatTensor<Cube>, turned: Turned) -> FloatTensor<Cube> {
-    if takes([&a, &b]) && a.dtype() == b.dtype() && pays(&a, &b, turned) {
-        return Cube::card_product(a, b, turned);
-    }
-    let swapped = |x: FloatTensor<Cube>| {
-        let last = x.shape().num_dims() - 1;
-        Cube::float_swap_dims(x, last - 1, last)
-    };
-    match turned {
-        Turned::Neither => Cube::float_matmul(a, b),
-        Turned::Left => Cube::float_matmul(swapped(a), b),
-        Turned::Right => Cube::float_matmul(a, swapped(b)),
-    }
-}
-
-fn pays(a: &FloatTensor<Cube>, b: &FloatTensor<Cube>, turned: Turned) -> bool {
-    hopper::takes_product(&a.shape(), &b.shape(), a.dtype(), turned) && hopper::runs(&a.device())
-}
-
-/// A linear layer: its product with the bias in it where the kernel takes it.
-pub(crate) fn linear(
-    x: FloatTensor<Cube>,
-    weight: FloatTensor<Cube>,
-    bias: FloatTensor<Cube>,
-    function: Option<Activation>,
-) -> FloatTensor<Cube> {
-    let alike = x.dtype() == weight.dtype() && x.dtype() == bias.dtype();
-    if !alike || !takes([&x, &weight, &bias]) || !pays(&x, &weight, Turned::Neither) {
-        return composed::linear::<Cube>(x, weight, bias, function);
-    }
-    let x = match function {
-        Some(function) => composed::activation::<Cube>(x, function),
-        None => x,
-    };
-    Cube::card_linear(x, weight, bias)
-}
-
-pub(crate) fn linear_backward(
-    x: FloatTensor<Cube>,
-    weight: FloatTensor<Cube>,
-    gradient: FloatTensor<Cube>,
-    function: Option<Activation>,
-    wanted: Wanted,
-) -> (FloatTensor<Cube>, FloatTensor<Cube>, FloatTensor<Cube>) {
-    let alike = x.dtype() == weight.dtype() && x.dtype() == gradient.dtype();
-    let ours = alike
-        && takes([&x, &weight, &gradient])
-        && pays(&gradient, &weight, Turned::Right)
-        && pays(&x, &gradient, Turned::Left);
-    if !ours {
-        return composed::linear_backward_by::<Cube>(x, weight, gradient, function, wanted, row_sum);
-    }
-    let unwanted = || gradient.clone();
-    let d_weight = if wanted.weight {
-        let y = match function {
-            Some(function) => composed::activation::<Cube>(x.clone(), function),
-            None => x.clone(),
-        };
-        Cube::card_product(y, gradient.clone(), Turned::Left)
-    } else {
-        unwanted()
-    };
-    let d_bias = if wanted.bias { row_sum(gradient.clone()) } else { unwanted() };
-    let dx = if wanted.x {
-        let dy = Cube::card_product(gradient, weight, Turned::Right);
-        match function {
-            Some(function) => composed::activation_backward::<Cube>(x, dy, function),
-            None => dy,
-        }
-    } else {
-        unwanted()
-    };
-    (dx, d_weight, d_bias)
-}
-
 /// What the backward pass of attention has between its products: Burn's fusion left a dozen passes over all scores in f32 of it.
 pub(crate) fn weights_and_slopes(
     scores: FloatTensor<Cube>,
@@ -550,61 +477,6 @@ pub(crate) fn weights_and_slopes(
         Cube::card_weights_and_slopes(scores, slopes)
     } else {
         composed::weights_and_slopes::<Cube>(scores, slopes)
-    }
-}
-
-/// Places in memory at which a kernel of CUDA may begin to read, in bytes, however wide its reads are.
-const CUDA_BEGINS: u64 = 64;
-
-/// A view where it begins at a place at which kernels may; Burn's slices end at one too, and CubeCL's places lie 512 bytes apart on CUDA.
-fn columns_of(x: CubeTensor, part: Columns) -> CubeTensor {
-    let (rows, from) = (x.shape()[0], part.index * part.wide);
-    let begins = (from * x.elem_size()) as u64;
-    let step = if x.client.name() == "cuda" { CUDA_BEGINS } else { x.client.properties().memory.alignment };
-    if !evenly_spaced(&x) || !begins.is_multiple_of(step) {
-        return slice(x, &[0..rows, from..from + part.wide]);
-    }
-    let CubeTensor { client, handle, device, dtype, meta, .. } = x;
-    let meta = Metadata::new(Shape::new([rows, part.wide]), meta.strides().clone());
-    CubeTensor::new(client, handle.offset_start(begins), meta, device, dtype)
-}
-
-/// Matrices of one size side by side: heads of one token each are joined so.
-fn beside_of<const N: usize>(parts: [CubeTensor; N]) -> CubeTensor {
-    let [rows, columns] = parts[0].meta.shape().dims();
-    let y = heads::join(
-        parts.map(|part| {
-            let (part, pitch) = lines(part);
-            let CubeTensor { client, handle, device, dtype, .. } = part;
-            let pitch = pitch as usize;
-            let meta = Metadata::new(Shape::new([rows, 1, 1, columns]), Strides::new(&[pitch, pitch, pitch, 1]));
-            CubeTensor::new(client, handle, meta, device, dtype)
-        }),
-        1.0,
-    );
-    let CubeTensor { client, handle, device, dtype, .. } = y;
-    CubeTensor::new_contiguous(client, device, Shape::new([rows, N * columns]), handle, dtype)
-}
-
-pub(crate) fn columns(x: FloatTensor<Cube>, part: Columns) -> FloatTensor<Cube> {
-    if takes([&x]) {
-        Cube::card_columns(x, part)
-    } else {
-        composed::part_of::<Cube>(&x, 1, part.index * part.wide, part.wide)
-    }
-}
-
-pub(crate) fn beside(x: FloatTensor<Cube>, y: FloatTensor<Cube>) -> FloatTensor<Cube> {
-    let alike = x.dtype() == y.dtype() && x.shape() == y.shape() && 2 * x.shape().num_elements() < MOST;
-    if alike && takes([&x, &y]) { Cube::card_beside(x, y) } else { composed::beside::<Cube>(x, y) }
-}
-
-pub(crate) fn three_beside(x: FloatTensor<Cube>, y: FloatTensor<Cube>, z: FloatTensor<Cube>) -> FloatTensor<Cube> {
-    let alike = [&y, &z].iter().all(|t| t.dtype() == x.dtype() && t.shape() == x.shape());
-    if alike && takes([&x, &y, &z]) && 3 * x.shape().num_elements() < MOST {
-        Cube::card_three_beside(x, y, z)
-    } else {
-        Cube::float_cat(vec![x, y, z], 1)
     }
 }
 
