@@ -101,21 +101,21 @@ inline void product_case(const ProductKernel &v, const ProductCase &c) {
   });
 }
 
-struct AttentionKernels { bool brain; void (*forward)(const void *), (*queries)(const void *), (*keys)(const void *); size_t forward_memory, backward_memory; };
+struct AttentionKernels { bool brain; int size; void (*forward)(const void *), (*queries)(const void *), (*keys)(const void *); size_t forward_memory, backward_memory; };
 struct AttentionCase { int batch, heads, tokens, wide_grid, gap; float size, lean; };
 
 inline void attention_case(const AttentionKernels &v, const AttentionCase &c) {
   char name[200];
-  snprintf(name, sizeof name, "attention %s batch %d heads %d tokens %d grid %d wide gap %d size %g lean %g", v.brain ? "bf16" : "f16", c.batch, c.heads, c.tokens, c.wide_grid, c.gap, c.size, c.lean);
+  snprintf(name, sizeof name, "attention %s of %d batch %d heads %d tokens %d grid %d wide gap %d size %g lean %g", v.brain ? "bf16" : "f16", v.size, c.batch, c.heads, c.tokens, c.wide_grid, c.gap, c.size, c.lean);
   all_orders(name, [&](const Options &options) -> double {
-    size_t B = c.batch, H = c.heads, T = c.tokens, pitch = 3 * H * 64 + c.gap, g_pitch = H * 64;
-    Buffer x(((B * T - 1) * pitch + 3 * H * 64) * 2), g(B * T * g_pitch * 2), o(B * T * H * 64 * 2), dx(B * T * 3 * H * 64 * 2), sums(B * H * T * 4), deltas(B * H * T * 4);
+    size_t B = c.batch, H = c.heads, T = c.tokens, S = v.size, pitch = 3 * H * S + c.gap, g_pitch = H * S;
+    Buffer x(((B * T - 1) * pitch + 3 * H * S) * 2), g(B * T * g_pitch * 2), o(B * T * H * S * 2), dx(B * T * 3 * H * S * 2), sums(B * H * T * 4), deltas(B * H * T * 4);
     fill(x, x.size / 2, v.brain, options.seed + 1, c.size);
     fill(g, g.size / 2, v.brain, options.seed + 2, 1);
     // Some queries and keys are long: then one key takes nearly all.
     auto raise = [&](size_t t, size_t part, float by, float more) {
-      for (size_t h = 0; h < H; h++) for (size_t i = 0; i < 64; i++) {
-        uint16_t *p = (uint16_t *)x.data + (t / T * T + t % T) * pitch + (part * H + h) * 64 + i;
+      for (size_t h = 0; h < H; h++) for (size_t i = 0; i < S; i++) {
+        uint16_t *p = (uint16_t *)x.data + (t / T * T + t % T) * pitch + (part * H + h) * S + i;
         *p = emu::from_float(by * emu::to_float(*p, v.brain) + more, v.brain);
       }
     };
@@ -126,10 +126,10 @@ inline void attention_case(const AttentionKernels &v, const AttentionCase &c) {
       for (size_t t = 0; t < B * T; t++) raise(t, 1, 1, c.lean);
       for (size_t t = 1; t < B * T; t += 2) raise(t, 0, 1, -c.lean);
     }
-    std::vector<uint64_t> strides{T * pitch, pitch, H * 64, 64, 1}, g_strides{T * g_pitch, g_pitch, H * 64, 64, 1};
+    std::vector<uint64_t> strides{T * pitch, pitch, H * S, S, 1}, g_strides{T * g_pitch, g_pitch, H * S, S, 1};
     std::vector<uint32_t> tile{1, 64, 1, 1, 64};
-    float unit = 1 / sqrtf(64);
-    AttentionArguments arguments{emu::make_map(x.data, {B, T, 3, H, 64}, strides, tile), emu::make_map(x.data, {B, T, 3, H, 64}, strides, tile), o.data, (float *)sums.data, (float *)deltas.data, x.data, x.data,
+    float unit = 1 / sqrtf(S);
+    AttentionArguments arguments{emu::make_map(x.data, {B, T, 3, H, S}, strides, tile), emu::make_map(x.data, {B, T, 3, H, S}, strides, tile), o.data, (float *)sums.data, (float *)deltas.data, x.data, x.data,
       (int)B, (int)T, (int)H, unit * 1.44269504088896341f, unit, nullptr};
     unsigned cubes = (unsigned)((T + 63) / 64 * H * B), wide = c.wide_grid ? c.wide_grid : cubes;
     gridDim = {wide, (cubes + wide - 1) / wide, 1};
@@ -148,7 +148,7 @@ inline void attention_case(const AttentionKernels &v, const AttentionCase &c) {
     std::vector<char> kept(sums.data, sums.data + sums.size), kept_o(o.data, o.data + o.size);
     emu::outputs.clear();
     watch("gradient of the input", dx, 2);
-    arguments.g_map = emu::make_map(g.data, {B, T, 1, H, 64}, g_strides, tile);
+    arguments.g_map = emu::make_map(g.data, {B, T, 1, H, S}, g_strides, tile);
     arguments.out = dx.data, arguments.o = o.data, arguments.g = g.data;
     if (!launch(v.queries, v.backward_memory)) { failure = "queries: " + failure; return 0; }
     if (!launch(v.keys, v.backward_memory)) { failure = "keys: " + failure; return 0; }
@@ -161,31 +161,31 @@ inline void attention_case(const AttentionKernels &v, const AttentionCase &c) {
     Error all[4];
     double logs = 0, offs = 0;
     for (size_t b = 0; b < B; b++) for (size_t h = 0; h < H; h++) {
-      auto X = [&](size_t t, size_t part, size_t i) { return number(x, (b * T + t) * pitch + (part * H + h) * 64 + i); };
-      auto G = [&](size_t t, size_t i) { return number(g, (b * T + t) * g_pitch + h * 64 + i); };
+      auto X = [&](size_t t, size_t part, size_t i) { return number(x, (b * T + t) * pitch + (part * H + h) * S + i); };
+      auto G = [&](size_t t, size_t i) { return number(g, (b * T + t) * g_pitch + h * S + i); };
       std::vector<double> p(T * T), d(T * T), r[4], size[4];
-      for (int w = 0; w < 4; w++) r[w].assign(T * 64, 0), size[w].assign(T * 64, 0);
+      for (int w = 0; w < 4; w++) r[w].assign(T * S, 0), size[w].assign(T * S, 0);
       for (size_t i = 0; i < T; i++) {
         double most = -1e300, sum = 0, delta = 0;
         for (size_t j = 0; j < T; j++) {
           double s = 0, t = 0;
-          for (size_t q = 0; q < 64; q++) s += X(i, 0, q) * X(j, 1, q), t += G(i, q) * X(j, 2, q);
+          for (size_t q = 0; q < S; q++) s += X(i, 0, q) * X(j, 1, q), t += G(i, q) * X(j, 2, q);
           p[i * T + j] = s * unit, d[i * T + j] = t, most = std::max(most, s * unit);
         }
         for (size_t j = 0; j < T; j++) sum += p[i * T + j] = exp(p[i * T + j] - most);
         for (size_t j = 0; j < T; j++) {
           p[i * T + j] /= sum, delta += p[i * T + j] * d[i * T + j];
-          for (size_t q = 0; q < 64; q++) r[0][i * 64 + q] += p[i * T + j] * X(j, 2, q), size[0][i * 64 + q] += p[i * T + j] * fabs(X(j, 2, q));
+          for (size_t q = 0; q < S; q++) r[0][i * S + q] += p[i * T + j] * X(j, 2, q), size[0][i * S + q] += p[i * T + j] * fabs(X(j, 2, q));
         }
         double noise = 0;
-        for (size_t q = 0; q < 64; q++) noise += pow(size[0][i * 64 + q] * G(i, q), 2);
+        for (size_t q = 0; q < S; q++) noise += pow(size[0][i * S + q] * G(i, q), 2);
         noise = 2 * sqrt(noise);
         for (size_t j = 0; j < T; j++) {
           double weight = p[i * T + j], s = weight * (d[i * T + j] - delta) * unit, most_of_s = fabs(s) + weight * noise * unit;
-          for (size_t q = 0; q < 64; q++) {
-            r[1][i * 64 + q] += s * X(j, 1, q), size[1][i * 64 + q] += most_of_s * fabs(X(j, 1, q));
-            r[2][j * 64 + q] += s * X(i, 0, q), size[2][j * 64 + q] += most_of_s * fabs(X(i, 0, q));
-            r[3][j * 64 + q] += weight * G(i, q), size[3][j * 64 + q] += weight * fabs(G(i, q));
+          for (size_t q = 0; q < S; q++) {
+            r[1][i * S + q] += s * X(j, 1, q), size[1][i * S + q] += most_of_s * fabs(X(j, 1, q));
+            r[2][j * S + q] += s * X(i, 0, q), size[2][j * S + q] += most_of_s * fabs(X(i, 0, q));
+            r[3][j * S + q] += weight * G(i, q), size[3][j * S + q] += weight * fabs(G(i, q));
           }
         }
         size_t at = (b * H + h) * T + i;
@@ -193,9 +193,9 @@ inline void attention_case(const AttentionKernels &v, const AttentionCase &c) {
         logs = std::max(logs, std::isfinite(log) ? fabs(log) : 1e30), offs = std::max(offs, std::isfinite(off) ? fabs(off) : 1e30);
       }
       for (int w = 0; w < 4; w++) {
-        for (size_t i = 0; i < T; i++) for (size_t q = 0; q < 64; q++) {
-          double got = w ? number(dx, ((b * T + i) * 3 * H + (w - 1) * H + h) * 64 + q) : number(o, ((b * T + i) * H + h) * 64 + q);
-          all[w].add(got, r[w][i * 64 + q], eps * (fabs(r[w][i * 64 + q]) + size[w][i * 64 + q]) + 2e-5);
+        for (size_t i = 0; i < T; i++) for (size_t q = 0; q < S; q++) {
+          double got = w ? number(dx, ((b * T + i) * 3 * H + (w - 1) * H + h) * S + q) : number(o, ((b * T + i) * H + h) * S + q);
+          all[w].add(got, r[w][i * S + q], eps * (fabs(r[w][i * S + q]) + size[w][i * S + q]) + 2e-5);
         }
       }
     }

@@ -216,27 +216,29 @@ def product(texts, index, turned, wide, kind, bias, single):
     )
 
 
-def attention(texts, kind):
+def attention(texts, kind, size):
     given = re.search(r'let arguments = "(.*?)";', texts["attention.rs"], re.S)[1]
     names = ["g.out", "g.sums", "g.deltas", "g.memory", "g.map", "g.g_map", "g.o", "g.g", "g.batch", "g.tokens", "g.heads", "g.scale", "g.unit"]
     for i, name in enumerate(names):
         given = given.replace(f"{{{i}}}", name)
     given = given.replace("*g = g.g;", "*g = gradient;")  # The kernel's name for it hides the struct's.
-    result = ""
-    for part, scores in [("forward", 64), ("queries", 32), ("keys", 32)]:
-        words = [("$WORDS", scores // 2), ("$SCORES", scores), ("$ROWS", multiply(2 * scores, kind, "0", "0")), ("$ADD", multiply_registers(64, kind))]
-        base = without_assembly(filled(texts["attention.cu"], kind, words))
-        body = without_assembly(texts[f"attention_{part}.cu"])
+    result, memory = "", {}
+    for part in ["forward", "queries", "keys"]:
+        scores = 64 if part == "forward" and size <= 64 else 32
+        steps = 3 if part != "forward" and size <= 64 else 2
+        blocks = (1 if part == "forward" else 2) + steps * 2 * (2 * scores // 64)
+        memory[part] = blocks * 64 * 64 * 2 * ((size + 63) // 64) + 64 + 1024
+        words = [("$SIZE", size), ("$STAGES", steps), ("$WORDS", scores // 2), ("$SCORES", scores)]
+        words += [("$ROWS", multiply(2 * scores, kind, "0", "0")), ("$ADD", multiply_registers(size, kind))]
+        base, body = (without_assembly(filled(texts[f"attention{name}.cu"], kind, words)) for name in ["", f"_{part}"])
         arguments = given.replace("g.", "given.")
         result += (
-            f"static void attention_{part}_{kind}(const void *pointer) {{\nconst AttentionArguments &given = *(const AttentionArguments *)pointer;\nconst void *gradient = given.g;\n"
+            f"static void attention_{part}_{kind}_{size}(const void *pointer) {{\nconst AttentionArguments &given = *(const AttentionArguments *)pointer;\nconst void *gradient = given.g;\n"
             f"{{\n{base}\n{arguments}\n{body}\n}}\n}}\n"
         )
-    memory = lambda blocks: blocks * 64 * 64 * 2 + 64 + 1024
     kinds = "true" if kind == "bf16" else "false"
-    return result + (
-        f"static const AttentionKernels attention_{kind} = {{{kinds}, attention_forward_{kind}, attention_queries_{kind}, attention_keys_{kind}, {memory(9)}, {memory(8)}}};\n"
-    )
+    names = ", ".join(f"attention_{part}_{kind}_{size}" for part in ["forward", "queries", "keys"])
+    return result + f"static const AttentionKernels attention_{kind}_{size} = {{{kinds}, {size}, {names}, {memory['forward']}, {memory['queries']}}};\n"
 
 
 ARGUMENTS = """
@@ -264,6 +266,11 @@ for turned in ["Neither", "Left", "Right"]:
 # Batch, heads, tokens, blocks in a row of the grid, numbers between rows, size of the numbers, how far keys and queries are apart.
 ATTENTION = [(2, 3, 200, 5, 0, 1, 0), (1, 2, 64, 0, 8, 1, 0), (2, 2, 7, 3, 0, 1, 0), (1, 2, 130, 4, 0, 1.3, 0), (1, 1, 320, 0, 8, 1, 0), (1, 2, 128, 0, 0, 1, 0)]
 ATTENTION += [(1, 1, 257, 2, 0, 1, 0), (1, 1, 449, 0, 0, 0.7, 0), (1, 1, 100, 0, 0, 3, 0), (1, 2, 71, 5, 0, 1, 4), (1, 1, 200, 0, 0, 1, 2), (1, 1, 577, 0, 0, 0.5, 0.5)]
+# Heads of other sizes: smaller than a slab, with a bit of a second one (DiT-XL's), with half of it, with all of it.
+SIZES = [(2, 3, 200, 5, 0, 1, 0), (1, 2, 71, 5, 8, 1, 2), (1, 1, 449, 0, 0, 0.7, 0)]
+ATTENTIONS = {("bf16", 64): ATTENTION, ("f16", 64): ATTENTION, ("f16", 72): SIZES[:2]}
+ATTENTIONS |= {("bf16", size): SIZES if size == 72 else SIZES[:2] for size in [8, 32, 40, 72, 96, 128]}
+ATTENTION_GROUPS = [[key for key in ATTENTIONS if (key[1] == 64) == usual] for usual in [True, False]]
 
 
 def source(texts, products, attentions):
@@ -272,9 +279,9 @@ def source(texts, products, attentions):
     for i, ((turned, wide, kind, bias, single), cases) in enumerate(products.items()):
         parts.append(product(texts, i, turned, wide, kind, bias, single))
         calls += [f"product_case(kernel_{i}, {{{', '.join(map(str, c))}}});" for c in cases]
-    for kind, cases in attentions.items():
-        parts.append(attention(texts, kind))
-        calls += [f"attention_case(attention_{kind}, {{{', '.join(map(str, c))}}});" for c in cases]
+    for (kind, size), cases in attentions.items():
+        parts.append(attention(texts, kind, size))
+        calls += [f"attention_case(attention_{kind}_{size}, {{{', '.join(map(str, c))}}});" for c in cases]
     parts.append("static void run_cases() {\n" + "\n".join(calls) + "\n}\n")
     return "".join(parts)
 
@@ -377,7 +384,7 @@ def mutations(texts, folder, only):
             missed += 1
             continue
         changed = {**texts, name: texts[name].replace(old, new, 1)}
-        path, errors = build(source(changed, {}, {"bf16": cases}) if isinstance(cases, list) else source(changed, cases, {}), folder, f"mutation{i}")
+        path, errors = build(source(changed, {}, {("bf16", 64): cases}) if isinstance(cases, list) else source(changed, cases, {}), folder, f"mutation{i}")
         if path is None:
             print(f"not built   {name}: {what}\n{errors[:2000]}")
             missed += 1
@@ -412,7 +419,7 @@ def main():
             sys.exit(1 if mutations(texts, folder, given.only) else 0)
         words = [f"seeds={given.seeds}", f"first={given.first}"] + ["loose"] * given.loose + [given.only] * bool(given.only)
         failed = 0
-        groups = [({k: v for k, v in PRODUCTS.items() if k[0] == turned}, {}) for turned in ["Neither", "Left", "Right"]] + [({}, {"bf16": ATTENTION, "f16": ATTENTION})]
+        groups = [({k: v for k, v in PRODUCTS.items() if k[0] == turned}, {}) for turned in ["Neither", "Left", "Right"]] + [({}, {key: ATTENTIONS[key] for key in keys}) for keys in ATTENTION_GROUPS]
         for i, (products, attentions) in enumerate(groups):
             path, errors = build(source(texts, products, attentions), folder, f"cases{i}")
             if path is None:

@@ -201,3 +201,33 @@ fn differentiate<F: Float, P: Float>(
         i += units;
     }
 }
+
+/// Mean and reciprocal deviation of `count` numbers from `start` on.
+#[cube]
+fn moments<F: Float>(
+    x: &Tensor<F>,
+    start: usize,
+    count: usize,
+    epsilon: f32,
+    a: &mut Shared<[f32]>,
+    b: &mut Shared<[f32]>,
+    #[comptime] units: usize,
+) -> (f32, f32) {
+    let many = f32::cast_from(count as u32);
+    let mut sum = 0.0f32;
+    let mut i = UNIT_POS as usize;
+    while i < count {
+        sum += f32::cast_from(x[start + i]);
+        i += units;
+    }
+    let mean = sums_of_cube(sum, 0.0f32, a, b).0 / many;
+    let mut squares = 0.0f32;
+    let mut i = UNIT_POS as usize;
+    while i < count {
+        let off = f32::cast_from(x[start + i]) - mean;
+        squares += off * off;
+        i += units;
+    }
+    let variance = sums_of_cube(squares, 0.0f32, a, b).0 / many;
+    (mean, 1.0f32 / f32::sqrt(variance + epsilon))
+}

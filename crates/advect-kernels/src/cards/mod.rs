@@ -615,36 +615,6 @@ fn largest_of_cube(x: f32, shared: &mut Shared<[f32]>) -> f32 {
     largest
 }
 
-/// Mean and reciprocal deviation of `count` numbers from `start` on.
-#[cube]
-fn moments<F: Float>(
-    x: &Tensor<F>,
-    start: usize,
-    count: usize,
-    epsilon: f32,
-    a: &mut Shared<[f32]>,
-    b: &mut Shared<[f32]>,
-    #[comptime] units: usize,
-) -> (f32, f32) {
-    let many = f32::cast_from(count as u32);
-    let mut sum = 0.0f32;
-    let mut i = UNIT_POS as usize;
-    while i < count {
-        sum += f32::cast_from(x[start + i]);
-        i += units;
-    }
-    let mean = sums_of_cube(sum, 0.0f32, a, b).0 / many;
-    let mut squares = 0.0f32;
-    let mut i = UNIT_POS as usize;
-    while i < count {
-        let off = f32::cast_from(x[start + i]) - mean;
-        squares += off * off;
-        i += units;
-    }
-    let variance = sums_of_cube(squares, 0.0f32, a, b).0 / many;
-    (mean, 1.0f32 / f32::sqrt(variance + epsilon))
-}
-
 /// `1 / (1 + exp(-x))`
 #[cube]
 fn sigmoid(x: f32) -> f32 {
@@ -661,6 +631,12 @@ fn cubes(count: usize) -> CubeCount {
     const WIDEST: usize = 1 << 15;
     let wide = count.min(WIDEST);
     CubeCount::Static(wide as u32, count.div_ceil(wide) as u32, 1)
+}
+
+/// Numbers of a row that a unit reads and writes at once: as many of this type as the device likes, if all rows and the places where they begin have a multiple of so many.
+fn at_once(client: &Client, dtype: DType, sizes: &[usize]) -> usize {
+    let mut widths = client.io_optimized_vector_sizes(dtype.size());
+    widths.find(|wide| sizes.iter().all(|size| size.is_multiple_of(*wide))).unwrap_or(1)
 }
 
 fn elem(dtype: DType) -> ElemType {

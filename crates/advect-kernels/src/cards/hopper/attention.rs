@@ -7,11 +7,18 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// Numbers of a head.
-pub(super) const SIZE: usize = 64;
+/// Numbers that a head may have: registers hold a row's sums.
+const SIZES: std::ops::RangeInclusive<usize> = 8..=128;
+/// Numbers of a slab: 128 bytes.
+const SLAB: usize = 64;
 /// Queries or keys of a group of warps, and its units.
 const BLOCK: usize = 64;
 const UNITS: u32 = 128;
+
+/// Whether heads of so many numbers are for the kernels here.
+pub(super) fn takes(size: usize) -> bool {
+    size.is_multiple_of(8) && SIZES.contains(&size)
+}
 
 /// Which of the three kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,43 +32,56 @@ enum Part {
 struct Plan {
     part: Part,
     brain: bool,
+    size: usize,
 }
 
 impl Plan {
-    /// Bytes of shared memory: a block or two that stay, a ring of three blocks twice or two of 128 rows twice, barriers, and room to begin at a multiple of 1024.
+    /// Steps of the ring. Two slabs take twice the memory, of which two or three groups of warps on a multiprocessor want a part each.
+    fn steps(self) -> usize {
+        if self.part != Part::Forward && self.size <= SLAB { 3 } else { 2 }
+    }
+
+    /// Scores that a unit holds at once: of 64 queries and twice as many keys.
+    fn scores(self) -> usize {
+        if self.part == Part::Forward && self.size <= SLAB { 64 } else { 32 }
+    }
+
+    /// Bytes of shared memory: the blocks that stay, the ring's, barriers, and room to begin at a multiple of 1024.
     fn memory(self) -> usize {
-        let blocks = match self.part {
-            Part::Forward => 9,
-            Part::Queries | Part::Keys => 8,
-        };
-        blocks * BLOCK * SIZE * 2 + 64 + 1024
+        let stay = if self.part == Part::Forward { 1 } else { 2 };
+        let blocks = stay + self.steps() * 2 * (2 * self.scores() / BLOCK);
+        blocks * BLOCK * SLAB * 2 * self.size.div_ceil(SLAB) + 64 + 1024
     }
 
     fn text(self) -> String {
         let kind = if self.brain { "bf16" } else { "f16" };
-        let (scores, body) = match self.part {
-            Part::Forward => (64, include_str!("attention_forward.cu")),
-            Part::Queries => (32, include_str!("attention_queries.cu")),
-            Part::Keys => (32, include_str!("attention_keys.cu")),
+        let scores = self.scores();
+        let body = match self.part {
+            Part::Forward => include_str!("attention_forward.cu"),
+            Part::Queries => include_str!("attention_queries.cu"),
+            Part::Keys => include_str!("attention_keys.cu"),
         };
         let filled = [
+            ("$SIZE", self.size.to_string()),
+            ("$STAGES", self.steps().to_string()),
             ("$WORDS", (scores / 2).to_string()),
             ("$SCORES", scores.to_string()),
             ("$ROWS", text::multiply(2 * scores, kind, "0", "0")),
-            ("$ADD", text::multiply_registers(SIZE, kind)),
+            ("$ADD", text::multiply_registers(self.size, kind)),
         ];
-        let base = text::filled(include_str!("attention.cu"), kind, &filled);
+        let [base, body] = [include_str!("attention.cu"), body].map(|text| text::filled(text, kind, &filled));
         let arguments = "const void *map_x = &{4}, *map_g = &{5}, *o = {6}, *g = {7}; int batch = {8}, tokens = {9}, heads = {10}; float scale = {11}, unit = {12};
 float *sums = {1}, *deltas = {2}; void *out = {0}; char *memory = (char *){3}; (void)map_g; (void)o; (void)g; (void)unit; (void)deltas;";
         format!("{{\n{base}\n{arguments}\n{body}\n}}\n")
     }
 }
 
-/// A view of `[batch, tokens, parts * heads * 64]` for the copy engine: a block of one head at a time.
+/// A view of `[batch, tokens, parts * heads * size]` for the copy engine: a block of one head at a time.
 fn of_heads(x: &CubeTensor, pitch: usize, parts: usize, heads: usize) -> TensorMapArg<Tiled> {
     let [batch, tokens, _] = x.meta.shape().dims();
-    let strides = [tokens * pitch, pitch, heads * SIZE, SIZE, 1];
-    map(x, &[batch, tokens, parts, heads, SIZE], &strides, &[1, BLOCK, 1, 1, SIZE], elem(x.dtype))
+    let size = x.meta.shape()[2] / (parts * heads);
+    let strides = [tokens * pitch, pitch, heads * size, size, 1];
+    map(x, &[batch, tokens, parts, heads, size], &strides, &[1, BLOCK, 1, 1, SLAB], elem(x.dtype))
 }
 
 /// Inputs and what the kernels tell each other.
@@ -83,14 +103,15 @@ impl Work {
 
     /// `o` and its gradient are read by the backward pass alone.
     fn launch(&self, part: Part, y: &CubeTensor, o: &CubeTensor, g: &CubeTensor, g_pitch: usize) {
-        let [batch, tokens, _] = self.x.meta.shape().dims();
-        let unit = 1.0 / (SIZE as f32).sqrt();
+        let [batch, tokens, wide] = self.x.meta.shape().dims();
+        let size = wide / (3 * self.heads);
+        let unit = 1.0 / (size as f32).sqrt();
         of_heads_of_rows::launch(
             &self.x.client.clone(),
             crate::cards::cubes(tokens.div_ceil(BLOCK) * self.heads * batch),
             CubeDim::new_1d(UNITS),
             of_heads(&self.x, self.pitch, 3, self.heads),
-            of_heads(g, g_pitch, g.meta.shape()[2] / (self.heads * SIZE), self.heads),
+            of_heads(g, g_pitch, g.meta.shape()[2] / (self.heads * size), self.heads),
             y.clone().into_buffer_arg(),
             self.sums.clone().into_buffer_arg(),
             self.deltas.clone().into_buffer_arg(),
@@ -101,7 +122,7 @@ impl Work {
             self.heads as u32,
             unit * std::f32::consts::LOG2_E,
             unit,
-            Plan { part, brain: self.x.dtype == DType::BF16 },
+            Plan { part, brain: self.x.dtype == DType::BF16, size },
             elem(self.x.dtype),
         );
     }
@@ -114,7 +135,7 @@ impl Work {
     }
 }
 
-/// `[batch, tokens, 3 * heads * 64]` to `[batch, tokens, heads * 64]`
+/// `[batch, tokens, 3 * heads * size]` to `[batch, tokens, heads * size]`
 pub(in crate::cards) fn forward(qkv: CubeTensor, heads: usize) -> CubeTensor {
     Work::new(qkv, heads).forward()
 }

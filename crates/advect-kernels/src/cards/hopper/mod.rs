@@ -50,9 +50,9 @@ pub(super) fn takes_product(a: &Shape, b: &Shape, dtype: DType, turned: Turned) 
     is_half(dtype) && even(a) && even(b) && n.is_multiple_of(8) && m * n * k >= 1 << 15
 }
 
-/// Whether attention is: heads of 64 numbers.
+/// Whether attention is: heads of some multiple of 8.
 pub(super) fn takes_attention(joined: &Shape, dtype: DType, heads: usize) -> bool {
-    is_half(dtype) && joined[2] == 3 * heads * attention::SIZE
+    is_half(dtype) && joined[2].is_multiple_of(3 * heads) && attention::takes(joined[2] / (3 * heads))
 }
 
 /// The numbers of a tensor `[.., rows, columns]` with the rows evenly spaced, each beginning at a multiple of 16 bytes, and how many numbers lie between
