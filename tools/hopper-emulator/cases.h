@@ -53,7 +53,7 @@ inline void fill(Buffer &b, size_t numbers, bool brain, uint64_t seed, float sca
 }
 inline void watch(const char *name, Buffer &b, size_t unit) { emu::outputs.push_back({name, b.data, b.size, unit, std::vector<uint8_t>(b.size / unit)}); }
 
-struct ProductKernel { const char *name; void (*run)(const void *); int wide, steps, left, right; bool brain, bias, single; size_t memory; };
+struct ProductKernel { const char *name; void (*run)(const void *); int wide, steps, left, right; bool brain, bias, single, gelu, kept; size_t memory; };
 struct ProductCase { int m, n, k, entries, parts, grid, gap; };
 
 inline void product_case(const ProductKernel &v, const ProductCase &c) {
@@ -67,24 +67,25 @@ inline void product_case(const ProductKernel &v, const ProductCase &c) {
     int steps = (c.k + 63) / 64, of_part = (steps + c.parts - 1) / c.parts;
     if ((steps + of_part - 1) / of_part != c.parts) { fail("case: empty parts"); return 0; }
     size_t results = std::max(c.entries, c.parts), unit = v.single ? 4 : 2;
-    Buffer a(((entries * a_rows - 1) * a_pitch + a_columns) * 2), b(((entries * b_rows - 1) * b_pitch + b_columns) * 2), bias(n * 2), y(results * m * pitch * unit);
+    Buffer a(((entries * a_rows - 1) * a_pitch + a_columns) * 2), b(((entries * b_rows - 1) * b_pitch + b_columns) * 2), bias(n * 2), y(results * m * pitch * unit), kept(v.kept ? y.size : 16);
     fill(a, a.size / 2, v.brain, options.seed + 1, 1);
     fill(b, b.size / 2, v.brain, options.seed + 2, 1);
     fill(bias, n, v.brain, options.seed + 3, 3);
     watch("output", y, unit);
+    if (v.kept) watch("kept", kept, unit);
     ProductArguments arguments{
       emu::make_map(a.data, {entries, a_rows, a_columns}, {a_rows * a_pitch, a_pitch, 1}, v.left ? std::vector<uint32_t>{1, 64, 64} : std::vector<uint32_t>{1, 128, 64}),
       emu::make_map(b.data, {entries, b_rows, b_columns}, {b_rows * b_pitch, b_pitch, 1}, v.right ? std::vector<uint32_t>{1, 64, 64} : std::vector<uint32_t>{1, (uint32_t)v.wide, 64}),
-      y.data, v.bias ? bias.data : y.data, (uint32_t)m, (uint32_t)n, (uint32_t)k, (uint32_t)pitch, (uint32_t)entries, (uint32_t)c.parts, nullptr};
+      y.data, v.kept ? kept.data : y.data, v.bias ? bias.data : y.data, (uint32_t)m, (uint32_t)n, (uint32_t)k, (uint32_t)pitch, (uint32_t)entries, (uint32_t)c.parts, nullptr};
     size_t tiles = (m + 127) / 128 * ((n + v.wide - 1) / v.wide) * entries * c.parts;
     gridDim = {(unsigned)std::min<size_t>(tiles, c.grid), 1, 1};
     for (unsigned x = 0; x < gridDim.x; x++) if (!emu::run_block(v.run, &arguments, x, 0, 384, v.memory, options, arguments.memory)) return 0;
-    a.check("left"), b.check("right"), bias.check("bias"), y.check("output");
+    a.check("left"), b.check("right"), bias.check("bias"), y.check("output"), kept.check("kept");
     Error error;
     auto number = [&](const Buffer &x, size_t i) { return (double)emu::to_float(((const uint16_t *)x.data)[i], v.brain); };
     for (size_t z = 0; z < results; z++) for (size_t i = 0; i < m; i++) for (size_t j = 0; j < pitch; j++) {
       size_t at = (z * m + i) * pitch + j;
-      if (emu::outputs[0].count[at] != (j < n)) { fail("number %zu %zu %zu %s", z, i, j, j < n ? "not written" : "written, between rows"); return 0; }
+      for (auto &o : emu::outputs) if (o.count[at] != (j < n)) { fail("number %zu %zu %zu %s", z, i, j, j < n ? "not written" : "written, between rows"); return 0; }
       if (j >= n) continue;
       size_t e = c.parts > 1 ? 0 : z, from = c.parts > 1 ? z * of_part * 64 : 0, to = c.parts > 1 ? std::min(k, from + of_part * 64) : k;
       double s = v.bias ? number(bias, j) : 0, all = fabs(s);
@@ -92,10 +93,19 @@ inline void product_case(const ProductKernel &v, const ProductCase &c) {
         double p = number(a, v.left ? (e * k + q) * a_pitch + i : (e * m + i) * a_pitch + q) * number(b, v.right ? (e * k + q) * b_pitch + j : (e * n + j) * b_pitch + q);
         s += p, all += fabs(p);
       }
+      double half = v.brain ? 1.0 / 256 : 1.0 / 2048;
+      auto compare = [&](double got, double expected, double tolerance) {
+        error.add(got, expected, tolerance + 1e-7);
+        if (error.worst > 1) fail("number %zu %zu %zu is %g, not %g", z, i, j, got, expected);
+      };
       double got = v.single ? ((const float *)y.data)[at] : number(y, at);
-      double tolerance = 2e-6 * all + (v.single ? 0 : fabs(s) / (v.brain ? 256 : 2048)) + 1e-7;
-      error.add(got, s, tolerance);
-      if (error.worst > 1) { fail("number %zu %zu %zu is %g, not %g", z, i, j, got, s); return 0; }
+      if (v.kept) compare(number(kept, at), s, 2e-6 * all + fabs(s) * half);
+      if (v.gelu) {
+        // Its slope is 1.13 at most.
+        double g = 0.5 * s * (1 + tanh(0.7978845608028654 * (s + 0.044715 * s * s * s)));
+        compare(got, g, 3e-6 * all + fabs(g) * half);
+      } else compare(got, s, 2e-6 * all + (v.single ? 0 : fabs(s) * half));
+      if (!failure.empty()) return 0;
     }
     return error.worst;
   });

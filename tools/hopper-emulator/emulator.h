@@ -28,6 +28,7 @@ inline Dim threadIdx, blockIdx, gridDim;
 inline int min(int a, int b) { return a < b ? a : b; }
 inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
 #define __log2f log2f
+#define __fdividef(x, y) ((x) / (y))
 
 namespace emu {
 

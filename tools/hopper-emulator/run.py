@@ -193,7 +193,7 @@ def tiles(texts):
     return {int(w): int(s) for w, s in re.findall(r"\((\d+), (\d+), [\d.]+\)", line)}
 
 
-def product(texts, index, turned, wide, kind, bias, single):
+def product(texts, index, turned, wide, kind, bias, single, after="Nothing"):
     steps = tiles(texts)[wide]
     left, right = int(turned == "Left"), int(turned != "Right")
     words = [
@@ -204,15 +204,17 @@ def product(texts, index, turned, wide, kind, bias, single):
         ("$WGMMA", multiply(wide, kind, left, right)),
         ("$SINGLE", int(single)),
         ("$BIAS", int(bias)),
+        ("$GELU", int(after != "Nothing")),
+        ("$KEPT", int(after == "GeluOfKept")),
     ]
     text = without_assembly(filled(texts["product.cu"], kind, words))
     memory = steps * (2 * 64 * (128 + wide) + 16) + 1024
-    name = f"{kind} {turned} {wide}{' bias' if bias else ''}{' single' if single else ''}"
+    name = f"{kind} {turned} {wide}{' bias' if bias else ''}{' single' if single else ''}{' ' + after if after != 'Nothing' else ''}"
     flag = lambda on: "true" if on else "false"
     return (
         f"static void product_{index}(const void *given) {{\nconst ProductArguments &g = *(const ProductArguments *)given;\n{{\n{text}\n"
-        f"Product::run(&g.a, &g.b, g.out, g.bias, g.m, g.n, g.k, g.pitch, g.entries, g.parts, (char *)g.memory);\n}}\n}}\n"
-        f'static const ProductKernel kernel_{index} = {{"{name}", product_{index}, {wide}, {steps}, {left}, {right}, {flag(kind == "bf16")}, {flag(bias)}, {flag(single)}, {memory}}};\n'
+        f"Product::run(&g.a, &g.b, g.out, g.kept, g.bias, g.m, g.n, g.k, g.pitch, g.entries, g.parts, (char *)g.memory);\n}}\n}}\n"
+        f'static const ProductKernel kernel_{index} = {{"{name}", product_{index}, {wide}, {steps}, {left}, {right}, {flag(kind == "bf16")}, {flag(bias)}, {flag(single)}, {flag(after != "Nothing")}, {flag(after == "GeluOfKept")}, {memory}}};\n'
     )
 
 
@@ -242,7 +244,7 @@ def attention(texts, kind, size):
 
 
 ARGUMENTS = """
-struct ProductArguments { emu::TensorMap a, b; char *out, *bias; uint32_t m, n, k, pitch, entries, parts; char *memory; };
+struct ProductArguments { emu::TensorMap a, b; char *out, *kept, *bias; uint32_t m, n, k, pitch, entries, parts; char *memory; };
 struct AttentionArguments { emu::TensorMap map, g_map; char *out; float *sums, *deltas; char *o, *g; int batch, tokens, heads; float scale, unit; char *memory; };
 static void run_cases();
 """
@@ -263,6 +265,9 @@ for turned in ["Neither", "Left", "Right"]:
     for wide in [64, 128, 192, 256]:
         for kind in ["bf16", "f16"] if wide == 128 else ["bf16"]:
             PRODUCTS[turned, wide, kind, False, True] = [(m[2], 264, 64 * 9 + k[1], 1, 5, 3, 0), (m[1], 72, 64 * 4, 1, 2, 100, 0), (m[0], 136, 64 * 6 + 8, 1, 3, 1, 0)]
+for after in ["Gelu", "GeluOfKept"]:
+    for wide, kind, bias in [(64, "f16", True), (128, "bf16", True), (192, "bf16", False), (256, "bf16", True)]:
+        PRODUCTS["Neither", wide, kind, bias, False, after] = [(300, 264, 72, 1, 1, 2, 0), (129, 72, 136, 2, 1, 100, 8)]
 # Batch, heads, tokens, blocks in a row of the grid, numbers between rows, size of the numbers, how far keys and queries are apart.
 ATTENTION = [(2, 3, 200, 5, 0, 1, 0), (1, 2, 64, 0, 8, 1, 0), (2, 2, 7, 3, 0, 1, 0), (1, 2, 130, 4, 0, 1.3, 0), (1, 1, 320, 0, 8, 1, 0), (1, 2, 128, 0, 0, 1, 0)]
 ATTENTION += [(1, 1, 257, 2, 0, 1, 0), (1, 1, 449, 0, 0, 0.7, 0), (1, 1, 100, 0, 0, 3, 0), (1, 2, 71, 5, 0, 1, 4), (1, 1, 200, 0, 0, 1, 2), (1, 1, 577, 0, 0, 0.5, 0.5)]
@@ -276,8 +281,8 @@ ATTENTION_GROUPS = [[key for key in ATTENTIONS if (key[1] == 64) == usual] for u
 def source(texts, products, attentions):
     parts = ['#include <algorithm>\n#include "emulator.h"\n', ARGUMENTS, '#include "cases.h"\n']
     calls = []
-    for i, ((turned, wide, kind, bias, single), cases) in enumerate(products.items()):
-        parts.append(product(texts, i, turned, wide, kind, bias, single))
+    for i, (key, cases) in enumerate(products.items()):
+        parts.append(product(texts, i, *key))
         calls += [f"product_case(kernel_{i}, {{{', '.join(map(str, c))}}});" for c in cases]
     for (kind, size), cases in attentions.items():
         parts.append(attention(texts, kind, size))
@@ -301,9 +306,11 @@ def build(text, folder, name):
 NEITHER, RIGHT = [{(t, 128, "bf16", False, False): [(300, 264, 64 * 9 + 40, 1, 1, 2, 0)]} for t in ["Neither", "Right"]]
 LEFT = {("Left", 128, "bf16", False, False): [(304, 264, 64 * 9 + 40, 1, 1, 2, 0)]}
 BIAS = {("Neither", 128, "bf16", True, False): [(300, 264, 72, 1, 1, 2, 0)]}
+GELU = {("Neither", 128, "bf16", True, False, "GeluOfKept"): [(300, 264, 72, 1, 1, 2, 0)]}
 SINGLE = {("Neither", 128, "bf16", False, True): [(300, 264, 64 * 9 + 40, 1, 3, 2, 0)]}
 TALL = {("Neither", 256, "bf16", False, False): [(1157, 520, 40, 1, 1, 7, 0)]}
 HEADS = [(2, 3, 200, 5, 0, 1, 0), (1, 1, 449, 0, 0, 0.7, 0)]
+SLABS = {("bf16", 72): [(1, 2, 130, 0, 0, 1, 0)]}
 APART = [(1, 2, 71, 5, 0, 1, 4)]
 LOOSE = "no wait for the others"  # Four warps that go on together need none.
 MUTATIONS = [
@@ -332,13 +339,18 @@ MUTATIONS = [
     ("product.cu", "if (threadIdx.x % 32 == 0) arrive(empty(before));\n      uint32_t lane", "uint32_t lane", NEITHER, "last place not given back"),
     ("product.cu", "if (++s == STAGES) { s = 0; phase ^= 1; }\n      }\n      asm", "if (++s == STAGES) { s = 0; }\n      }\n      asm", NEITHER, "phase not turned"),
     ("product.cu", '"f"(high), "f"(low)', '"f"(low), "f"(high)', NEITHER, "halves swapped"),
-    ("product.cu", "if (row + 8 < m) *(uint4", "*(uint4", NEITHER, "rows beyond the last"),
+    ("product.cu", "bool there = c < n && row + 8 * r < m;", "bool there = c < n;", NEITHER, "rows beyond the last"),
     ("product.cu", "if (row + 8 < m) *(float2", "*(float2", SINGLE, "rows beyond the last, parts"),
-    ("product.cu", "if (c < n) {\n            if (row < m) *(uint4", "{\n            if (row < m) *(uint4", NEITHER, "columns beyond the last"),
+    ("product.cu", "bool there = c < n && row + 8 * r < m;", "bool there = row + 8 * r < m;", NEITHER, "columns beyond the last"),
     ("product.cu", "if (odd) p[i] = other; else p[i | b] = other;", "if (odd) p[i | b] = other; else p[i] = other;", NEITHER, "blocks of eight turned wrongly"),
     ("product.cu", "8 * tiles_n, first", "4 * tiles_n, first", TALL, "tiles done twice"),
     ("product.cu", "min(tiles_m - first, 8u)", "8u", TALL, "tiles beyond the last row"),
-    ("product.cu", "v = up(both >> 16)", "v = up(both & 0xffff)", BIAS, "bias of the neighbour"),
+    ("product.cu", "v[i] = up(both >> 16)", "v[i] = up(both & 0xffff)", BIAS, "bias of the neighbour"),
+    ("product.cu", "z + 8 * r * (size_t)pitch", "y + 8 * r * (size_t)pitch", GELU, "kept in the place of the result"),
+    ("product.cu", "pack(gelu(s), gelu(t))", "pack(gelu(t), gelu(s))", GELU, "functions swapped"),
+    ("product.cu", "-2.302208198f", "-2.2f", GELU, "another function"),
+    ("product.cu", "turn(f, q);", "", GELU, "functions not turned"),
+    ("product.cu", "if (there) *(uint4 *)(y", "*(uint4 *)(y", GELU, "functions beyond the last"),
     ("product.cu", "to = min(from + of_part, steps), before", "to = from + of_part, before", SINGLE, "steps beyond the last"),
     ("product.cu", "+ 1023) & ~1023u", "+ 15) & ~15u", NEITHER, "no multiple of 1024"),
     ("product.cu", "__syncthreads();", "", NEITHER, "barriers used before they are there"),
@@ -346,16 +358,23 @@ MUTATIONS = [
     ("attention.cu", '"f"(high), "f"(low)', '"f"(low), "f"(high)', HEADS, "halves swapped"),
     ("attention.cu", "if (row + 8 < count)", "", HEADS, "rows beyond the last"),
     ("attention.cu", '"r"(head), "r"(part)', '"r"(part), "r"(head)', HEADS, "coordinates swapped"),
+    ("attention.cu", "load(to + i * slab,", "load(to,", SLABS, "slabs in one place"),
+    ("attention.cu", "64 * i, head", "0 * i, head", SLABS, "the first slab twice"),
+    ("attention.cu", "(uint64_t)(slab >> 4) << 16", "(uint64_t)1 << 16", SLABS, "second slab of what is turned"),
+    ("attention.cu", "STEPS = (SIZE + 15) / 16", "STEPS = SIZE / 16", SLABS, "last step left out"),
+    ("attention.cu", "b + j / 4 * slab", "b", SLABS, "first slab of the right for the second"),
+    ("attention.cu", "a + j / 4 * SLAB", "a", SLABS, "first slab of the left for the second"),
+    ("attention.cu", "if (j + q >= SIZE / 8) continue;", "", SLABS, "numbers beyond the head"),
     ("attention_forward.cu", ">= tokens) s[j] = -1e30f", ">= tokens + 64) s[j] = -1e30f", HEADS, "no mask for the last keys"),
     ("attention_forward.cu", "j / 4 * 8 + 2 * q + j % 2 >= tokens", "j / 4 * 8 + 2 * q >= tokens", [(1, 1, 7, 0, 0, 1, 0)], "mask by pairs"),
     ("attention_forward.cu", "sum[r] *= shrink[r];", "", HEADS, "sums not shrunk"),
-    ("attention_forward.cu", "for (int j = 0; j < 32; j++) o[j] *= shrink[j / 2 % 2];", ";", HEADS, "outputs not shrunk"),
-    ("attention_forward.cu", "Base::descriptor(at + BLOCK) + 128 * j", "Base::descriptor(at + BLOCK) + 2 * j", HEADS, "advance of the values"),
+    ("attention_forward.cu", "for (int j = 0; j < Base::SIZE / 2; j++) o[j] *= shrink[j / 2 % 2];", ";", HEADS, "outputs not shrunk"),
+    ("attention_forward.cu", "Base::descriptor(at + BLOCK, SLAB) + 128 * j", "Base::descriptor(at + BLOCK, SLAB) + 2 * j", HEADS, "advance of the values"),
     ("attention_forward.cu", "head, 2, i * K", "head, 1, i * K", HEADS, "keys for values"),
     ("attention_forward.cu", "i / STAGES & 1", "i & 1", HEADS, "phase"),
     ("attention_forward.cu", "__syncthreads();\n      if (threadIdx.x == 0) fetch", "if (threadIdx.x == 0) fetch", HEADS, LOOSE),
     ("attention_forward.cu", "Base::finish();\n    Base::fence_scores(s);", "Base::fence_scores(s);", HEADS, "scores not waited for"),
-    ("attention_forward.cu", "Base::start();\n#pragma unroll\n    for (int j = 0; j < 8", "\n#pragma unroll\n    for (int j = 0; j < 8", HEADS, "no wgmma.fence"),
+    ("attention_forward.cu", "Base::start();\n#pragma unroll\n    for (int j = 0; j < K / 16", "\n#pragma unroll\n    for (int j = 0; j < K / 16", HEADS, "no wgmma.fence"),
     ("attention_forward.cu", "Base::commit();\n    Base::finish();\n    Base::fence(o);", "Base::commit();\n    for (int j = 0; j < 32; j++) o[j] *= 0.5f;\n    Base::finish();\n    for (int j = 0; j < 32; j++) o[j] *= 2;", HEADS, "outputs touched too early"),
     ("attention_forward.cu", "if (entry >= batch) return;", "", HEADS, "blocks beyond the batch"),
     ("attention_forward.cu", "i < min(STAGES, steps)", "i < min(STAGES + 1, steps)", HEADS, "a block too many in the ring"),
@@ -365,10 +384,10 @@ MUTATIONS = [
     ("attention_queries.cu", "(t[j] - delta[r])", "t[j]", HEADS, "no delta"),
     ("attention_queries.cu", "i > 0 || j > 0);\n    Base::commit();\n    Base::finish();\n    Base::fence(dq);", "j > 0);\n    Base::commit();\n    Base::finish();\n    Base::fence(dq);", HEADS, "sums begun anew"),
     ("attention_queries.cu", "__syncthreads();\n      if (threadIdx.x == 0) fetch", "if (threadIdx.x == 0) fetch", HEADS, LOOSE),
-    ("attention_queries.cu", "+ 16 * q", "+ 8 * q", HEADS, "numbers of delta"),
+    ("attention_queries.cu", "j < Base::SIZE / 8; j += 4", "j < Base::SIZE / 8; j += 8", HEADS, "numbers of delta"),
     ("attention_keys.cu", "c + e < tokens ? logs[c + e] : 1e30f", "logs[c + e]", HEADS, "sums of queries that are not there"),
     ("attention_keys.cu", "3 + 1) * heads", "3 + 2) * heads", HEADS, "place of the keys"),
-    ("attention_keys.cu", "Base::descriptor(at + BLOCK) + 128 * j, i > 0", "Base::descriptor(at) + 128 * j, i > 0", HEADS, "queries for gradients"),
+    ("attention_keys.cu", "Base::descriptor(at + BLOCK, SLAB) + 128 * j, i > 0", "Base::descriptor(at, SLAB) + 128 * j, i > 0", HEADS, "queries for gradients"),
     ("attention_keys.cu", "__syncthreads();\n      if (threadIdx.x == 0) fetch", "if (threadIdx.x == 0) fetch", HEADS, LOOSE),
     ("attention_keys.cu", "p[j / 2 + r] = Base::pack(u, v);", "p[j / 2 + r] = Base::pack(v, u);", HEADS, "halves swapped"),
 ]
@@ -384,7 +403,10 @@ def mutations(texts, folder, only):
             missed += 1
             continue
         changed = {**texts, name: texts[name].replace(old, new, 1)}
-        path, errors = build(source(changed, {}, {("bf16", 64): cases}) if isinstance(cases, list) else source(changed, cases, {}), folder, f"mutation{i}")
+        if isinstance(cases, list):
+            cases = {("bf16", 64): cases}
+        heads = len(next(iter(cases))) == 2
+        path, errors = build(source(changed, {}, cases) if heads else source(changed, cases, {}), folder, f"mutation{i}")
         if path is None:
             print(f"not built   {name}: {what}\n{errors[:2000]}")
             missed += 1

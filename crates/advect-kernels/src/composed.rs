@@ -687,25 +687,19 @@ pub(crate) fn linear_backward_by<B: Backend>(
         return (zeros(Shape::new([0, from])), zeros(Shape::new([from, to])), zeros(Shape::new([to])));
     }
     let unwanted = || gradient.clone();
-    let d_weight = if wanted.weight {
-        let y = match function {
-            Some(function) => activation::<B>(x.clone(), function),
-            None => x.clone(),
-        };
-        transposed_product::<B>(y, gradient.clone(), &sum)
-    } else {
-        unwanted()
+    // The function and its slope stand side by side, so that a fusing backend makes both in one pass over x.
+    let dy = wanted.x.then(|| B::float_matmul(gradient.clone(), B::float_swap_dims(weight, 0, 1)));
+    let y = wanted.weight.then(|| match function {
+        Some(function) => activation::<B>(x.clone(), function),
+        None => x.clone(),
+    });
+    let dx = match (dy, function) {
+        (Some(dy), Some(function)) => activation_backward::<B>(x, dy, function),
+        (Some(dy), None) => dy,
+        (None, _) => unwanted(),
     };
+    let d_weight = y.map_or_else(unwanted, |y| transposed_product::<B>(y, gradient.clone(), &sum));
     let d_bias = if wanted.bias { sum(gradient.clone()) } else { unwanted() };
-    let dx = if wanted.x {
-        let dy = B::float_matmul(gradient, B::float_swap_dims(weight, 0, 1));
-        match function {
-            Some(function) => activation_backward::<B>(x, dy, function),
-            None => dy,
-        }
-    } else {
-        unwanted()
-    };
     (dx, d_weight, d_bias)
 }
 

@@ -123,6 +123,24 @@ impl<B: Kernels> Backward<B, 3> for LinearLayer {
 }
 
 #[derive(Debug)]
+struct ActivatedLayer(Activation);
+
+impl<B: Kernels> Backward<B, 3> for ActivatedLayer {
+    /// The input, the weight, and what the function took.
+    type State = [FloatTensor<B>; 3];
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, weight, y] = ops.state;
+        let gradient = B::activation_backward(y, gradient, self.0);
+        let [for_x, for_weight, for_bias] = ops.parents.each_ref().map(Option::is_some);
+        let wanted = Wanted { x: for_x, weight: for_weight, bias: for_bias };
+        let (dx, d_weight, d_bias) = B::linear_layer_backward(x, weight, gradient, None, wanted);
+        register!(gradients, ops.parents, [dx, d_weight, d_bias]);
+    }
+}
+
+#[derive(Debug)]
 struct GroupNorm(NormOptions);
 
 impl<B: Kernels> Backward<B, 3> for GroupNorm {
@@ -403,6 +421,24 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         let forward = |[x, weight, bias]: [FloatTensor<B>; 3]| B::linear_layer(x, weight, bias, function);
         let keep = |[x, weight, _]: &[FloatTensor<B>; 3]| [x.clone(), weight.clone()];
         run::<B, C, _, 3>(LinearLayer(function), [x, weight, bias], keep, forward)
+    }
+
+    fn activated_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Activation,
+    ) -> FloatTensor<Self> {
+        let inputs = [x, weight, bias];
+        let nodes = inputs.each_ref().map(|input| input.node());
+        let [x, weight, bias] = inputs.map(|input| input.into_primitive());
+        match ActivatedLayer(function).prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let (y, taken) = B::activated_layer_kept(x.clone(), weight.clone(), bias, function);
+                prep.finish([x, weight, taken], y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::activated_layer(x, weight, bias, function)),
+        }
     }
 
     fn modulated_group_norm(

@@ -108,6 +108,27 @@ pub(crate) trait Kernels: Backend {
         composed::linear::<Self>(x, weight, bias, function)
     }
 
+    /// `f(x weight + bias)` of the same.
+    fn activated_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Activation,
+    ) -> FloatTensor<Self> {
+        Self::activation(Self::linear_layer(x, weight, bias, None), function)
+    }
+
+    /// The same, and what the function takes.
+    fn activated_layer_kept(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Activation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let y = Self::linear_layer(x, weight, bias, None);
+        (Self::activation(y.clone(), function), y)
+    }
+
     /// The gradients of `x`, `weight` and the bias, from the gradient of the output; those that are not wanted are any tensor.
     fn linear_layer_backward(
         x: FloatTensor<Self>,
@@ -373,6 +394,24 @@ impl Kernels for burn::backend::Cube {
         function: Option<Activation>,
     ) -> FloatTensor<Self> {
         cards::linear(x, weight, bias, function)
+    }
+
+    fn activated_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Activation,
+    ) -> FloatTensor<Self> {
+        cards::activated_linear(x, weight, bias, function)
+    }
+
+    fn activated_layer_kept(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Activation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        cards::activated_linear_kept(x, weight, bias, function)
     }
 
     fn linear_layer_backward(

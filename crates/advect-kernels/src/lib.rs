@@ -81,7 +81,7 @@ pub use chacha::chacha8_heads;
 pub use conv2d::{conv2d, row_major};
 pub use group_norm::{group_norm, group_norm_silu, modulated_group_norm_silu};
 pub use layer_norm::{gated_residual, layer_norm, modulate, modulated_layer_norm, rms_norm};
-pub use linear::{beside, columns, gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
+pub use linear::{beside, columns, feed_forward, gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
 pub use memory::keep_freed_memory;
 pub use optimizer::{AdamW, AdamWState, adamw, adamw_all, sum_of_squares, sums_of_squares};
 pub use parallel::parallel_map;

@@ -3,6 +3,7 @@ use crate::activation;
 use crate::kernels::{Activation, Columns, Kernels, Slopes};
 use crate::{composed, route};
 use burn::backend::Dispatch;
+use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
 
 /// A linear layer: `x weight + bias` for each row of the last axis.
@@ -64,6 +65,39 @@ pub fn gelu_linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option
 /// If the shapes disagree.
 pub fn gelu_tanh_linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
     layer(x, weight, bias, Some(Activation::GeluTanh))
+}
+
+/// The feed-forward part of a transformer: a linear layer, GELU in its tanh form, another linear layer.
+///
+/// The same as [`linear`] and then [`gelu_tanh_linear`], in one place so that a card's product may write what GELU makes of it.
+///
+/// # Shapes
+///
+/// - `x`: `[.., from]`
+/// - `up`: a weight `[from, hidden]` and, if it has one, a bias `[hidden]`
+/// - `down`: a weight `[hidden, to]` and, if it has one, a bias `[to]`
+/// - output: `[.., to]`
+///
+/// # Panics
+///
+/// If the shapes disagree.
+pub fn feed_forward<const D: usize>(
+    x: Tensor<D>,
+    up: (Tensor<2>, Option<Tensor<1>>),
+    down: (Tensor<2>, Option<Tensor<1>>),
+) -> Tensor<D> {
+    let (function, [hidden, to]) = (Activation::GeluTanh, down.0.dims());
+    if hidden * to <= LARGE {
+        return layer(linear(x, up.0, up.1), down.0, down.1, Some(function));
+    }
+    let y = flat(x, up.0, up.1, |x, weight, bias, listed| {
+        if listed {
+            <Dispatch as Kernels>::activated_layer(x, weight, bias, function)
+        } else {
+            composed::activation::<Dispatch>(composed::linear::<Dispatch>(x, weight, bias, None), function)
+        }
+    });
+    linear(y, down.0, down.1)
 }
 
 /// A chain of linear layers with SiLU between them: `linear(.. silu(linear(x)) ..)`, the forward pass of a perceptron.
@@ -154,6 +188,8 @@ fn check(features: usize, weight: &Tensor<2>, bias: Option<&Tensor<1>>) {
     }
 }
 
+type Primitive = FloatTensor<Dispatch>;
+
 /// Elements of a weight from which an activation of its own is as fast as one inside of the product, and need not be computed again by the backward pass.
 const LARGE: usize = 1 << 14;
 
@@ -163,22 +199,36 @@ fn layer<const D: usize>(
     bias: Option<Tensor<1>>,
     function: Option<Activation>,
 ) -> Tensor<D> {
-    let (shape, [from, to]) = (x.dims(), weight.dims());
-    let rows: usize = shape[..D - 1].iter().product();
-    check(shape[D - 1], &weight, bias.as_ref());
-    let bias = bias.unwrap_or_else(|| Tensor::zeros([to], (&x.device(), x.dtype())));
+    let [from, to] = weight.dims();
     let (x, function) = match function {
         Some(function) if from * to > LARGE => (activation::run(x, function), None),
         _ => (x, function),
     };
+    flat(x, weight, bias, |x, weight, bias, listed| {
+        if listed {
+            <Dispatch as Kernels>::linear_layer(x, weight, bias, function)
+        } else {
+            composed::linear::<Dispatch>(x, weight, bias, function)
+        }
+    })
+}
+
+/// Runs a layer on the rows of the last axis as those of one matrix, and says whether their backend is listed.
+fn flat<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    run: impl FnOnce(Primitive, Primitive, Primitive, bool) -> Primitive,
+) -> Tensor<D> {
+    let (shape, [from, to]) = (x.dims(), weight.dims());
+    let rows: usize = shape[..D - 1].iter().product();
+    check(shape[D - 1], &weight, bias.as_ref());
+    let bias = bias.unwrap_or_else(|| Tensor::zeros([to], (&x.device(), x.dtype())));
     // A reshape that changes nothing would be a step of the tape.
     let x = if D == 2 { x.into_dispatch() } else { x.reshape([rows, from]).into_dispatch() };
     let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
-    let y = if route::listed(&x) {
-        <Dispatch as Kernels>::linear_layer(x, weight, bias, function)
-    } else {
-        composed::linear::<Dispatch>(x, weight, bias, function)
-    };
+    let listed = route::listed(&x);
+    let y = run(x, weight, bias, listed);
     if D == 2 {
         return Tensor::from_dispatch(y);
     }

@@ -172,7 +172,8 @@ pub(crate) fn silu_linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tenso
     advect_kernels::silu_linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
 }
 
-/// GELU in its tanh form, then a linear layer: `[.., from]` to `[.., to]`.
-pub(crate) fn gelu_tanh_linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
-    advect_kernels::gelu_tanh_linear(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
+/// A linear layer, GELU in its tanh form, and another: `[.., from]` to `[.., to]`.
+pub(crate) fn feed_forward<const D: usize>(up: &Linear, down: &Linear, x: Tensor<D>) -> Tensor<D> {
+    let values = |layer: &Linear| (layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()));
+    advect_kernels::feed_forward(x, values(up), values(down))
 }

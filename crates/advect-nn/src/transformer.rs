@@ -6,7 +6,7 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{gelu_tanh_linear, linear};
+use crate::layers::{feed_forward, linear};
 use crate::position::Rotation;
 
 /// What every normalization adds to the mean square before the root: DiT's.
@@ -312,10 +312,10 @@ impl FeedForward {
     ///
     /// - `x`: `[batch, tokens, width]`, and so is the output
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let y = linear(&self.up, x); // [batch, tokens, hidden or 2 * hidden]
         match self.activation {
-            Activation::Gelu => gelu_tanh_linear(&self.down, y), // [batch, tokens, width]
+            Activation::Gelu => feed_forward(&self.up, &self.down, x), // [batch, tokens, width]
             Activation::SwiGlu => {
+                let y = linear(&self.up, x); // [batch, tokens, 2 * hidden]
                 let hidden = y.dims()[2] / 2;
                 let gate = y.clone().narrow(2, 0, hidden); // [batch, tokens, hidden]
                 linear(&self.down, silu(gate) * y.narrow(2, hidden, hidden)) // [batch, tokens, width]

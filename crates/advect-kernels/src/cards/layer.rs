@@ -29,8 +29,7 @@ pub(crate) fn linear(
     bias: FloatTensor<Cube>,
     function: Option<Activation>,
 ) -> FloatTensor<Cube> {
-    let alike = x.dtype() == weight.dtype() && x.dtype() == bias.dtype();
-    if !alike || !takes([&x, &weight, &bias]) || !pays(&x, &weight, Turned::Neither) {
+    if !layer_pays(&x, &weight, &bias) {
         return composed::linear::<Cube>(x, weight, bias, function);
     }
     let x = match function {
@@ -38,6 +37,47 @@ pub(crate) fn linear(
         None => x,
     };
     Cube::card_linear(x, weight, bias)
+}
+
+/// `f(x weight + bias)`, with f where the product is written if the kernel takes it.
+pub(crate) fn activated_linear(
+    x: FloatTensor<Cube>,
+    weight: FloatTensor<Cube>,
+    bias: FloatTensor<Cube>,
+    function: Activation,
+) -> FloatTensor<Cube> {
+    if takes_gelu(&x, &weight, &bias, function) {
+        return Cube::card_gelu(x, weight, bias);
+    }
+    composed::activation::<Cube>(linear(x, weight, bias, None), function)
+}
+
+/// The same, and what f takes.
+pub(crate) fn activated_linear_kept(
+    x: FloatTensor<Cube>,
+    weight: FloatTensor<Cube>,
+    bias: FloatTensor<Cube>,
+    function: Activation,
+) -> (FloatTensor<Cube>, FloatTensor<Cube>) {
+    if takes_gelu(&x, &weight, &bias, function) {
+        return Cube::card_gelu_kept(x, weight, bias);
+    }
+    let y = linear(x, weight, bias, None);
+    (composed::activation::<Cube>(y.clone(), function), y)
+}
+
+fn takes_gelu(
+    x: &FloatTensor<Cube>,
+    weight: &FloatTensor<Cube>,
+    bias: &FloatTensor<Cube>,
+    function: Activation,
+) -> bool {
+    matches!(function, Activation::GeluTanh) && layer_pays(x, weight, bias)
+}
+
+fn layer_pays(x: &FloatTensor<Cube>, weight: &FloatTensor<Cube>, bias: &FloatTensor<Cube>) -> bool {
+    let alike = x.dtype() == weight.dtype() && x.dtype() == bias.dtype();
+    alike && takes([x, weight, bias]) && pays(x, weight, Turned::Neither)
 }
 
 pub(crate) fn linear_backward(
@@ -56,24 +96,18 @@ pub(crate) fn linear_backward(
         return composed::linear_backward_by::<Cube>(x, weight, gradient, function, wanted, row_sum);
     }
     let unwanted = || gradient.clone();
-    let d_weight = if wanted.weight {
-        let y = match function {
-            Some(function) => composed::activation::<Cube>(x.clone(), function),
-            None => x.clone(),
-        };
-        Cube::card_product(y, gradient.clone(), Turned::Left)
-    } else {
-        unwanted()
+    // The function and its slope stand side by side, so that fusion makes both in one pass over x.
+    let dy = wanted.x.then(|| Cube::card_product(gradient.clone(), weight, Turned::Right));
+    let y = wanted.weight.then(|| match function {
+        Some(function) => composed::activation::<Cube>(x.clone(), function),
+        None => x.clone(),
+    });
+    let dx = match (dy, function) {
+        (Some(dy), Some(function)) => composed::activation_backward::<Cube>(x, dy, function),
+        (Some(dy), None) => dy,
+        (None, _) => unwanted(),
     };
+    let d_weight = y.map_or_else(unwanted, |y| Cube::card_product(y, gradient.clone(), Turned::Left));
     let d_bias = if wanted.bias { row_sum(gradient.clone()) } else { unwanted() };
-    let dx = if wanted.x {
-        let dy = Cube::card_product(gradient, weight, Turned::Right);
-        match function {
-            Some(function) => composed::activation_backward::<Cube>(x, dy, function),
-            None => dy,
-        }
-    } else {
-        unwanted()
-    };
     (dx, d_weight, d_bias)
 }

@@ -23,7 +23,7 @@ mod row_sum;
 mod tests;
 mod untracked;
 
-pub(crate) use layer::{linear, linear_backward};
+pub(crate) use layer::{activated_linear, activated_linear_kept, linear, linear_backward};
 pub(crate) use parts::{beside, columns, three_beside};
 pub(crate) use untracked::{adamw_all, casts, silu_chain, sums_of_squares};
 
@@ -188,6 +188,22 @@ pub(crate) trait CardKernels: Backend {
     #[fusion(dtype = x, shape = Turned::Neither.shape(x, weight))]
     fn card_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// GELU in its tanh form of it.
+    #[fusion(dtype = x, shape = Turned::Neither.shape(x, weight))]
+    fn card_gelu(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The same, and what it takes.
+    #[fusion(meta = |x, weight, _| {
+        let shape = Turned::Neither.shape(&x.shape, &weight.shape);
+        let spec = burn::backend::fusion::custom::TensorSpec::new(shape, x.dtype);
+        (spec.clone(), spec)
+    })]
+    fn card_gelu_kept(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
     /// Attention of `[batch, tokens, 3 * heads * size]`, `[batch, tokens, heads * size]`.
     #[fusion(dtype = x, shape = Shape::new([x[0], x[1], x[2] / 3]))]
     fn card_joined_attention(x: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
@@ -290,6 +306,17 @@ impl CardKernels for Bare {
 
     fn card_linear(x: Own, weight: Own, bias: Own) -> Own {
         same(hopper::product(same(x), same(weight), Some(same(bias)), Turned::Neither))
+    }
+
+    fn card_gelu(x: Own, weight: Own, bias: Own) -> Own {
+        let after = hopper::After::Gelu;
+        same(hopper::product_then(same(x), same(weight), Some(same(bias)), Turned::Neither, after).0)
+    }
+
+    fn card_gelu_kept(x: Own, weight: Own, bias: Own) -> (Own, Own) {
+        let after = hopper::After::GeluOfKept;
+        let (y, kept) = hopper::product_then(same(x), same(weight), Some(same(bias)), Turned::Neither, after);
+        (same(y), same(kept.unwrap_or_else(|| unreachable!("it was to be kept"))))
     }
 
     fn card_joined_attention(x: Own, heads: usize) -> Own {

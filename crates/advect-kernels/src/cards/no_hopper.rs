@@ -20,6 +20,21 @@ pub(super) fn product(_: CubeTensor, _: CubeTensor, _: Option<CubeTensor>, _: Tu
     unreachable!("no device `runs` it")
 }
 
+pub(super) enum After {
+    Gelu,
+    GeluOfKept,
+}
+
+pub(super) fn product_then(
+    _: CubeTensor,
+    _: CubeTensor,
+    _: Option<CubeTensor>,
+    _: Turned,
+    _: After,
+) -> (CubeTensor, Option<CubeTensor>) {
+    unreachable!("no device `runs` it")
+}
+
 pub(super) fn attention_forward(_: CubeTensor, _: usize) -> CubeTensor {
     unreachable!("no device `runs` it")
 }

@@ -3,7 +3,7 @@ use crate::check::{
     LAYOUTS, assert_close, assert_slopes, differences, dot, gradient, laid_out, noise, on_one_and_three_threads,
     tensor, values,
 };
-use advect_kernels::{beside, columns, gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
+use advect_kernels::{beside, columns, feed_forward, gelu_linear, gelu_tanh_linear, linear, silu_chain, silu_linear};
 use burn::tensor::{DType, Device, Tensor};
 
 /// Two batch axes, features in and out: edges of vectors, tiles and blocks in each direction; those with 40 rows and more in parallel, with gradients summed in several
@@ -124,6 +124,68 @@ fn each_gradient_is_the_same_whichever_others_are_asked_for() {
                     assert!(if asked { found == all } else { found.is_none() }, "{rows} {from} {to} {ask:?}");
                 }
             }
+        }
+    }
+}
+
+/// Rows, features in, between and out; with the function in the second layer, or behind the first.
+#[test]
+fn a_feed_forward_part_agrees_with_the_formula_and_its_gradients_with_differences() {
+    let (device, gelu) = (Device::flex().autodiff(), LINEAR_UNITS[2]);
+    for [rows, from, between, to] in [[1, 1, 1, 1], [7, 5, 33, 3], [60, 24, 200, 90], [300, 130, 140, 130]] {
+        let scaled = |size: usize, seed: u64, of: usize| -> Vec<f64> {
+            noise(size, seed).iter().map(|x| 2.0 * x / (of as f64).sqrt()).collect()
+        };
+        let given = [
+            scaled(rows * from, 1, 1),
+            scaled(from * between, 2, from),
+            noise(between, 3),
+            scaled(between * to, 4, between),
+            noise(to, 5),
+        ];
+        let cotangent = noise(rows * to, 6);
+        let formula = |x: &[&[f64]; 5]| reference(gelu, &reference(|x| x, x[0], x[1], x[2]), x[3], x[4]);
+        let all = given.each_ref().map(Vec::as_slice);
+        let expected = formula(&all);
+        let slopes: Vec<_> = (0..5)
+            .map(|i| {
+                let loss = |x: &[f64]| {
+                    let mut all = all;
+                    all[i] = x;
+                    dot(&formula(&all), &cotangent)
+                };
+                differences(&given[i], 1 + given[i].len() / 6, loss)
+            })
+            .collect();
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-8)] {
+            let x = tensor(&given[0], [1, rows, from], dtype, &device).require_grad();
+            let up = tensor(&given[1], [from, between], dtype, &device).require_grad();
+            let down = tensor(&given[3], [between, to], dtype, &device).require_grad();
+            let [first, second] =
+                [(2, between), (4, to)].map(|(i, n)| tensor(&given[i], [n], dtype, &device).require_grad());
+            let y = feed_forward(x.clone(), (up.clone(), Some(first.clone())), (down.clone(), Some(second.clone())));
+            assert_eq!((y.dims(), y.dtype()), ([1, rows, to], dtype));
+            let what = format!("{dtype:?} {rows} {from} {between} {to}");
+            assert_close(&what, &values(y.clone()), &expected, tolerance);
+            let gradients = (y * tensor(&cotangent, [1, rows, to], dtype, &device)).sum().backward();
+            let found = [
+                gradient(&x, &gradients),
+                gradient(&up, &gradients),
+                gradient(&first, &gradients),
+                gradient(&down, &gradients),
+                gradient(&second, &gradients),
+            ];
+            for (i, (found, slopes)) in found.iter().zip(&slopes).enumerate() {
+                assert_slopes(&format!("{what}, input {i}"), found, slopes, 10.0 * tolerance);
+            }
+            // Without gradients it is the same.
+            let inner = |x: Tensor<2>| x.inner();
+            let plain = feed_forward(
+                x.inner(),
+                (inner(up.clone()), Some(first.inner())),
+                (inner(down.clone()), Some(second.inner())),
+            );
+            assert_close(&what, &values(plain), &expected, tolerance);
         }
     }
 }

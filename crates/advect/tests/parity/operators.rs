@@ -120,6 +120,10 @@ fn rows(suite: &mut Suite) {
             flat(silu(x[0].clone().reshape([6, 5])).matmul(x[1].clone().reshape([5, 9])) + x[2].clone().reshape([1, 9]))
         },
     );
+    let gelu = |x: Tensor<2>| {
+        let inner = (x.clone() + x.clone().powi_scalar(3) * 0.044_715) * (2.0 / std::f64::consts::PI).sqrt();
+        x * 0.5 * (inner.tanh() + 1.0)
+    };
     suite.operator(
         "gelu (tanh), linear",
         2e-6,
@@ -129,10 +133,25 @@ fn rows(suite: &mut Suite) {
             flat(kernels::gelu_tanh_linear(rows, weight, Some(x[2].clone())))
         },
         |x| {
-            let rows = x[0].clone().reshape([6, 5]);
-            let inner = (rows.clone() + rows.clone().powi_scalar(3) * 0.044_715) * (2.0 / std::f64::consts::PI).sqrt();
-            let gelu = rows * 0.5 * (inner.tanh() + 1.0);
-            flat(gelu.matmul(x[1].clone().reshape([5, 9])) + x[2].clone().reshape([1, 9]))
+            let y = gelu(x[0].clone().reshape([6, 5])).matmul(x[1].clone().reshape([5, 9]));
+            flat(y + x[2].clone().reshape([1, 9]))
+        },
+    );
+    let up_and_down = |x: &[Tensor<1>]| {
+        (x[0].clone().reshape([40, 64]), x[1].clone().reshape([64, 256]), x[3].clone().reshape([256, 72]))
+    };
+    suite.operator(
+        "feed-forward",
+        2e-6,
+        &[(40 * 64, 1.0), (64 * 256, 0.125), (256, 1.0), (256 * 72, 0.0625), (72, 1.0)],
+        |x| {
+            let (rows, up, down) = up_and_down(x);
+            flat(kernels::feed_forward(rows, (up, Some(x[2].clone())), (down, Some(x[4].clone()))))
+        },
+        |x| {
+            let (rows, up, down) = up_and_down(x);
+            let y = gelu(rows.matmul(up) + x[2].clone().reshape([1, 256]));
+            flat(y.matmul(down) + x[4].clone().reshape([1, 72]))
         },
     );
     suite.operator(
@@ -349,6 +368,21 @@ fn attention(suite: &mut Suite) {
             flat(plain(q, k, v).swap_dims(1, 2))
         },
     );
+    // As many tokens as fill a block of a kernel for cards, and some more.
+    for (name, size) in [("self-attention, heads of 64", 64), ("self-attention, heads of 72", 72)] {
+        suite.operator(
+            name,
+            1e-5,
+            &[(2 * 70 * 6 * size, 1.0)],
+            |x| flat(kernels::self_attention(x[0].clone().reshape([2, 70, 6 * size]), 2)),
+            |x| {
+                let parts = x[0].clone().reshape([2, 70, 3, 2, size]);
+                let [q, k, v] =
+                    [0, 1, 2].map(|i| parts.clone().narrow(2, i, 1).reshape([2, 70, 2, size]).swap_dims(1, 2));
+                flat(plain(q, k, v).swap_dims(1, 2))
+            },
+        );
+    }
 }
 
 /// Name, channels in and out, height and width, kernel, stride, padding.

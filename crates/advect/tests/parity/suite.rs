@@ -130,10 +130,13 @@ pub(crate) struct Suite {
 
 /// The operators that are also run in half precision, where the device computes in one: those with kernels for cards, and those that add up many numbers.
 /// Inputs are numbers of that type, and sums and exponentials are f32: what is off is the rounding of a few results, 2^-9 of them each in bf16.
-const HALF: [&str; 13] = [
+const HALF: [&str; 16] = [
     "silu",
     "softmax",
-    PARTS,
+    BF16_ALONE[0],
+    BF16_ALONE[1],
+    BF16_ALONE[2],
+    BF16_ALONE[3],
     "layer norm",
     "modulated layer norm",
     "gated residual",
@@ -146,15 +149,16 @@ const HALF: [&str; 13] = [
     "self-attention",
 ];
 /// In f16 no sum is added up from parts, and products of f16 are minutes of compilation on software Vulkan.
-const PARTS: &str = "linear, 5120 rows";
+const BF16_ALONE: [&str; 4] =
+    ["linear, 5120 rows", "feed-forward", "self-attention, heads of 64", "self-attention, heads of 72"];
 pub(crate) const BF16_BOUND: f64 = 2e-2;
 pub(crate) const F16_BOUND: f64 = 3e-3;
 
 /// What a case with products may be off on a card where Burn's tuning is free to choose TF32 for them: the factors
 /// are rounded to 2^-11 of themselves. Nothing for a case without.
 fn tf32_bound(called: &str) -> f64 {
-    const OPERATORS: [&str; 8] =
-        ["linear", "perceptron", "attention", "convolution", "5257", "5352", "5658", "one channel"];
+    const OPERATORS: [&str; 9] =
+        ["linear", "feed-forward", "perceptron", "attention", "convolution", "5257", "5352", "5658", "one channel"];
     const NETWORKS: [&str; 4] = ["backbone ", "five steps of AdamW", "5162", "5202"];
     if called.contains("time features") {
         0.0
@@ -238,7 +242,7 @@ impl Suite {
         if let Some(dtype) = [DType::BF16, DType::F16].into_iter().find(half)
             && self.group == "operator"
             && HALF.contains(&name)
-            && (dtype, name) != (DType::F16, PARTS)
+            && !(dtype == DType::F16 && BF16_ALONE.contains(&name))
         {
             let (kind, bound) = if dtype == DType::BF16 { ("bf16", BF16_BOUND) } else { ("f16", F16_BOUND) };
             self.case(&format!("{name}, {kind}"), bound, |place| {

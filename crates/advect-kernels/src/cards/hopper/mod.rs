@@ -10,7 +10,7 @@ mod product;
 mod text;
 
 pub(super) use attention::{backward as attention_backward, forward as attention_forward};
-pub(super) use product::product;
+pub(super) use product::{After, product, product_then};
 
 use super::{Turned, evenly_spaced, into_contiguous, places};
 use burn::tensor::{DType, Shape};

@@ -28,6 +28,12 @@ struct Product {
   }
   static __device__ __forceinline__ uint32_t pack(float low, float high) { uint32_t y; asm("$CVT %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low)); return y; }
   static __device__ __forceinline__ float up(uint16_t x) { float y; $UP return y; }
+  // GELU in its tanh form: x / (1 + exp(-2 sqrt(2 / pi) (x + 0.044715 x^3))), the exponential to the base 2.
+  static __device__ __forceinline__ float gelu(float x) {
+    float u = x * (-2.302208198f + -0.102943240f * x * x), y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(u));
+    return __fdividef(x, 1 + y);
+  }
 
   struct Tile { int m, n, z; };
   static __device__ __forceinline__ Tile tile(uint32_t t, uint32_t tiles_m, uint32_t tiles_n) {
@@ -36,7 +42,7 @@ struct Product {
   }
 
   // `entries`: pairs of matrices, or parts of the inner axis, each with a result.
-  static __device__ __forceinline__ void run(const void *map_a, const void *map_b, void *out, const void *bias, uint32_t m, uint32_t n, uint32_t k, uint32_t pitch, uint32_t entries, uint32_t parts, char *memory) {
+  static __device__ __forceinline__ void run(const void *map_a, const void *map_b, void *out, void *kept, const void *bias, uint32_t m, uint32_t n, uint32_t k, uint32_t pitch, uint32_t entries, uint32_t parts, char *memory) {
     uint32_t base = (shared(memory) + 1023) & ~1023u, bars = base + STAGES * STAGE;
     auto full = [&](int s) { return bars + 8 * s; };
     auto empty = [&](int s) { return bars + 8 * (STAGES + s); };
@@ -106,27 +112,36 @@ struct Product {
           }
         }
       } else {
-        uint16_t *y = (uint16_t *)out + start;
+        // What a function takes is an output of its own, for the backward pass.
+        uint16_t *y = (uint16_t *)out + start, *z = $KEPT ? (uint16_t *)kept + start : y;
 #pragma unroll
         for (int j = 0; j < BN / 8; j += 4) {
-          uint32_t p[4], r[4];
+          float u[4] = {0, 0, 0, 0}, v[4] = {0, 0, 0, 0};
 #pragma unroll
           for (int i = 0; i < 4; i++) {
-            float u = 0, v = 0;
-            if ($BIAS) {
-              uint32_t c = at.n + 8 * (j + i) + 2 * q;
-              if (c < n) { uint32_t both = *(const uint32_t *)((const uint16_t *)bias + c); u = up(both & 0xffff); v = up(both >> 16); }
-            }
-            p[i] = pack(d[4 * (j + i)] + u, d[4 * (j + i) + 1] + v);
-            r[i] = pack(d[4 * (j + i) + 2] + u, d[4 * (j + i) + 3] + v);
+            uint32_t c = at.n + 8 * (j + i) + 2 * q;
+            if ($BIAS && c < n) { uint32_t both = *(const uint32_t *)((const uint16_t *)bias + c); u[i] = up(both & 0xffff); v[i] = up(both >> 16); }
           }
-          // Each of four neighbours has two numbers of each of four blocks, then one block of eight.
-          turn(p, q);
-          turn(r, q);
           uint32_t c = at.n + 8 * (j + q);
-          if (c < n) {
-            if (row < m) *(uint4 *)(y + c) = make_uint4(p[0], p[1], p[2], p[3]);
-            if (row + 8 < m) *(uint4 *)(y + 8 * (size_t)pitch + c) = make_uint4(r[0], r[1], r[2], r[3]);
+#pragma unroll
+          for (int r = 0; r < 2; r++) {
+            uint32_t p[4], f[4];
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+              float s = d[4 * (j + i) + 2 * r] + u[i], t = d[4 * (j + i) + 2 * r + 1] + v[i];
+              p[i] = pack(s, t);
+              if ($GELU) f[i] = pack(gelu(s), gelu(t));
+            }
+            // Each of four neighbours has two numbers of each of four blocks, then one block of eight.
+            bool there = c < n && row + 8 * r < m;
+            if (!$GELU || $KEPT) {
+              turn(p, q);
+              if (there) *(uint4 *)(z + 8 * r * (size_t)pitch + c) = make_uint4(p[0], p[1], p[2], p[3]);
+            }
+            if ($GELU) {
+              turn(f, q);
+              if (there) *(uint4 *)(y + 8 * r * (size_t)pitch + c) = make_uint4(f[0], f[1], f[2], f[3]);
+            }
           }
         }
       }

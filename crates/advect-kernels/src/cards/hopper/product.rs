@@ -23,7 +23,18 @@ struct Plan {
     turned: Turned,
     brain: bool,
     bias: bool,
+    after: After,
     single: bool,
+}
+
+/// What is done with the numbers of a product before they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::cards) enum After {
+    Nothing,
+    /// GELU in its tanh form.
+    Gelu,
+    /// The same, and what it takes is written too.
+    GeluOfKept,
 }
 
 impl Plan {
@@ -45,23 +56,37 @@ impl Plan {
             ("$WGMMA", product),
             ("$SINGLE", flag(self.single).into()),
             ("$BIAS", flag(self.bias).into()),
+            ("$GELU", flag(self.after != After::Nothing).into()),
+            ("$KEPT", flag(self.after == After::GeluOfKept).into()),
         ];
         let text = text::filled(include_str!("product.cu"), kind, &filled);
         format!(
-            "{{\n{text}\nProduct::run(&{{2}}, &{{3}}, {{0}}, {{4}}, {{5}}, {{6}}, {{7}}, {{8}}, {{9}}, {{10}}, (char *){{1}});\n}}\n"
+            "{{\n{text}\nProduct::run(&{{3}}, &{{4}}, {{0}}, {{1}}, {{5}}, {{6}}, {{7}}, {{8}}, {{9}}, {{10}}, {{11}}, (char *){{2}});\n}}\n"
         )
     }
 }
 
 /// The product of the matrices `[.., rows, columns]` of two tensors, with a number added to each column.
 pub(in crate::cards) fn product(a: CubeTensor, b: CubeTensor, bias: Option<CubeTensor>, turned: Turned) -> CubeTensor {
+    product_then(a, b, bias, turned, After::Nothing).0
+}
+
+/// The same with something done to it, and what that takes where it is kept.
+pub(in crate::cards) fn product_then(
+    a: CubeTensor,
+    b: CubeTensor,
+    bias: Option<CubeTensor>,
+    turned: Turned,
+    after: After,
+) -> (CubeTensor, Option<CubeTensor>) {
     let (left, right, dtype) = (a.meta.shape().clone(), b.meta.shape().clone(), a.dtype);
     let ([m, n, k], shape) = (turned.sizes(&left, &right), turned.shape(&left, &right));
     let entries = shape.iter().take(shape.num_dims() - 2).product::<usize>();
     // Without them nobody asks for this: `takes_product` is behind `runs`.
     let units = multiprocessors(&a.client).unwrap_or(1) as usize;
     let steps = k.div_ceil(DEEP);
-    let most = if entries == 1 && bias.is_none() { PARTS.min(steps / PART).max(1) } else { 1 };
+    let most =
+        if entries == 1 && bias.is_none() && after == After::Nothing { PARTS.min(steps / PART).max(1) } else { 1 };
     let rows = m.div_ceil(HIGH) * entries;
     let time = |wide: usize, parts: usize, speed: f64| {
         let tiles = rows * n.div_ceil(wide) * parts;
@@ -75,7 +100,7 @@ pub(in crate::cards) fn product(a: CubeTensor, b: CubeTensor, bias: Option<CubeT
     // No part is empty.
     let parts = steps.div_ceil(steps.div_ceil(parts));
     let single = parts > 1;
-    let plan = Plan { wide, steps: ring, turned, brain: dtype == DType::BF16, bias: bias.is_some(), single };
+    let plan = Plan { wide, steps: ring, turned, brain: dtype == DType::BF16, bias: bias.is_some(), after, single };
 
     let kind = elem(dtype);
     let boxes = |x: CubeTensor, rows: usize, columns: usize, inner_first: bool, long: usize| {
@@ -85,6 +110,7 @@ pub(in crate::cards) fn product(a: CubeTensor, b: CubeTensor, bias: Option<CubeT
     };
     let y = if single { empty(&a, Shape::new([parts, m * n]), DType::F32) } else { empty(&a, shape.clone(), dtype) };
     let (y, pitch) = if single { (y, n) } else { aligned_lines(y) };
+    let kept = (after == After::GeluOfKept).then(|| empty(&y, shape.clone(), dtype));
     let tiles = rows * n.div_ceil(wide) * parts;
     let client = a.client.clone();
     let a = if turned == Turned::Left { boxes(a, k, m, false, 0) } else { boxes(a, m, k, true, HIGH) };
@@ -96,6 +122,7 @@ pub(in crate::cards) fn product(a: CubeTensor, b: CubeTensor, bias: Option<CubeT
         a,
         b,
         y.clone().into_buffer_arg(),
+        kept.clone().map(|kept| kept.into_buffer_arg()).into(),
         bias.map(|bias| aligned_lines(bias).0.into_buffer_arg()).into(),
         m as u32,
         n as u32,
@@ -107,10 +134,10 @@ pub(in crate::cards) fn product(a: CubeTensor, b: CubeTensor, bias: Option<CubeT
         [kind, elem(y.dtype)],
     );
     if !single {
-        return y;
+        return (y, kept);
     }
     let sum = row_sum::forward(y, dtype);
-    CubeTensor::new_contiguous(sum.client, sum.device, shape, sum.handle, dtype)
+    (CubeTensor::new_contiguous(sum.client, sum.device, shape, sum.handle, dtype), None)
 }
 
 #[cube(launch)]
@@ -118,6 +145,7 @@ fn multiply<A: Float, F: Float>(
     a: &TensorMap<A, Tiled>,
     b: &TensorMap<A, Tiled>,
     y: &mut [F],
+    kept: &ComptimeOption<Box<[F]>>,
     bias: &ComptimeOption<Box<[F]>>,
     m: u32,
     n: u32,
@@ -129,7 +157,7 @@ fn multiply<A: Float, F: Float>(
     #[define(A, F)] _dtypes: [ElemType; 2],
 ) {
     let mut memory = Shared::<[u8]>::new_aligned_slice(comptime![plan.memory()], 1024usize);
-    of_text::<A, F>(a, b, y, bias, &mut memory, m, n, k, pitch, entries, parts, plan);
+    of_text::<A, F>(a, b, y, kept, bias, &mut memory, m, n, k, pitch, entries, parts, plan);
 }
 
 #[cube]
@@ -138,6 +166,7 @@ fn of_text<A: Float, F: Float>(
     a: &TensorMap<A, Tiled>,
     b: &TensorMap<A, Tiled>,
     y: &mut [F],
+    kept: &ComptimeOption<Box<[F]>>,
     bias: &ComptimeOption<Box<[F]>>,
     memory: &mut Shared<[u8]>,
     m: u32,
@@ -151,12 +180,12 @@ fn of_text<A: Float, F: Float>(
     intrinsic!(|scope| {
         let y = text::pointer(scope, &*y);
         let memory = text::pointer(scope, &*memory);
-        let bias = match bias {
-            ComptimeOptionExpand::Some(bias) => text::pointer(scope, bias),
+        let [kept, bias] = [kept, bias].map(|given| match given {
+            ComptimeOptionExpand::Some(given) => text::pointer(scope, given),
             ComptimeOptionExpand::None => y,
-        };
+        });
         let numbers = [m, n, k, pitch, entries, parts].map(|x| x.read_value(scope));
         let read = [&[a.value(scope), b.value(scope), bias][..], &numbers].concat();
-        text::insert(scope, plan.text(), "cuda_bf16.h cuda_fp16.h", &[y, memory], &read);
+        text::insert(scope, plan.text(), "cuda_bf16.h cuda_fp16.h", &[y, kept, memory], &read);
     })
 }
