@@ -76,7 +76,7 @@ inline void product_case(const ProductKernel &v, const ProductCase &c) {
     ProductArguments arguments{
       emu::make_map(a.data, {entries, a_rows, a_columns}, {a_rows * a_pitch, a_pitch, 1}, v.left ? std::vector<uint32_t>{1, 64, 64} : std::vector<uint32_t>{1, 128, 64}),
       emu::make_map(b.data, {entries, b_rows, b_columns}, {b_rows * b_pitch, b_pitch, 1}, v.right ? std::vector<uint32_t>{1, 64, 64} : std::vector<uint32_t>{1, (uint32_t)v.wide, 64}),
-      y.data, v.kept ? kept.data : y.data, v.bias ? bias.data : y.data, (uint32_t)m, (uint32_t)n, (uint32_t)k, (uint32_t)pitch, (uint32_t)entries, (uint32_t)c.parts, nullptr};
+      y.data, v.kept ? kept.data : y.data, v.bias ? bias.data : y.data, (uint32_t)m, (uint32_t)n, (uint32_t)k, (uint32_t)pitch, (uint32_t)entries, (uint32_t)c.parts, {}, nullptr};
     size_t tiles = (m + 127) / 128 * ((n + v.wide - 1) / v.wide) * entries * c.parts;
     gridDim = {(unsigned)std::min<size_t>(tiles, c.grid), 1, 1};
     for (unsigned x = 0; x < gridDim.x; x++) if (!emu::run_block(v.run, &arguments, x, 0, 384, v.memory, options, arguments.memory)) return 0;
@@ -106,6 +106,73 @@ inline void product_case(const ProductKernel &v, const ProductCase &c) {
         compare(got, g, 3e-6 * all + fabs(g) * half);
       } else compare(got, s, 2e-6 * all + (v.single ? 0 : fabs(s) * half));
       if (!failure.empty()) return 0;
+    }
+    return error.worst;
+  });
+}
+
+struct ConvolutionCase { int images, high, wide, from, to, kernel_high, kernel_wide, above, left, parts, grid, gap; };
+
+// As convolution.rs: pixels of a tile along each axis.
+inline std::array<uint32_t, 3> tile_of(uint32_t images, uint32_t high, uint32_t wide, uint32_t most) {
+  uint32_t across = std::min(wide, most), down = std::min(high, most / across), deep = down == high ? std::min(images, most / (across * down)) : 1;
+  return {down, across, deep};
+}
+
+// Images [images, height, width, channels], kernels [to, height, width, from].
+inline void convolution_case(const ProductKernel &v, const ConvolutionCase &c) {
+  char name[240];
+  snprintf(name, sizeof name, "product %s %d images %d x %d channels %d to %d kernel %d x %d padding %d %d parts %d grid %d gap %d", v.name, c.images, c.high, c.wide, c.from, c.to, c.kernel_high, c.kernel_wide, c.above, c.left, c.parts, c.grid, c.gap);
+  bool image = strstr(v.name, " image"), slope = strstr(v.name, " slope"), kernel = !image && !slope;
+  all_orders(name, [&](const Options &options) -> double {
+    size_t N = c.images, H = c.high, W = c.wide, C = c.from, O = c.to, KH = c.kernel_high, KW = c.kernel_wide, P = KH * KW;
+    size_t OH = H + 2 * c.above - KH + 1, OW = W + 2 * c.left - KW + 1, x_pitch = C + c.gap, g_pitch = O + c.gap;
+    Buffer x(((N * H * W - 1) * x_pitch + C) * 2), g(((N * OH * OW - 1) * g_pitch + O) * 2), w(O * P * C * 2), bias(O * 2);
+    fill(x, x.size / 2, v.brain, options.seed + 1, 1);
+    fill(g, g.size / 2, v.brain, options.seed + 2, 1);
+    fill(w, w.size / 2, v.brain, options.seed + 3, 1);
+    fill(bias, O, v.brain, options.seed + 4, 3);
+    size_t unit = v.single ? 4 : 2, gap = kernel ? 0 : 8, wide_of_y = image ? O : slope ? C : P * C, y_pitch = wide_of_y + gap;
+    size_t rows = image ? N * OH * OW : slope ? N * H * W : O;
+    Buffer y(rows * c.parts * y_pitch * unit);
+    watch("output", y, unit);
+    std::array<uint32_t, 3> tile = slope ? tile_of(N, H, W, 128) : tile_of(N, OH, OW, image ? 128 : 64);
+    uint32_t th = tile[0], tw = tile[1], tn = tile[2], high = slope ? H : OH, wide = slope ? W : OW;
+    uint32_t tiles = (high + th - 1) / th * ((wide + tw - 1) / tw) * ((N + tn - 1) / tn), chunks = ((slope ? O : C) + 63) / 64, span = (C + v.wide - 1) / v.wide * v.wide;
+    auto pixels = [&](Buffer &b, size_t high, size_t wide, size_t channels, size_t pitch) {
+      return emu::make_map(b.data, {N, high, wide, channels}, {high * wide * pitch, wide * pitch, pitch, 1}, {tn, th, tw, 64});
+    };
+    emu::TensorMap of_x = pixels(x, H, W, C, x_pitch), of_g = pixels(g, OH, OW, O, g_pitch);
+    emu::TensorMap of_w = slope ? emu::make_map(w.data, {O, P, C}, {P * C, C, 1}, {64, 1, 64}) : emu::make_map(w.data, {1, O, P * C}, {O * P * C, P * C, 1}, {1, (uint32_t)v.wide, 64});
+    ProductArguments a{image ? of_x : of_g, kernel ? of_x : of_w, y.data, y.data, bias.data, kernel ? (uint32_t)O : tiles * 128, kernel ? (uint32_t)P * span : (uint32_t)wide_of_y,
+      kernel ? tiles * 64 : (uint32_t)P * chunks * 64, (uint32_t)y_pitch, 1, (uint32_t)c.parts,
+      {high, wide, (uint32_t)N, th, tw, tn, (uint32_t)KW, (uint32_t)P, (uint32_t)(slope ? KH - 1 - c.above : c.above), (uint32_t)(slope ? KW - 1 - c.left : c.left), (uint32_t)(slope ? O : C)}, nullptr};
+    uint32_t steps = a.k / 64, of_part = (steps + c.parts - 1) / c.parts;
+    if ((steps + of_part - 1) / of_part != (uint32_t)c.parts) { fail("case: empty parts"); return 0; }
+    gridDim = {(unsigned)std::min<size_t>((size_t)(a.m + 127) / 128 * ((a.n + v.wide - 1) / v.wide) * c.parts, c.grid), 1, 1};
+    for (unsigned i = 0; i < gridDim.x; i++) if (!emu::run_block(v.run, &a, i, 0, 384, v.memory, options, a.memory)) return 0;
+    x.check("image"), g.check("gradient"), w.check("kernel"), bias.check("bias"), y.check("output");
+    auto number = [&](const Buffer &b, size_t i) { return (double)emu::to_float(((const uint16_t *)b.data)[i], v.brain); };
+    // All that meets: a pixel of the output, a place of the kernel, the pixel there.
+    std::vector<double> sum(rows * wide_of_y), all(sum.size());
+    for (size_t i = 0; i < N; i++) for (size_t r = 0; r < OH; r++) for (size_t s = 0; s < OW; s++) for (size_t p = 0; p < P; p++) {
+      size_t yy = r + p / KW - c.above, xx = s + p % KW - c.left, to = (i * OH + r) * OW + s, from = (i * H + yy) * W + xx;
+      if (yy >= H || xx >= W) continue;
+      for (size_t o = 0; o < O; o++) for (size_t k = 0; k < C; k++) {
+        size_t at = image ? to * O + o : slope ? from * C + k : (o * P + p) * C + k;
+        double z = (slope ? 1 : number(x, from * x_pitch + k)) * (image ? 1 : number(g, to * g_pitch + o)) * (kernel ? 1 : number(w, (o * P + p) * C + k));
+        sum[at] += z, all[at] += fabs(z);
+      }
+    }
+    Error error;
+    for (size_t i = 0; i < rows * c.parts; i++) for (size_t j = 0; j < y_pitch; j++)
+      if (emu::outputs[0].count[i * y_pitch + j] != (j < wide_of_y)) { fail("number %zu %zu %s", i, j, j < wide_of_y ? "not written" : "written, between rows"); return 0; }
+    for (size_t i = 0; i < rows; i++) for (size_t j = 0; j < wide_of_y; j++) {
+      double got = 0, expected = sum[i * wide_of_y + j], most = all[i * wide_of_y + j];
+      for (int part = 0; part < c.parts; part++) { size_t at = (part * rows + i) * y_pitch + j; got += v.single ? ((const float *)y.data)[at] : number(y, at); }
+      if (v.bias) expected += number(bias, j), most += fabs(number(bias, j));
+      error.add(got, expected, 2e-6 * most + (v.single ? 0 : fabs(expected) / (v.brain ? 256 : 2048)) + 1e-7);
+      if (error.worst > 1) { fail("number %zu %zu is %g, not %g", i, j, got, expected); return 0; }
     }
     return error.worst;
   });

@@ -66,7 +66,7 @@ inline uint16_t from_float(float f, bool brain) {
 
 enum { WINDOW = 1 << 18, CHUNKS = WINDOW / 16 };
 enum { AT_ONCE, LATE, SOMETIME };
-enum : uint8_t { UNWRITTEN, COMING, WRITTEN };
+enum : uint8_t { UNWRITTEN, COMING, STORED, WRITTEN }; // A store counts once its thread has made a fence for the asynchronous proxy.
 
 struct TensorMap { char *base; int rank; uint64_t dims[5], strides[5]; uint32_t box[5]; };
 
@@ -87,6 +87,7 @@ struct Fiber {
   ucontext_t context; char *stack = nullptr; int id = 0; bool over = false;
   bool (*ready)(void *) = nullptr; void *data = nullptr; const char *what = "";
   size_t next = 0; std::vector<size_t> committed; std::map<float *, Shadow> shadows; bool fenced = false;
+  std::vector<uint32_t> stored; // Chunks, since the last fence for the asynchronous proxy.
   uint64_t priority = 0;
 };
 
@@ -181,7 +182,11 @@ inline void mbarrier_wait(uint32_t at, uint32_t parity) {
   wait_until([&] { return (b.phase & 1) != parity; }, "mbarrier");
 }
 inline void fence_barriers() { for (auto &b : block->barriers) if (b.second.maker == block->now->id) b.second.fenced = true; }
-inline void fence_proxy() { fence_barriers(); }
+inline void fence_proxy() {
+  fence_barriers();
+  for (uint32_t c : block->now->stored) if (block->state[c] == STORED) block->state[c] = WRITTEN;
+  block->now->stored.clear();
+}
 
 // Copies of boxes of a tensor.
 template <class F> void box_chunks(const Copy &c, F f) {
@@ -232,12 +237,24 @@ inline void copy_box(int rank, uint32_t to, const void *map, uint32_t bar, const
     for (auto &b : block->barriers) if (b.first / 16 == a / 16) fail("copy over the barrier at %u", b.first);
     if (block->state[a / 16] == COMING) fail("copy to %u, where another one still writes", a);
     if (block->readers[a / 16]) fail("copy to %u, which a product that is not over reads", a);
+    if (block->state[a / 16] == STORED) fail("copy to %u: no fence since a thread stored there", a);
     block->state[a / 16] = COMING;
     memset(block->window + a, 0xff, 16);
   });
   block->copies.push_back(c);
   if (block->options.copies == AT_ONCE) deliver(block->copies.size() - 1);
   maybe_leave(2);
+}
+
+// 16 bytes by a thread.
+inline void store_shared(uint32_t to, uint32_t word) {
+  in_shared(to, 16, "store");
+  if (to % 16) fail("store to %u in shared memory, not aligned", to);
+  for (auto &b : block->barriers) if (b.first / 16 == to / 16) fail("store over the barrier at %u", b.first);
+  if (block->state[to / 16] == COMING) fail("store to %u, where a copy writes", to);
+  for (int i = 0; i < 4; i++) memcpy(block->window + to + 4 * i, &word, 4);
+  block->state[to / 16] = STORED;
+  block->now->stored.push_back(to / 16);
 }
 
 // wgmma: 64 rows of a group of four warps, a quarter for each.
@@ -271,7 +288,7 @@ inline void list_reads(Op &op, int w) {
   for (int c = 0; c < op.n; c++) for (int k = 0; k < 16; k++) read(b.place(op.right_turned, c, k));
 }
 inline void check_reads(const Op &op, int w) {
-  for (uint16_t c : op.reads[w]) if (block->state[c] != WRITTEN) fail("product of shared memory at %u that %s", c * 16, block->state[c] == COMING ? "has not come yet" : "nothing was written to");
+  for (uint16_t c : op.reads[w]) if (block->state[c] != WRITTEN) fail("product of shared memory at %u that %s", c * 16, block->state[c] == COMING ? "has not come yet" : block->state[c] == STORED ? "was stored without a fence" : "nothing was written to");
 }
 inline void calculate(Op &op, int w) {
   check_reads(op, w);

@@ -96,6 +96,9 @@ def call(template, operands):
     if t == "fence.proxy.async.shared::cta;":
         given()
         return "emu::fence_proxy()"
+    if t == "st.shared.v4.b32 [%0], {%1, %1, %1, %1};":  # Four times the same.
+        given("r", "r")
+        return f"emu::store_shared({values[0]}, {values[1]})"
     if t == "wgmma.fence.sync.aligned;":
         given()
         return "emu::wgmma_fence()"
@@ -193,7 +196,7 @@ def tiles(texts):
     return {int(w): int(s) for w, s in re.findall(r"\((\d+), (\d+), [\d.]+\)", line)}
 
 
-def product(texts, index, turned, wide, kind, bias, single, after="Nothing"):
+def product(texts, index, turned, wide, kind, bias, single, after="Nothing", way="MATRIX"):
     steps = tiles(texts)[wide]
     left, right = int(turned == "Left"), int(turned != "Right")
     words = [
@@ -206,14 +209,15 @@ def product(texts, index, turned, wide, kind, bias, single, after="Nothing"):
         ("$BIAS", int(bias)),
         ("$GELU", int(after != "Nothing")),
         ("$KEPT", int(after == "GeluOfKept")),
+        ("$WAY", way),
     ]
     text = without_assembly(filled(texts["product.cu"], kind, words))
     memory = steps * (2 * 64 * (128 + wide) + 16) + 1024
-    name = f"{kind} {turned} {wide}{' bias' if bias else ''}{' single' if single else ''}{' ' + after if after != 'Nothing' else ''}"
+    name = f"{kind} {turned} {wide}{' bias' if bias else ''}{' single' if single else ''}{' ' + after if after != 'Nothing' else ''}{' ' + way.lower() if way != 'MATRIX' else ''}"
     flag = lambda on: "true" if on else "false"
     return (
         f"static void product_{index}(const void *given) {{\nconst ProductArguments &g = *(const ProductArguments *)given;\n{{\n{text}\n"
-        f"Product::run(&g.a, &g.b, g.out, g.kept, g.bias, g.m, g.n, g.k, g.pitch, g.entries, g.parts, (char *)g.memory);\n}}\n}}\n"
+        f"Product::run(&g.a, &g.b, g.out, g.kept, g.bias, g.m, g.n, g.k, g.pitch, g.entries, g.parts, {{g.images[0], g.images[1], g.images[2], g.images[3], g.images[4], g.images[5], g.images[6], g.images[7], g.images[8], g.images[9], g.images[10]}}, (char *)g.memory);\n}}\n}}\n"
         f'static const ProductKernel kernel_{index} = {{"{name}", product_{index}, {wide}, {steps}, {left}, {right}, {flag(kind == "bf16")}, {flag(bias)}, {flag(single)}, {flag(after != "Nothing")}, {flag(after == "GeluOfKept")}, {memory}}};\n'
     )
 
@@ -244,7 +248,7 @@ def attention(texts, kind, size):
 
 
 ARGUMENTS = """
-struct ProductArguments { emu::TensorMap a, b; char *out, *kept, *bias; uint32_t m, n, k, pitch, entries, parts; char *memory; };
+struct ProductArguments { emu::TensorMap a, b; char *out, *kept, *bias; uint32_t m, n, k, pitch, entries, parts, images[11]; char *memory; };
 struct AttentionArguments { emu::TensorMap map, g_map; char *out; float *sums, *deltas; char *o, *g; int batch, tokens, heads; float scale, unit; char *memory; };
 static void run_cases();
 """
@@ -268,6 +272,22 @@ for turned in ["Neither", "Left", "Right"]:
 for after in ["Gelu", "GeluOfKept"]:
     for wide, kind, bias in [(64, "f16", True), (128, "bf16", True), (192, "bf16", False), (256, "bf16", True)]:
         PRODUCTS["Neither", wide, kind, bias, False, after] = [(300, 264, 72, 1, 1, 2, 0), (129, 72, 136, 2, 1, 100, 8)]
+# Images, height, width, channels in and out, height and width of the kernel, padding above and left, parts, blocks, numbers between pixels.
+CONVOLUTIONS = {}
+SHAPES = [
+    (2, 32, 32, 24, 72, 3, 3, 1, 1, 1, 2, 0),  # Four rows of an image in a tile.
+    (3, 8, 8, 136, 40, 3, 3, 1, 1, 1, 3, 8),  # Two images in a tile, one too many.
+    (2, 10, 13, 16, 24, 3, 3, 1, 1, 1, 100, 8),  # Sizes that fill no tile.
+    (1, 5, 150, 8, 8, 3, 3, 1, 1, 1, 4, 0),  # Wider than a tile.
+    (5, 6, 7, 72, 8, 3, 2, 0, 1, 1, 2, 0),  # A kernel that is not square, less padding than it has arms.
+    (2, 4, 4, 64, 200, 1, 1, 0, 0, 1, 1, 0),
+]
+for way in ["IMAGE", "SLOPE", "KERNEL"]:
+    turned = {"IMAGE": "Right", "SLOPE": "Neither", "KERNEL": "Left"}[way]
+    for wide, kind in [(64, "bf16"), (128, "f16"), (256, "bf16")]:
+        CONVOLUTIONS[turned, wide, kind, way == "IMAGE", False, "Nothing", way] = SHAPES if wide == 64 else SHAPES[:3]
+CONVOLUTIONS["Left", 192, "bf16", False, True, "Nothing", "KERNEL"] = [(2, 32, 32, 24, 72, 3, 3, 1, 1, 5, 3, 0), (5, 8, 8, 136, 40, 3, 3, 1, 1, 2, 3, 8), (3, 9, 13, 16, 24, 3, 3, 1, 1, 3, 4, 0)]
+PRODUCTS |= CONVOLUTIONS
 # Batch, heads, tokens, blocks in a row of the grid, numbers between rows, size of the numbers, how far keys and queries are apart.
 ATTENTION = [(2, 3, 200, 5, 0, 1, 0), (1, 2, 64, 0, 8, 1, 0), (2, 2, 7, 3, 0, 1, 0), (1, 2, 130, 4, 0, 1.3, 0), (1, 1, 320, 0, 8, 1, 0), (1, 2, 128, 0, 0, 1, 0)]
 ATTENTION += [(1, 1, 257, 2, 0, 1, 0), (1, 1, 449, 0, 0, 0.7, 0), (1, 1, 100, 0, 0, 3, 0), (1, 2, 71, 5, 0, 1, 4), (1, 1, 200, 0, 0, 1, 2), (1, 1, 577, 0, 0, 0.5, 0.5)]
@@ -279,11 +299,12 @@ ATTENTION_GROUPS = [[key for key in ATTENTIONS if (key[1] == 64) == usual] for u
 
 
 def source(texts, products, attentions):
-    parts = ['#include <algorithm>\n#include "emulator.h"\n', ARGUMENTS, '#include "cases.h"\n']
+    parts = ['#include <algorithm>\n#include <array>\n#include "emulator.h"\n', ARGUMENTS, '#include "cases.h"\n']
     calls = []
     for i, (key, cases) in enumerate(products.items()):
         parts.append(product(texts, i, *key))
-        calls += [f"product_case(kernel_{i}, {{{', '.join(map(str, c))}}});" for c in cases]
+        case = "convolution_case" if key in CONVOLUTIONS else "product_case"
+        calls += [f"{case}(kernel_{i}, {{{', '.join(map(str, c))}}});" for c in cases]
     for (kind, size), cases in attentions.items():
         parts.append(attention(texts, kind, size))
         calls += [f"attention_case(attention_{kind}_{size}, {{{', '.join(map(str, c))}}});" for c in cases]
@@ -307,6 +328,8 @@ NEITHER, RIGHT = [{(t, 128, "bf16", False, False): [(300, 264, 64 * 9 + 40, 1, 1
 LEFT = {("Left", 128, "bf16", False, False): [(304, 264, 64 * 9 + 40, 1, 1, 2, 0)]}
 BIAS = {("Neither", 128, "bf16", True, False): [(300, 264, 72, 1, 1, 2, 0)]}
 GELU = {("Neither", 128, "bf16", True, False, "GeluOfKept"): [(300, 264, 72, 1, 1, 2, 0)]}
+IMAGE, SLOPE, KERNEL = [{key: [(2, 10, 13, 16, 24, 3, 3, 1, 1, 1, 100, 8), (1, 5, 150, 8, 8, 3, 3, 1, 1, 1, 4, 0)] for key in CONVOLUTIONS if key[1] == 64 and key[6] == way} for way in ["IMAGE", "SLOPE", "KERNEL"]]
+DEEP, ODD = [{key: [case] for key in IMAGE} for case in [(3, 8, 8, 136, 40, 3, 3, 1, 1, 1, 3, 8), (5, 6, 7, 72, 8, 3, 2, 0, 1, 1, 2, 0)]]
 SINGLE = {("Neither", 128, "bf16", False, True): [(300, 264, 64 * 9 + 40, 1, 3, 2, 0)]}
 TALL = {("Neither", 256, "bf16", False, False): [(1157, 520, 40, 1, 1, 7, 0)]}
 HEADS = [(2, 3, 200, 5, 0, 1, 0), (1, 1, 449, 0, 0, 0.7, 0)]
@@ -339,18 +362,33 @@ MUTATIONS = [
     ("product.cu", "if (threadIdx.x % 32 == 0) arrive(empty(before));\n      uint32_t lane", "uint32_t lane", NEITHER, "last place not given back"),
     ("product.cu", "if (++s == STAGES) { s = 0; phase ^= 1; }\n      }\n      asm", "if (++s == STAGES) { s = 0; }\n      }\n      asm", NEITHER, "phase not turned"),
     ("product.cu", '"f"(high), "f"(low)', '"f"(low), "f"(high)', NEITHER, "halves swapped"),
-    ("product.cu", "bool there = c < n && row + 8 * r < m;", "bool there = c < n;", NEITHER, "rows beyond the last"),
-    ("product.cu", "if (row + 8 < m) *(float2", "*(float2", SINGLE, "rows beyond the last, parts"),
-    ("product.cu", "bool there = c < n && row + 8 * r < m;", "bool there = row + 8 * r < m;", NEITHER, "columns beyond the last"),
+    ("product.cu", "bool there = c < end && inside[r];", "bool there = c < end;", NEITHER, "rows beyond the last"),
+    ("product.cu", "if (c < end && inside[r]) *(float2", "if (c < end) *(float2", SINGLE, "rows beyond the last, parts"),
+    ("product.cu", "bool there = c < end && inside[r];", "bool there = inside[r];", NEITHER, "columns beyond the last"),
     ("product.cu", "if (odd) p[i] = other; else p[i | b] = other;", "if (odd) p[i | b] = other; else p[i] = other;", NEITHER, "blocks of eight turned wrongly"),
     ("product.cu", "8 * tiles_n, first", "4 * tiles_n, first", TALL, "tiles done twice"),
     ("product.cu", "min(tiles_m - first, 8u)", "8u", TALL, "tiles beyond the last row"),
-    ("product.cu", "v[i] = up(both >> 16)", "v[i] = up(both & 0xffff)", BIAS, "bias of the neighbour"),
-    ("product.cu", "z + 8 * r * (size_t)pitch", "y + 8 * r * (size_t)pitch", GELU, "kept in the place of the result"),
+    ("product.cu", "t += up(both >> 16)", "t += up(both & 0xffff)", BIAS, "bias of the neighbour"),
+    ("product.cu", "z + start[r] + c", "y + start[r] + c", GELU, "kept in the place of the result"),
     ("product.cu", "pack(gelu(s), gelu(t))", "pack(gelu(t), gelu(s))", GELU, "functions swapped"),
     ("product.cu", "-2.302208198f", "-2.2f", GELU, "another function"),
     ("product.cu", "turn(f, q);", "", GELU, "functions not turned"),
     ("product.cu", "if (there) *(uint4 *)(y", "*(uint4 *)(y", GELU, "functions beyond the last"),
+    ("product.cu", "clear(base + i);", "", IMAGE, "rows of no pixel not cleared"),
+    ("product.cu", 'clear(base + i);\n      asm volatile("fence.proxy.async.shared::cta;" ::: "memory");', "clear(base + i);", IMAGE, "rows cleared without a fence"),
+    ("product.cu", "place * g.channels + first, at.n", "place * g.channels, at.n", DEEP, "chunk of the kernel's channels"),
+    ("product.cu", "g.places - 1 - place", "place", SLOPE, "kernel not turned round"),
+    ("product.cu", "load_pixels(a, map_a, full(s), first, (int)(p.x + place % g.kernel_wide) - (int)g.left", "load_pixels(a, map_a, full(s), first, (int)(p.x + place % g.kernel_wide) - (int)g.above", ODD, "padding above for that left"),
+    ("product.cu", "(int)(p.y + place / g.kernel_wide) - (int)g.above, p.image);\n              // Behind", "(int)(p.y + place / g.places) - (int)g.above, p.image);\n              // Behind", ODD, "rows of the kernel"),
+    ("product.cu", "expect(full(s), pixels * 128 + BN * 128);", "expect(full(s), STAGE);", IMAGE, "bytes of a whole tile expected"),
+    ("product.cu", "inside[r] = i < pixels && p.x", "inside[r] = p.x", IMAGE, "rows that are no pixels written"),
+    ("product.cu", "p.x < g.wide && ", "", IMAGE, "pixels beyond the right edge"),
+    ("product.cu", "p.y < g.high && ", "", IMAGE, "pixels beyond the lower edge"),
+    ("product.cu", " && p.image < g.images", "", DEEP, "pixels beyond the last image"),
+    ("product.cu", "end = g.channels;", "end = n;", KERNEL, "places of the kernel that run over"),
+    ("product.cu", "apart = at.n / span * g.channels", "apart = at.n", KERNEL, "place of a place of the kernel"),
+    ("product.cu", "first + 64 * j, (int)(p.x", "at.n + 64 * j, (int)(p.x", KERNEL, "channels of the pixels"),
+    ("product.cu", "expect(full(s), pixels * 128 * (BM / 64 + BN / 64));", "expect(full(s), STAGE);", KERNEL, "bytes of a whole step expected"),
     ("product.cu", "to = min(from + of_part, steps), before", "to = from + of_part, before", SINGLE, "steps beyond the last"),
     ("product.cu", "+ 1023) & ~1023u", "+ 15) & ~15u", NEITHER, "no multiple of 1024"),
     ("product.cu", "__syncthreads();", "", NEITHER, "barriers used before they are there"),

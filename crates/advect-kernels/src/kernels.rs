@@ -436,6 +436,33 @@ impl Kernels for burn::backend::Cube {
         cards::three_beside(x, y, z)
     }
 
+    fn convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        steps: ConvSteps,
+    ) -> FloatTensor<Self> {
+        cards::convolution(x, weight, bias, steps)
+    }
+
+    fn convolution_input_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        steps: ConvSteps,
+    ) -> FloatTensor<Self> {
+        cards::convolution_input_gradient(x, weight, gradient, steps)
+    }
+
+    fn convolution_weight_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        steps: ConvSteps,
+    ) -> FloatTensor<Self> {
+        cards::convolution_weight_gradient(x, weight, gradient, steps)
+    }
+
     fn convolution_bias_gradient(gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         cards::convolution_bias_gradient(gradient)
     }

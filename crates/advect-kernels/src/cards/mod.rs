@@ -5,6 +5,7 @@
 //! f32 whatever the tensors are in, in an order that the shape alone decides.
 mod attention;
 mod chain;
+mod convolution;
 mod gate;
 mod group_norm;
 mod group_norm_last;
@@ -23,11 +24,12 @@ mod row_sum;
 mod tests;
 mod untracked;
 
+pub(crate) use convolution::{convolution, convolution_input_gradient, convolution_weight_gradient};
 pub(crate) use layer::{activated_linear, activated_linear_kept, linear, linear_backward};
 pub(crate) use parts::{beside, columns, three_beside};
 pub(crate) use untracked::{adamw_all, casts, silu_chain, sums_of_squares};
 
-use crate::kernels::{Columns, NormOptions, RowOptions};
+use crate::kernels::{Columns, ConvSteps, NormOptions, RowOptions};
 use crate::{AdamW, composed};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
@@ -216,6 +218,33 @@ pub(crate) trait CardKernels: Backend {
         heads: usize,
     ) -> FloatTensor<Self>;
 
+    /// A convolution with steps of 1.
+    #[fusion(dtype = x, shape = convolution::out(x, weight, *steps))]
+    fn card_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        steps: ConvSteps,
+    ) -> FloatTensor<Self>;
+
+    /// The gradient of its images, of this shape.
+    #[fusion(dtype = gradient, shape = Shape::new(*images))]
+    fn card_convolution_images(
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        steps: ConvSteps,
+        images: [usize; 4],
+    ) -> FloatTensor<Self>;
+
+    /// The gradient of its kernel, of this shape.
+    #[fusion(dtype = gradient, shape = Shape::new(*kernel))]
+    fn card_convolution_kernel(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        steps: ConvSteps,
+        kernel: [usize; 4],
+    ) -> FloatTensor<Self>;
+
     /// The sum of each channel of `[images, channels, height, width]`.
     #[fusion(dtype = x, shape = Shape::new([x[1]]))]
     fn card_channel_sum(x: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -325,6 +354,18 @@ impl CardKernels for Bare {
 
     fn card_joined_attention_backward(x: Own, gradient: Own, heads: usize) -> Own {
         same(hopper::attention_backward(same(x), same(gradient), heads))
+    }
+
+    fn card_convolution(x: Own, weight: Own, bias: Own, steps: ConvSteps) -> Own {
+        same(hopper::convolution::forward(same(x), same(weight), same(bias), steps))
+    }
+
+    fn card_convolution_images(weight: Own, gradient: Own, steps: ConvSteps, images: [usize; 4]) -> Own {
+        same(hopper::convolution::slope_of_images(&Shape::new(images), same(weight), same(gradient), steps))
+    }
+
+    fn card_convolution_kernel(x: Own, gradient: Own, steps: ConvSteps, kernel: [usize; 4]) -> Own {
+        same(hopper::convolution::slope_of_kernel(same(x), &Shape::new(kernel), same(gradient), steps))
     }
 
     fn card_channel_sum(x: Own) -> Own {

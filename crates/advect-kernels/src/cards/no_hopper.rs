@@ -1,5 +1,6 @@
 //! In builds without CUDA C++ for kernels no device runs those in it.
 use super::Turned;
+use crate::kernels::ConvSteps;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeDevice;
 use burn_cubecl::tensor::CubeTensor;
@@ -14,6 +15,26 @@ pub(super) fn takes_product(_: &Shape, _: &Shape, _: DType, _: Turned) -> bool {
 
 pub(super) fn takes_attention(_: &Shape, _: DType, _: usize) -> bool {
     false
+}
+
+pub(super) fn takes_convolution(_: &Shape, _: &Shape, _: DType, _: ConvSteps) -> bool {
+    false
+}
+
+pub(super) mod convolution {
+    use super::{ConvSteps, CubeTensor, Shape};
+
+    pub(crate) fn forward(_: CubeTensor, _: CubeTensor, _: CubeTensor, _: ConvSteps) -> CubeTensor {
+        unreachable!("no device `runs` it")
+    }
+
+    pub(crate) fn slope_of_images(_: &Shape, _: CubeTensor, _: CubeTensor, _: ConvSteps) -> CubeTensor {
+        unreachable!("no device `runs` it")
+    }
+
+    pub(crate) fn slope_of_kernel(_: CubeTensor, _: &Shape, _: CubeTensor, _: ConvSteps) -> CubeTensor {
+        unreachable!("no device `runs` it")
+    }
 }
 
 pub(super) fn product(_: CubeTensor, _: CubeTensor, _: Option<CubeTensor>, _: Turned) -> CubeTensor {

@@ -389,11 +389,13 @@ fn attention(suite: &mut Suite) {
 type Convolution = (&'static str, [usize; 2], [usize; 2], usize, [usize; 2], [usize; 2]);
 
 fn convolutions(suite: &mut Suite) {
-    let cases: [Convolution; 6] = [
+    let cases: [Convolution; 8] = [
         ("convolution 3x3", [4, 8], [6, 6], 3, [1, 1], [1, 1]),
         ("convolution 3x3, 1 channel", [1, 8], [5, 7], 3, [1, 1], [1, 1]),
         ("convolution 3x3, stride 2", [4, 8], [6, 6], 3, [2, 2], [1, 1]),
         ("convolution 1x1", [4, 8], [6, 6], 1, [1, 1], [0, 0]),
+        ("convolution 3x3, 24 channels", [24, 40], [9, 12], 3, [1, 1], [1, 1]),
+        ("convolution 1x1, 64 channels", [64, 72], [9, 12], 1, [1, 1], [0, 0]),
         ("convolution 2x2, stride 2 (patches)", [3, 8], [6, 6], 2, [2, 2], [0, 0]),
         // Burn issue 4806: the stride leaves out two rows and columns of the input.
         ("convolution 3x3, stride 3, 8x8", [4, 8], [8, 8], 3, [3, 3], [0, 0]),

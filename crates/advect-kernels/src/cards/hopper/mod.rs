@@ -1,4 +1,4 @@
-//! Kernels in CUDA C++ for NVIDIA's Hopper (compute capability 9.0), in half precision: products and attention.
+//! Kernels in CUDA C++ for NVIDIA's Hopper (compute capability 9.0), in half precision: products, convolutions and attention.
 //!
 //! CubeCL has neither the instructions that keep such a card's matrix units busy (`wgmma`: a group of four warps multiplies what lies in shared memory while it
 //! goes on) nor a way to write them; its products reach 40 to 70 % of cuBLAS's there. What is here is text between CubeCL's own arguments, so that
@@ -6,6 +6,7 @@
 //!
 //! They are compiled for the card and run by an emulator (`tools/hopper-emulator`), but no card has run them yet: only `ADVECT_HOPPER=1` turns them on.
 mod attention;
+pub(super) mod convolution;
 mod product;
 mod text;
 
@@ -13,6 +14,7 @@ pub(super) use attention::{backward as attention_backward, forward as attention_
 pub(super) use product::{After, product, product_then};
 
 use super::{Turned, evenly_spaced, into_contiguous, places};
+use crate::kernels::ConvSteps;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeDevice;
 use burn_cubecl::tensor::CubeTensor;
@@ -48,6 +50,11 @@ pub(super) fn takes_product(a: &Shape, b: &Shape, dtype: DType, turned: Turned) 
     let [m, n, k] = turned.sizes(a, b);
     let even = |s: &Shape| s[s.num_dims() - 1].is_multiple_of(8);
     is_half(dtype) && even(a) && even(b) && n.is_multiple_of(8) && m * n * k >= 1 << 15
+}
+
+/// Whether a convolution is.
+pub(super) fn takes_convolution(x: &Shape, weight: &Shape, dtype: DType, steps: ConvSteps) -> bool {
+    is_half(dtype) && convolution::takes(x, weight, steps)
 }
 
 /// Whether attention is: heads of some multiple of 8.
