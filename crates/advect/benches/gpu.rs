@@ -4,13 +4,14 @@
 //! and results as safetensors, which the other side compares with its own in f64; `time NAME SECONDS` runs the work for so
 //! long and answers with the median in milliseconds, the number of runs and the bytes that the device then holds;
 //! `ceilings` measures what this device reaches in a large product and a copy; `norms` the normalisations of `advect-kernels`, forward and backward, beside
-//! the same formulas made of Burn's operators, which its fusion makes kernels of: a name and both times in milliseconds, for each; `products` the layers of a DiT, forward and
-//! with their gradients, beside Burn's product: a name, and milliseconds and TFLOP/s of each. `tiny` shrinks every network: to try both
+//! the same formulas made of Burn's operators, which its fusion makes kernels of: a name and both times in milliseconds, for each; `products` the layers of a DiT, a
+//! U-Net's convolutions and attention, forward and with their gradients, beside Burn's: a name, and milliseconds and TFLOP/s of each. `tiny` shrinks every network: to try both
 //! sides out. Without a command, as under `cargo test --benches`, every tiny work runs once on the processor.
 #![allow(missing_docs, clippy::print_stderr, clippy::print_stdout, clippy::expect_used, clippy::panic)]
 
 use advect::burn::module::{ModuleMapper, Param};
-use advect::burn::tensor::{DType, Distribution, Int, TensorData};
+use advect::burn::tensor::ops::ConvOptions;
+use advect::burn::tensor::{DType, Distribution, Int, TensorData, activation, module};
 use advect::core::{DeviceNoise, normal};
 use advect::guidance::Paired;
 use advect::kernels;
@@ -198,57 +199,117 @@ fn ceilings(setup: &Setup) -> String {
     format!("{flops} {}", 8.0 * count as f64 / milliseconds / 1e6)
 }
 
-/// Linear layers by our operator and by Burn's product, and both with the gradients of input, weight and bias.
+/// Linear layers, convolutions and attention by our operators and by Burn's products and convolutions, and both with the gradients of all inputs.
 fn products(setup: &Setup) -> String {
-    let device = &setup.device;
-    let normal = |shape: [usize; 2]| {
-        Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), device).cast(setup.precision.dtype())
-    };
-    let shapes = [[65536, 384, 1536], [65536, 1536, 384], [65536, 384, 1152], [32768, 768, 3072], [16384, 1152, 4608]];
+    let small = |n: usize, by: usize| if setup.tiny { (n / by).max(8) } else { n };
     let mut answers = Vec::new();
-    for shape in shapes {
-        let [rows, from, to] = if setup.tiny { shape.map(|n| (n / 512).max(8)) } else { shape };
-        let (x, weight, slope) = (normal([rows, from]), normal([from, to]), normal([rows, to]));
-        let bias = normal([1, to]).reshape([to]);
-        let layer = |x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, ours: bool| match ours {
-            true => kernels::linear(x, weight, Some(bias)),
-            false => x.matmul(weight) + bias.unsqueeze(),
+    for shape in [[65536, 384, 1536], [65536, 1536, 384], [65536, 384, 1152], [32768, 768, 3072], [16384, 1152, 4608]] {
+        let [rows, from, to] = shape.map(|n| small(n, 512));
+        let side_by_side = SideBySide {
+            name: format!("{rows} x {from} x {to}"),
+            flops: 2.0 * (rows * from * to) as f64,
+            with_gradients: 3.0,
+            inputs: vec![rows * from, from * to, to],
+            output: rows * to,
         };
-        let forward = |ours: bool| {
-            median(
-                &mut || {
-                    let y = layer(x.clone(), weight.clone(), bias.clone(), ours);
-                    device.sync().expect("the device answers");
-                    drop(black_box(y));
-                },
-                0.3,
-            )
-            .0
+        answers.extend(side_by_side.measure(setup, |x, ours| {
+            let (rows, weight) = (x[0].clone().reshape([rows, from]), x[1].clone().reshape([from, to]));
+            let y = match ours {
+                true => kernels::linear(rows, weight, Some(x[2].clone())),
+                false => rows.matmul(weight) + x[2].clone().unsqueeze(),
+            };
+            y.reshape([-1])
+        }));
+    }
+    for [side, from, to] in [[32, 128, 128], [16, 256, 256], [8, 256, 256], [16, 512, 256]] {
+        let [images, side, from, to] = [small(128, 64), small(side, 4), small(from, 16), small(to, 16)];
+        let pixels = images * side * side;
+        let side_by_side = SideBySide {
+            name: format!("convolution 3x3, {images} of {side} x {side}, {from} to {to}"),
+            flops: 2.0 * (pixels * from * to * 9) as f64,
+            with_gradients: 3.0,
+            inputs: vec![pixels * from, to * from * 9, to],
+            output: pixels * to,
         };
-        let both = |ours: bool| {
-            median(
-                &mut || {
-                    let [x, weight] = [&x, &weight].map(|t| t.clone().autodiff().require_grad());
-                    let bias = bias.clone().autodiff().require_grad();
-                    let y = layer(x.clone(), weight.clone(), bias.clone(), ours);
-                    let slopes = (y * slope.clone().autodiff()).sum().backward();
-                    let gradients = (x.grad(&slopes), weight.grad(&slopes), bias.grad(&slopes));
-                    device.sync().expect("the device answers");
-                    drop(black_box(gradients));
-                },
-                0.3,
-            )
-            .0
+        answers.extend(side_by_side.measure(setup, |x, ours| {
+            // As networks on cards have them: channels side by side.
+            let image = x[0].clone().reshape([images, side, side, from]).permute([0, 3, 1, 2]);
+            let (weight, bias) = (x[1].clone().reshape([to, from, 3, 3]), Some(x[2].clone()));
+            let y = match ours {
+                true => kernels::conv2d(image, weight, bias, [1, 1], [1, 1]),
+                false => module::conv2d(image, weight, bias, ConvOptions::new([1, 1], [1, 1], [1, 1], 1)),
+            };
+            y.permute([0, 2, 3, 1]).reshape([-1])
+        }));
+    }
+    for (batch, tokens, heads, size) in [(256, 256, 6, 64), (64, 256, 16, 72), (16, 1024, 16, 72)] {
+        let [batch, tokens] = [small(batch, 128), small(tokens, 16)];
+        let side_by_side = SideBySide {
+            name: format!("attention, {batch} of {tokens} tokens, {heads} heads of {size}"),
+            flops: 4.0 * (batch * heads * tokens * tokens * size) as f64,
+            with_gradients: 3.5,
+            inputs: vec![batch * tokens * 3 * heads * size],
+            output: batch * tokens * heads * size,
         };
-        for (what, times, products) in
-            [("forward", [forward(true), forward(false)], 1.0), ("with gradients", [both(true), both(false)], 3.0)]
-        {
-            let work = products * 2e-9 * (rows * from * to) as f64;
-            let [ours, theirs] = times.map(|ms| format!("{ms:.3}\t{:.0}", work / ms));
-            answers.push(format!("{rows} x {from} x {to}, {what}\t{ours}\t{theirs}"));
-        }
+        answers.extend(side_by_side.measure(setup, |x, ours| {
+            if ours {
+                let qkv = x[0].clone().reshape([batch, tokens, 3 * heads * size]);
+                return kernels::self_attention(qkv, heads).reshape([-1]);
+            }
+            let qkv = x[0].clone().reshape([batch, tokens, 3, heads, size]);
+            let [q, k, v] =
+                [0, 1, 2].map(|i| qkv.clone().narrow(2, i, 1).reshape([batch, tokens, heads, size]).swap_dims(1, 2));
+            let scores = q.matmul(k.swap_dims(2, 3)) * (size as f64).powf(-0.5);
+            activation::softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([-1])
+        }));
     }
     answers.join("\n")
+}
+
+/// A piece of work in two ways.
+struct SideBySide {
+    name: String,
+    /// Of the forward pass, and how many of these it is with the gradients.
+    flops: f64,
+    with_gradients: f64,
+    /// Numbers of each tensor.
+    inputs: Vec<usize>,
+    output: usize,
+}
+
+impl SideBySide {
+    fn measure(&self, setup: &Setup, run: impl Fn(&[Tensor<1>], bool) -> Tensor<1>) -> [String; 2] {
+        let device = &setup.device;
+        let normal = |count: usize| {
+            Tensor::<1>::random([count], Distribution::Normal(0.0, 1.0), device).cast(setup.precision.dtype())
+        };
+        let (inputs, slope): (Vec<_>, _) =
+            (self.inputs.iter().map(|&count| normal(count)).collect(), normal(self.output));
+        let time = |run: &dyn Fn() -> Vec<Tensor<1>>| {
+            let mut run = || {
+                let results = run();
+                device.sync().expect("the device answers");
+                drop(black_box(results));
+            };
+            median(&mut run, 0.3).0
+        };
+        let forward = |ours: bool| time(&|| vec![run(&inputs, ours)]);
+        let both = |ours: bool| {
+            time(&|| {
+                let inputs: Vec<_> = inputs.iter().map(|x| x.clone().autodiff().require_grad()).collect();
+                let slopes = (run(&inputs, ours) * slope.clone().autodiff()).sum().backward();
+                inputs.iter().map(|x| x.grad(&slopes).expect("a gradient")).collect()
+            })
+        };
+        let passes = [
+            ("forward", [forward(true), forward(false)], 1.0),
+            ("with gradients", [both(true), both(false)], self.with_gradients),
+        ];
+        passes.map(|(pass, times, work)| {
+            let [ours, theirs] = times.map(|ms| format!("{ms:.3}\t{:.1}", 1e-9 * work * self.flops / ms));
+            format!("{}, {pass}\t{ours}\t{theirs}", self.name)
+        })
+    }
 }
 
 /// Normalisations and their gradients by our kernels, and by formulas of Burn's operators.
