@@ -46,6 +46,7 @@ pub(crate) fn convolution_weight_gradient(
 }
 
 /// The shape of a convolution's output.
+#[cfg_attr(not(feature = "fusion"), allow(dead_code))]
 pub(super) fn out(x: &Shape, weight: &Shape, steps: ConvSteps) -> Shape {
     let side = |i: usize| (x[i] + 2 * steps.padding[i - 2] - weight[i]) / steps.stride[i - 2] + 1;
     Shape::new([x[0], weight[0], side(2), side(3)])

@@ -2,7 +2,7 @@
 //!
 //! A chain of Burn's operators reads what it normalises three times (for the mean, the deviation, the output), and for the gradient leaves half a dozen
 //! temporaries of the size of the input in memory. Here a cube keeps to its row or group, whose numbers stay in the cache between the passes. Sums are made in
-//! f32 whatever the tensors are in, in an order that the shape alone decides.
+//! f32 whatever the tensors are in, in an order that shapes, layouts, types and the device decide, not the run.
 mod attention;
 mod chain;
 mod convolution;

@@ -28,8 +28,7 @@ pub(super) fn sums(x: &Shape, scale: &Shape, dtype: DType) -> (Shape, DType) {
     (shape, if parts == 1 { dtype } else { DType::F32 })
 }
 
-/// Tensors with rows of `features` numbers as kernels take them: how many numbers at once, how many of these a row has, and how many lie between
-/// the beginnings of two.
+/// Tensors with rows of `features` numbers as kernels take them; of each how many vectors lie between the beginnings of two rows; and the numbers of a vector.
 pub(super) fn rows_of<const N: usize>(tensors: [CubeTensor; N], features: usize) -> ([CubeTensor; N], [u32; N], usize) {
     let tensors = tensors.map(lines);
     let sizes: Vec<usize> = tensors.iter().map(|(_, pitch)| *pitch as usize).chain([features]).collect();

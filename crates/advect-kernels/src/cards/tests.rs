@@ -88,6 +88,20 @@ fn kernels_read_rows_with_gaps() {
         vec![d_gate, dy]
     });
     same_with_gaps([(&[5000, 37], 3)], |[x]| vec![row_sum::forward(x, DType::F32)]);
+    // The same in vectors of four, with several blocks of features and parts of the rows.
+    let x: &[usize] = &[2, 150, 136];
+    same_with_gaps([(x, 8), (&[2, 136], 4), (&[2, 136], 12)], |[x, scale, shift]| {
+        vec![row_norm::forward(x, scale, shift, options)]
+    });
+    same_with_gaps([(x, 8), (&[2, 136], 4), (x, 12)], |[x, scale, gradient]| {
+        let (dx, d_scale, d_shift) = row_norm::backward(x, scale, gradient, options);
+        vec![dx, d_scale, d_shift]
+    });
+    same_with_gaps([(&[2, 136], 4), (x, 8), (x, 12)], |[gate, y, gradient]| {
+        let (d_gate, dy) = gate::backward(gate, y, gradient);
+        vec![d_gate, dy]
+    });
+    same_with_gaps([(&[5000, 136], 8)], |[x]| vec![row_sum::forward(x, DType::F32)]);
     same_with_gaps([(&[2, 3, 5, 37], 3)], |[x]| vec![attention::softmax(x)]);
     same_with_gaps([(&[2, 3, 5, 37], 3), (&[2, 3, 5, 37], 4)], |[scores, slopes]| {
         let (weights, slopes) = attention::weights_and_slopes(scores, slopes);

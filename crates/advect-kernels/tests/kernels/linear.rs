@@ -100,6 +100,41 @@ fn agrees_with_the_formula_and_its_gradients_with_differences_for_every_layout()
     }
 }
 
+/// Those of a feed-forward part that are not asked for are not there, and leave the others as they are.
+#[test]
+fn a_feed_forward_part_has_the_gradients_that_are_asked_for() {
+    let device = Device::flex().autodiff();
+    for [rows, from, between, to] in [[7, 5, 33, 3], [300, 130, 140, 130]] {
+        let x = tensor(&noise(rows * from, 1), [rows, from], DType::F32, &device);
+        let weights = [(from, between), (between, to)]
+            .map(|(from, to)| tensor(&noise(from * to, from as u64), [from, to], DType::F32, &device));
+        let biases = [between, to].map(|to| tensor(&noise(to, to as u64), [to], DType::F32, &device));
+        let slopes = |ask: usize| {
+            let asked = |i: usize| ask >> i & 1 > 0;
+            let x = if asked(0) { x.clone().require_grad() } else { x.clone() };
+            let [up, down] =
+                [0, 1].map(|i| if asked(i + 1) { weights[i].clone().require_grad() } else { weights[i].clone() });
+            let [first, second] =
+                [0, 1].map(|i| if asked(i + 3) { biases[i].clone().require_grad() } else { biases[i].clone() });
+            let y = feed_forward(x.clone(), (up.clone(), Some(first.clone())), (down.clone(), Some(second.clone())));
+            let gradients = (y.clone() * y).sum().backward();
+            [
+                x.grad(&gradients).map(values),
+                up.grad(&gradients).map(values),
+                down.grad(&gradients).map(values),
+                first.grad(&gradients).map(values),
+                second.grad(&gradients).map(values),
+            ]
+        };
+        let all = slopes(31);
+        for ask in 1..31 {
+            for (i, (found, all)) in slopes(ask).iter().zip(&all).enumerate() {
+                assert!(if ask >> i & 1 > 0 { found == all } else { found.is_none() }, "{rows} {from} {to} {ask} {i}");
+            }
+        }
+    }
+}
+
 /// Which gradients are computed depends on who asks.
 #[test]
 fn each_gradient_is_the_same_whichever_others_are_asked_for() {

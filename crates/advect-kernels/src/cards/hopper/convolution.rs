@@ -1,4 +1,5 @@
-//! Convolutions with steps of 1 as products, of images whose channels lie side by side: nothing of an image is copied, the copy engine brings pixels shifted by a place of the kernel.
+//! Convolutions with steps of 1 as products, of images whose channels lie side by side (others are copied into that order): the copy engine brings
+//! pixels shifted by a place of the kernel.
 use super::product::{After, Cut, DEEP, HIGH, Job, Way};
 use super::{Turned, aligned_lines, map};
 use crate::cards::{elem, empty, row_sum};
