@@ -2,9 +2,11 @@
 ///
 /// Training allocates and frees the same few megabytes thousands of times a second. The GNU allocator returns blocks of that size to the kernel at once, and
 /// every reuse then costs page faults; and a tensor that is read across its rows touches a page of 4 KiB with nearly every row. Both show on a CPU: kept and
-/// in pages of 2 MiB a training step takes 0.8 to 0.95 of its time. Call it once, at the start of `main`; a library must not. Elsewhere than on GNU/Linux it
-/// does nothing, and where the kernel gives no large pages (`/sys/kernel/mm/transparent_hugepage/enabled` is `never`) memory is only kept. Tensors of
-/// 32 MiB and more lie outside of the heap and profit from neither.
+/// in pages of 2 MiB a training step takes 0.6 to 0.9 of its time. Call it once, at the start of `main`; a library must not. Elsewhere than on GNU/Linux it
+/// does nothing, and where the kernel gives no large pages (`/sys/kernel/mm/transparent_hugepage/enabled` is `never`) memory is only kept.
+///
+/// Tensors of 32 MiB and more, which the GNU allocator maps and unmaps one by one whatever its thresholds, are kept too: a U-Net's training step on 128
+/// images of 32 x 32, whose largest are of that size, takes 0.85 to 0.9 of its time, in as much memory.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     gnu::keep();
@@ -23,8 +25,8 @@ pub(crate) fn grown() {
 mod gnu {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// The largest threshold that the allocator accepts; larger blocks are mapped one by one.
-    const MAPPED_ABOVE: i32 = 32 << 20;
+    /// What the heap is made to have room for at once.
+    const FIRST: usize = 16 << 20;
     const KEPT: i32 = i32::MAX;
     const GROW_BY: i32 = 512 << 20;
 
@@ -34,13 +36,14 @@ mod gnu {
     pub(super) fn keep() {
         // SAFETY: `mallopt` takes plain numbers, is thread-safe in glibc and only changes when memory is returned; a parameter it refuses leaves it as it was.
         unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_ABOVE);
+            // No threshold: the largest that the allocator accepts is 32 MiB. Where the heap cannot grow it maps a block nevertheless.
+            libc::mallopt(libc::M_MMAP_MAX, 0);
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
             libc::mallopt(libc::M_TOP_PAD, GROW_BY);
         }
         let _ = END.compare_exchange(0, end(), Ordering::Relaxed, Ordering::Relaxed);
         // The first tensors find a heap that has grown already.
-        drop(std::hint::black_box(Vec::<u8>::with_capacity(MAPPED_ABOVE as usize / 2)));
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(FIRST)));
         grown();
     }
 

@@ -156,7 +156,8 @@ pub(crate) struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// A parameter without a gradient has no part in this loss: it stays as it is, and its average goes on to follow it.
+    /// A parameter without a gradient has no part in this loss: it stays as it is, and its average goes on to follow it. That of one that is not learned, a
+    /// table of positions say, is the parameter itself, as in diffusers.
     pub(crate) fn apply<M: Module>(self, model: &mut M) {
         let AdamW { beta1, beta2, epsilon, weight_decay } = self.optimizer;
         let follow = 1.0 - self.ema.decay(self.updates);
@@ -184,8 +185,12 @@ impl Update<'_> {
                 indices.push(i);
                 taken.push((weights, gradient, state));
             } else {
-                // In a form that leaves weights that do not move exactly where they are.
-                let average = state.average.clone() + (weights.clone() - state.average) * follow;
+                let average = if places[i].learned {
+                    // In a form that leaves weights that do not move exactly where they are.
+                    state.average.clone() + (weights.clone() - state.average) * follow
+                } else {
+                    weights.clone()
+                };
                 new[i] = Some((weights, AdamWState { average, ..state }));
             }
         }
@@ -210,6 +215,8 @@ struct Place {
     strategy: Option<GradientCheckpointingStrategy>,
     /// Whether nothing was left there.
     taken: bool,
+    /// Whether gradients are asked for.
+    learned: bool,
 }
 
 /// The weights of a model, flat, and their places.
@@ -224,6 +231,7 @@ fn take<M: Module>(model: &mut M, gradients: &[Option<Tensor<1>>]) -> Vec<(Tenso
                 shape: weights.shape(),
                 strategy: weights.gradient_checkpointing_strategy(),
                 taken: matches!(self.1.next(), Some(Some(_))),
+                learned: weights.is_require_grad(),
             };
             self.0.push((weights.inner().flatten(0, D - 1), place));
         }
@@ -250,7 +258,7 @@ struct Fill(std::vec::IntoIter<(Tensor<1>, Place)>);
 
 impl ModuleMapper for Fill {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some((weights, Place { shape, strategy, taken: true })) = self.0.next() else { return param };
+        let Some((weights, Place { shape, strategy, taken: true, .. })) = self.0.next() else { return param };
         let (id, _, mapper) = param.consume();
         Param::from_mapped_value(id, on_tape(weights.reshape(shape), strategy).require_grad(), mapper)
     }

@@ -1,4 +1,5 @@
 //! Buffers that are written before they are read.
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// Elements from which a vector may have made the heap grow.
@@ -43,33 +44,82 @@ impl Shared {
     }
 }
 
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+
+/// Room for so many values, of which nobody has written any, from the beginning of a line of the cache on.
+///
+/// It lies in a block as any other. One that is asked for with an alignment is cut out of a larger one, and once it is free too short for the next of its size:
+/// a network that asks for a hundred of them in each evaluation lets the heap grow into fresh pages for seconds, to twice its size.
+pub(super) struct Room<T> {
+    block: Vec<MaybeUninit<u8>>,
+    start: usize,
+    of: PhantomData<T>,
+}
+
+impl<T> Room<T> {
+    pub(super) fn new(count: usize) -> Self {
+        const { assert!(align_of::<T>() <= LINE) };
+        let slack = if count > 0 { LINE - 1 } else { 0 };
+        let block: Vec<MaybeUninit<u8>> =
+            Vec::with_capacity(count.saturating_mul(size_of::<T>()).saturating_add(slack));
+        let start = block.as_ptr().align_offset(LINE);
+        assert!(start < LINE, "a block begins at some byte of a line");
+        Self { block, start, of: PhantomData }
+    }
+
+    pub(super) fn as_ptr(&self) -> *const T {
+        self.block.as_ptr().wrapping_add(self.start).cast()
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut T {
+        self.block.as_mut_ptr().wrapping_add(self.start).cast()
+    }
+
+    /// How many there is room for, at least.
+    pub(super) fn count(&self) -> usize {
+        self.block.capacity().saturating_sub(self.start) / size_of::<T>()
+    }
+}
+
 /// Floats that begin at a line of the cache, so that a vector never lies in two.
-#[derive(Default)]
-pub(super) struct Lines(Vec<Line>);
+pub(super) struct Lines {
+    room: Room<f32>,
+    /// So many of them are written.
+    written: usize,
+}
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; LINE]);
-
-const LINE: usize = 16;
+impl Default for Lines {
+    fn default() -> Self {
+        Self { room: Room::new(0), written: 0 }
+    }
+}
 
 impl Lines {
     /// Room for `len` floats that nobody has written.
     pub(super) fn room(&mut self, len: usize) -> &mut [MaybeUninit<f32>] {
-        let lines = len.div_ceil(LINE);
-        self.0.clear();
-        self.0.reserve(lines);
-        // SAFETY: the vector has room for so many lines, and a line is its floats, side by side without gaps.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+        if self.room.count() < len {
+            self.room = Room::new(len);
+        }
+        self.written = 0;
+        // SAFETY: there is room for so many.
+        unsafe { std::slice::from_raw_parts_mut(self.room.as_mut_ptr().cast(), len) }
     }
 
     /// Makes room for `len` floats, which keep what they were, or are 0.
     pub(super) fn reserve(&mut self, len: usize) -> &mut [f32] {
-        let lines = len.div_ceil(LINE);
-        if self.0.len() < lines {
-            self.0.resize(lines, Line([0.0; LINE]));
+        if self.room.count() < len {
+            let mut room = Room::<f32>::new(len);
+            // SAFETY: so many are written here, and there is room for more of them there.
+            unsafe { room.as_mut_ptr().copy_from_nonoverlapping(self.room.as_ptr(), self.written) };
+            self.room = room;
         }
-        // SAFETY: a line is its floats, side by side without gaps.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+        if self.written < len {
+            // SAFETY: there is room for so many.
+            unsafe { self.room.as_mut_ptr().add(self.written).write_bytes(0, len - self.written) };
+            self.written = len;
+        }
+        // SAFETY: all of these are written.
+        unsafe { std::slice::from_raw_parts_mut(self.room.as_mut_ptr(), len) }
     }
 }

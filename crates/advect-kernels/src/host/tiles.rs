@@ -12,7 +12,7 @@ mod pack;
 pub(super) mod small;
 
 use self::pack::{Lines, Order, pack};
-use super::buffer::Shared;
+use super::buffer::{Room, Shared};
 use super::threads;
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -84,13 +84,11 @@ pub(super) unsafe fn product(
     let tasks = m.div_ceil(ROWS).next_multiple_of(threads).min(rows);
     let (many, wide) = (rows.div_ceil(tasks), columns.div_ceil(threads.div_ceil(tasks).min(columns)));
     let (tasks, across) = (rows.div_ceil(many), columns.div_ceil(wide));
-    let mut packed_right: Vec<Piece> = Vec::new();
     let span = (PACKED / columns / PASS * PASS).max(PASS);
+    let mut packed_right = Room::<Piece>::new(columns * span.min(k.div_ceil(STEP)));
     for start in (0..k.div_ceil(STEP)).step_by(span) {
         let steps = span.min(k.div_ceil(STEP) - start);
         // The pieces of a pass lie together: [pass, block of columns, step].
-        packed_right.clear();
-        packed_right.reserve(columns * steps);
         let room_of_right = Places(packed_right.as_mut_ptr());
         let groups = columns.div_ceil(GROUP);
         threads::for_each(groups * steps.div_ceil(PASS), |task| {
@@ -104,7 +102,7 @@ pub(super) unsafe fn product(
         });
         // The parts of the left matrix, and the sums of all blocks between two passes: at a place of their own, where tiles are whole lines of the cache.
         let between = if steps > PASS { many * wide } else { 0 };
-        let rooms = || (Vec::<Piece>::with_capacity(many * PASS.min(steps)), Vec::<Block>::with_capacity(between));
+        let rooms = || (Room::<Piece>::new(many * PASS.min(steps)), Room::<Block>::new(between));
         threads::for_each_given(tasks * across, rooms, |(packed, sums), task| {
             let (task, part) = (task / across, task % across);
             let (first, blocks) = (task * many, many.min(rows - task * many));
@@ -175,7 +173,7 @@ pub(super) unsafe fn products(
     let finite = AtomicBool::new(true);
     let out = Shared(out);
     let (rows, columns, steps) = (m.div_ceil(BLOCK), n.div_ceil(BLOCK), k.div_ceil(STEP));
-    let mut packed_left: Vec<Piece> = Vec::with_capacity(rows * steps);
+    let mut packed_left = Room::<Piece>::new(rows * steps);
     let a = Places(packed_left.as_mut_ptr());
     threads::for_each(rows, |block| {
         let lines = Lines { of: left, first: (block * BLOCK, 0), end: (m, k) };
@@ -193,7 +191,7 @@ pub(super) unsafe fn products(
     let biases = Shared(biases.as_mut_ptr().cast());
     let wide = (SOME / steps).clamp(1, columns);
     let parts = columns.div_ceil(wide);
-    let room = || Vec::<Piece>::with_capacity(wide * steps);
+    let room = || Room::<Piece>::new(wide * steps);
     threads::for_each_given(right.len() / (k * n) * parts, room, |packed, task| {
         let (product, first) = (task / parts, task % parts * wide);
         let columns = wide.min(columns - first);

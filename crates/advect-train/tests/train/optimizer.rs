@@ -129,6 +129,36 @@ fn a_parameter_without_gradient_rests_and_its_average_follows() {
     assert_eq!(idle(&trainer.averaged()), moved);
 }
 
+/// What is not learned has nothing to average: whatever is put there is what samples.
+#[test]
+fn the_average_of_a_frozen_parameter_is_the_parameter() {
+    let device = Device::flex().autodiff();
+    let layer = || LinearConfig::new(2, 2).init(&device);
+    let two = Two { used: layer(), idle: layer().no_grad() };
+    let mut trainer = Trainer::new(two);
+    let plan = Plan {
+        steps: 9,
+        rate: LearningRate::new(0.1, 0, 1, 1.0).unwrap(),
+        optimizer: AdamW { weight_decay: 0.5, ..AdamW::standard() },
+        clip_norm: f64::INFINITY,
+        ema: Ema::new(0.9).unwrap(),
+    };
+    let loss = |two: &Two, (): &()| -> Result<Tensor<1>, TrainError> {
+        let x = Tensor::<2>::ones([4, 2], &two.used.weight.val().device());
+        Ok(two.idle.forward(two.used.forward(x)).square().mean())
+    };
+    let idle = |two: &Two| values(&two.idle, "weight");
+    let [first, used] = [idle(&trainer.model), values(&trainer.model.used, "weight")];
+    trainer.step(&loss, &(), &plan).unwrap();
+    assert_ne!(values(&trainer.model.used, "weight"), used);
+    assert_eq!([idle(&trainer.model), idle(&trainer.averaged())], [first.clone(), first.clone()]);
+    trainer.model.idle = layer().no_grad();
+    let second = idle(&trainer.model);
+    assert_ne!(second, first);
+    trainer.step(&loss, &(), &plan).unwrap();
+    assert_eq!([idle(&trainer.model), idle(&trainer.averaged())], [second.clone(), second]);
+}
+
 /// A large tensor is summed in pieces: none may be lost, and none counted twice.
 #[test]
 fn the_norm_of_many_numbers() {

@@ -2,6 +2,7 @@
 //!
 //! The parts of a weight are made once, those of a block of rows between its activation and its product, in the first-level cache. (Work of vectors between the
 //! products of the units gains nothing: these block one of the two ports that vectors of 64 bytes go through.)
+use super::super::buffer::Room;
 use super::pack::{Lines, Order, pack, split};
 use super::{BLOCK, Begin, Block, Operand, Page, Piece, Place, STEP, available, begin, configure, end, release};
 use std::arch::asm;
@@ -24,7 +25,7 @@ pub(in super::super) fn pays([rows, from, to]: [usize; 3]) -> bool {
 /// The weight of a layer, cut into parts.
 pub(in super::super) struct Weight {
     /// `[block of columns, step]`
-    pieces: Vec<Piece>,
+    pieces: Room<Piece>,
     steps: usize,
     columns: usize,
 }
@@ -35,20 +36,18 @@ impl Weight {
         assert!(weight.len() == from * to && pays([FEW, from, to]));
         let (steps, columns) = (from / STEP, to / BLOCK);
         let of = Operand { values: weight, line: 1, deep: to, page: Page::ONE };
-        let mut pieces = Vec::with_capacity(columns * steps);
+        let mut pieces = Room::new(columns * steps);
         // SAFETY: with the units there is AVX-512; there is room for the pieces, and all of them are written.
         let finite = unsafe {
             let lines = Lines { of, first: (0, 0), end: (to, from) };
-            let finite = pack(&lines, Order::Pairs, pieces.as_mut_ptr(), [columns, steps]);
-            pieces.set_len(columns * steps);
-            finite
+            pack(&lines, Order::Pairs, pieces.as_mut_ptr(), [columns, steps])
         };
         finite.then_some(Self { pieces, steps, columns })
     }
 }
 
 /// The units of this thread, ready for blocks of rows, and room for their parts. (The pointer keeps it on its thread.)
-pub(in super::super) struct Units(Vec<Piece>, PhantomData<*mut Piece>);
+pub(in super::super) struct Units(Room<Piece>, PhantomData<*mut Piece>);
 
 impl Units {
     /// For rows of so many features, or fewer.
@@ -59,7 +58,7 @@ impl Units {
     pub(in super::super) unsafe fn new(features: usize) -> Self {
         // SAFETY: as the caller promises.
         unsafe { configure() };
-        Self(Vec::with_capacity(features / STEP), PhantomData)
+        Self(Room::new(features / STEP), PhantomData)
     }
 
     /// One product of what there is: after half a microsecond without work the units do their next products at half the rate.
@@ -84,7 +83,7 @@ impl Units {
         out: *mut f32,
     ) -> bool {
         let &Weight { ref pieces, steps, columns } = weight;
-        debug_assert!(rows <= ROWS && steps <= self.0.capacity());
+        debug_assert!(rows <= ROWS && steps <= self.0.count());
         let (left, line, mut sums) = (self.0.as_mut_ptr(), columns * BLOCK, [_mm512_setzero_ps(); 2]);
         // SAFETY: as the caller promises. Rows behind the end are what they were, and become no more than rows behind the end.
         unsafe {
