@@ -1,141 +1,101 @@
-use super::*;
+//! Attention between two products whose scores are read and written once, or, on Hopper, without scores in memory.
+use super::layer::product;
+use super::{Cube, Turned, hopper, takes};
+use crate::cards::CardKernels;
+use crate::composed;
+use burn::backend::TensorMetadata;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
 
-/// Both in the places of the scores and the slopes, if nobody else reads these.
-pub(super) fn weights_and_slopes(scores: CubeTensor, slopes: CubeTensor) -> (CubeTensor, CubeTensor) {
-    let [scores, slopes] = [scores, slopes].map(own_lines);
-    let [(score_lines, pitch), (slope_lines, slope_pitch)] = [&scores, &slopes].map(|t| lines(t.clone()));
-    let shape = scores.meta.shape().clone();
-    let keys = shape[shape.num_dims() - 1];
-    let rows = shape.num_elements() / keys;
-    let units = units(keys.div_ceil(8));
-    of_scores::launch(
-        &scores.client.clone(),
-        cubes(rows),
-        CubeDim::new_1d(units as u32),
-        score_lines.into_buffer_arg(),
-        slope_lines.into_buffer_arg(),
-        keys as u32,
-        rows as u32,
-        pitch,
-        slope_pitch,
-        units,
-        elem(scores.dtype),
-    );
-    (scores, slopes)
+/// Scores that attention holds at once: 256 MiB of them in half precision, twice that in f32; in the backward pass of two tensors.
+#[cfg(not(test))]
+const SCORES: usize = 1 << 27;
+#[cfg(test)]
+const SCORES: usize = 100;
+
+pub(crate) fn attention(q: FloatTensor<Cube>, k: FloatTensor<Cube>, v: FloatTensor<Cube>) -> FloatTensor<Cube> {
+    if !takes([&q, &k, &v]) {
+        return composed::attention::<Cube>(q, k, v);
+    }
+    let unit = 1.0 / (q.shape()[3] as f64).sqrt();
+    weighted(Cube::float_mul_scalar(q, unit.into()), k, v)
 }
 
-/// In the place of the scores, if nobody else reads them.
-pub(super) fn softmax(scores: CubeTensor) -> CubeTensor {
-    let scores = own_lines(scores);
-    let (score_lines, pitch) = lines(scores.clone());
-    let shape = scores.meta.shape();
-    let keys = shape[shape.num_dims() - 1];
-    let rows = shape.num_elements() / keys;
-    let units = units(keys.div_ceil(8));
-    softmax_of_rows::launch(
-        &scores.client.clone(),
-        cubes(rows),
-        CubeDim::new_1d(units as u32),
-        score_lines.into_buffer_arg(),
-        keys as u32,
-        rows as u32,
-        pitch,
-        units,
-        elem(scores.dtype),
-    );
-    scores
+/// `softmax(q k^T) v`, some entries of the batch at a time, and of long sequences some queries.
+///
+/// Between the two products every score is read once and written once. Burn's own attention is either one kernel, which it has for some sizes of heads, or eight operators.
+fn weighted(q: FloatTensor<Cube>, k: FloatTensor<Cube>, v: FloatTensor<Cube>) -> FloatTensor<Cube> {
+    let ([batch, heads, queries, _], keys) = (q.shape().dims(), k.shape()[2]);
+    let entries = (SCORES / (heads * queries * keys)).clamp(1, batch);
+    let rows = (SCORES / (entries * heads * keys)).clamp(1, queries);
+    let at_once = |q, k, v| product(Cube::card_softmax(product(q, k, Turned::Right)), v, Turned::Neither);
+    if entries == batch && rows == queries {
+        return at_once(q, k, v);
+    }
+    let part = composed::part_of::<Cube>;
+    let of_entries = |from: usize| {
+        let entries = entries.min(batch - from);
+        let [q, k, v] = [&q, &k, &v].map(|t| part(t, 0, from, entries));
+        let of_rows = |first| at_once(part(&q, 2, first, rows.min(queries - first)), k.clone(), v.clone());
+        Cube::float_cat((0..queries).step_by(rows).map(of_rows).collect(), 2)
+    };
+    Cube::float_cat((0..batch).step_by(entries).map(of_entries).collect(), 0)
 }
 
-/// A tensor whose rows are evenly spaced, to be written to.
-fn own_lines(x: CubeTensor) -> CubeTensor {
-    let x = many::own(x);
-    if evenly_spaced(&x) { x } else { into_contiguous(x) }
+pub(crate) fn self_attention(qkv: FloatTensor<Cube>, heads: usize) -> FloatTensor<Cube> {
+    if !takes([&qkv]) {
+        return composed::self_attention::<Cube>(qkv, heads);
+    }
+    if hopper::takes_attention(&qkv.shape(), qkv.dtype(), heads) && hopper::runs(&qkv.device()) {
+        return Cube::card_joined_attention(qkv, heads);
+    }
+    let size = qkv.shape()[2] / (3 * heads);
+    let (q, k, v) = Cube::card_split_three(qkv, heads, 1.0 / (size as f64).sqrt());
+    Cube::card_join_one(weighted(q, k, v))
 }
 
-/// The largest number of a row, and the sum of what is left of all after the exponential function.
-#[cube]
-fn largest_and_sum<F: Float>(
-    scores: &mut [F],
-    start: usize,
-    keys: usize,
-    a: &mut Shared<[f32]>,
-    b: &mut Shared<[f32]>,
-    #[comptime] units: usize,
-) -> (f32, f32) {
-    let mut largest = f32::cast_from(scores[start]);
-    let mut i = UNIT_POS as usize;
-    while i < keys {
-        largest = max(largest, f32::cast_from(scores[start + i]));
-        i += units;
+pub(crate) fn self_attention_backward(
+    qkv: FloatTensor<Cube>,
+    gradient: FloatTensor<Cube>,
+    heads: usize,
+) -> FloatTensor<Cube> {
+    if !takes([&qkv, &gradient]) || qkv.dtype() != gradient.dtype() {
+        return composed::self_attention_backward_by::<Cube>(qkv, gradient, heads, weights_and_slopes);
     }
-    let largest = largest_of_cube(largest, a);
-    let mut sum = 0.0f32;
-    let mut i = UNIT_POS as usize;
-    while i < keys {
-        sum += f32::exp(f32::cast_from(scores[start + i]) - largest);
-        i += units;
+    if hopper::takes_attention(&qkv.shape(), qkv.dtype(), heads) && hopper::runs(&qkv.device()) {
+        return Cube::card_joined_attention_backward(qkv, gradient, heads);
     }
-    (largest, sums_of_cube(sum, 0.0f32, a, b).0)
+    let unit = 1.0 / ((qkv.shape()[2] / (3 * heads)) as f64).sqrt();
+    let (q, k, v) = Cube::card_split_three(qkv, heads, unit);
+    let gradient = Cube::card_split_one(gradient, heads);
+    let (dq, dk, dv) =
+        composed::attention_backward_in_parts::<Cube>(q, k, v, gradient, attention_backward_at_once, SCORES);
+    Cube::card_join_three(dq, dk, dv, unit)
 }
 
-/// A cube for each row.
-#[cube(launch)]
-fn softmax_of_rows<F: Float>(
-    scores: &mut [F],
-    keys: u32,
-    rows: u32,
-    pitch: u32,
-    #[comptime] units: usize,
-    #[define(F)] _dtype: ElemType,
-) {
-    let (row, keys) = (CUBE_POS as usize, keys as usize);
-    if row >= rows as usize {
-        terminate!();
-    }
-    let mut a = Shared::new_slice(units);
-    let mut b = Shared::new_slice(units);
-    let start = row * pitch as usize;
-    let (largest, sum) = largest_and_sum::<F>(scores, start, keys, &mut a, &mut b, units);
-    let mut i = UNIT_POS as usize;
-    while i < keys {
-        scores[start + i] = F::cast_from(f32::exp(f32::cast_from(scores[start + i]) - largest) / sum);
-        i += units;
-    }
+/// With the queries scaled before and the gradient of these.
+fn attention_backward_at_once(
+    q: FloatTensor<Cube>,
+    k: FloatTensor<Cube>,
+    v: FloatTensor<Cube>,
+    gradient: FloatTensor<Cube>,
+) -> (FloatTensor<Cube>, FloatTensor<Cube>, FloatTensor<Cube>) {
+    let scores = product(q.clone(), k.clone(), Turned::Right);
+    let slopes = product(gradient.clone(), v, Turned::Right);
+    let (weights, slopes) = weights_and_slopes(scores, slopes);
+    let dv = product(weights, gradient, Turned::Left);
+    let dk = product(slopes.clone(), q, Turned::Left);
+    (product(slopes, k, Turned::Neither), dk, dv)
 }
 
-/// A cube for each row.
-#[cube(launch)]
-fn of_scores<F: Float>(
-    scores: &mut [F],
-    slopes: &mut [F],
-    keys: u32,
-    rows: u32,
-    pitch: u32,
-    slope_pitch: u32,
-    #[comptime] units: usize,
-    #[define(F)] _dtype: ElemType,
-) {
-    let (row, keys) = (CUBE_POS as usize, keys as usize);
-    if row >= rows as usize {
-        terminate!();
-    }
-    let mut a = Shared::new_slice(units);
-    let mut b = Shared::new_slice(units);
-    let (start, slope_start) = (row * pitch as usize, row * slope_pitch as usize);
-    let (largest, sum) = largest_and_sum::<F>(scores, start, keys, &mut a, &mut b, units);
-    let mut mean = 0.0f32;
-    let mut i = UNIT_POS as usize;
-    while i < keys {
-        mean += f32::exp(f32::cast_from(scores[start + i]) - largest) * f32::cast_from(slopes[slope_start + i]);
-        i += units;
-    }
-    let mean = sums_of_cube(mean, 0.0f32, &mut a, &mut b).0 / sum;
-    let mut i = UNIT_POS as usize;
-    while i < keys {
-        let weight = f32::exp(f32::cast_from(scores[start + i]) - largest) / sum;
-        let slope = weight * (f32::cast_from(slopes[slope_start + i]) - mean);
-        scores[start + i] = F::cast_from(weight);
-        slopes[slope_start + i] = F::cast_from(slope);
-        i += units;
+/// What the backward pass of attention has between its products: Burn's fusion left a dozen passes over all scores in f32 of it.
+pub(crate) fn weights_and_slopes(
+    scores: FloatTensor<Cube>,
+    slopes: FloatTensor<Cube>,
+) -> (FloatTensor<Cube>, FloatTensor<Cube>) {
+    if takes([&scores, &slopes]) && scores.dtype() == slopes.dtype() {
+        Cube::card_weights_and_slopes(scores, slopes)
+    } else {
+        composed::weights_and_slopes::<Cube>(scores, slopes)
     }
 }

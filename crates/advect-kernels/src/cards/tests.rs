@@ -102,9 +102,9 @@ fn kernels_read_rows_with_gaps() {
         vec![d_gate, dy]
     });
     same_with_gaps([(&[5000, 136], 8)], |[x]| vec![row_sum::forward(x, DType::F32)]);
-    same_with_gaps([(&[2, 3, 5, 37], 3)], |[x]| vec![attention::softmax(x)]);
+    same_with_gaps([(&[2, 3, 5, 37], 3)], |[x]| vec![softmax::softmax(x)]);
     same_with_gaps([(&[2, 3, 5, 37], 3), (&[2, 3, 5, 37], 4)], |[scores, slopes]| {
-        let (weights, slopes) = attention::weights_and_slopes(scores, slopes);
+        let (weights, slopes) = softmax::weights_and_slopes(scores, slopes);
         vec![weights, slopes]
     });
     same_with_gaps([(&[2, 5, 3 * 2 * 7], 3)], |[x]| heads::split::<3>(x, 2, 0.5).into());
