@@ -14,7 +14,7 @@ use advect::guidance::Paired;
 use advect::paths::Schedule;
 use advect::prelude::*;
 use advect::solvers::Stepper;
-use std::{cell::Cell, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 /// Frames of a trajectory at most.
 const FRAMES: usize = 48;
@@ -78,7 +78,7 @@ pub(crate) fn sample<N: Backbone<D>, const D: usize>(
     mut progress: impl FnMut(usize),
 ) -> Result<Samples, CliError> {
     let started = Instant::now();
-    let evaluated = Cell::new(0);
+    let mut evaluated = 0;
     let grid = grid(request)?;
     let network = &request.precision.network(network);
     if request.noise == NoiseName::Device {
@@ -99,7 +99,8 @@ pub(crate) fn sample<N: Backbone<D>, const D: usize>(
             None => noise,
         };
         let classes = request.classes.as_ref().map(|classes| classes[start..end].to_vec());
-        let states = transport(network, request, noise, ids, classes, &grid, &evaluated)?;
+        let (states, rows) = transport(network, request, noise, ids, classes, &grid)?;
+        evaluated += rows;
         if request.frames {
             frames.resize_with(states.len(), Vec::new);
         }
@@ -123,28 +124,9 @@ pub(crate) fn sample<N: Backbone<D>, const D: usize>(
         values,
         frames,
         classes: request.classes.clone(),
-        evaluations: evaluated.get() as f64 / request.count as f64,
+        evaluations: evaluated as f64 / request.count as f64,
         seconds: started.elapsed().as_secs_f64(),
     })
-}
-
-/// Counts evaluated rows, those of rows that left the batch included. Guidance counts once.
-struct Counting<'a, F> {
-    field: F,
-    evaluated: &'a Cell<u64>,
-}
-
-impl<F: Field<Tensor<D>>, const D: usize> Field<Tensor<D>> for Counting<'_, F> {
-    fn eval(&self, x: Tensor<D>, t: &Times) -> Tensor<D> {
-        self.evaluated.set(self.evaluated.get() + x.dims()[0] as u64);
-        self.field.eval(x, t)
-    }
-}
-
-impl<F: RowField<Tensor<D>>, const D: usize> RowField<Tensor<D>> for Counting<'_, F> {
-    fn select(&self, rows: &[usize]) -> Self {
-        Self { field: self.field.select(rows), evaluated: self.evaluated }
-    }
 }
 
 /// Fixed steps stop at each of theirs; an adaptive solver only where a frame is wanted.
@@ -158,6 +140,7 @@ fn grid(request: &Request<'_>) -> Result<TimeGrid, CliError> {
     Ok(TimeGrid::uniform(from, to, steps)?)
 }
 
+/// The states, and how many rows were evaluated for them, those of rows that left the batch included. Guidance counts once.
 fn transport<N: Backbone<D>, const D: usize>(
     network: &N,
     request: &Request<'_>,
@@ -165,8 +148,7 @@ fn transport<N: Backbone<D>, const D: usize>(
     ids: Vec<u64>,
     classes: Option<Vec<usize>>,
     grid: &TimeGrid,
-    evaluated: &Cell<u64>,
-) -> Result<Vec<Tensor<D>>, CliError> {
+) -> Result<(Vec<Tensor<D>>, u64), CliError> {
     let rows = noise.dims()[0];
     let conditioned = |classes| Conditioned::new(network, classes).computing_in(request.precision.dtype());
     match classes {
@@ -174,10 +156,13 @@ fn transport<N: Backbone<D>, const D: usize>(
             // With and without the label in one batch: a card is asked once.
             classes.extend(std::iter::repeat_n(request.null_class, rows));
             let guidance = request.guidance;
-            let field = Paired::new(conditioned(Some(classes)), rows, move |_t: f64| guidance);
-            scaled(Counting { field, evaluated }, request, noise, ids, grid)
+            let field = Counted::new(Paired::new(conditioned(Some(classes)), rows, move |_t: f64| guidance));
+            Ok((scaled(field.clone(), request, noise, ids, grid)?, field.rows()))
         }
-        classes => scaled(Counting { field: conditioned(classes), evaluated }, request, noise, ids, grid),
+        classes => {
+            let field = Counted::new(conditioned(classes));
+            Ok((scaled(field.clone(), request, noise, ids, grid)?, field.rows()))
+        }
     }
 }
 

@@ -73,7 +73,7 @@ impl<X: Gaussian> SpaceTimeLevyArea<X> for WhiteNoise {
     }
 }
 
-/// White noise drawn by the device itself, without a copy from the processor; see there for what it does not promise.
+/// White noise drawn by the device itself, without a copy from the processor; [`DeviceNoise`] says what it does not promise.
 impl<const D: usize> Brownian<Tensor<D>> for DeviceNoise {
     fn increment(&mut self, like: &Tensor<D>, from: &Times, to: &Times) -> Tensor<D> {
         scale(self.like(like), &from.zip(to, |a, b| (b - a).abs().sqrt()))

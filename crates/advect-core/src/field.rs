@@ -1,5 +1,6 @@
 use crate::{Batched, State, Times};
-use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A time-dependent map of states to states of the same kind: a velocity, a score, a denoiser.
 ///
@@ -93,42 +94,55 @@ impl<X: Batched, F: Fn(X, f64) -> X> Field<X> for Shared<F> {
 
 /// Counts evaluations: of the whole batch, and of single rows.
 ///
+/// A clone counts on, and so does the field of chosen rows ([`RowField::select`]): all of them show what was evaluated together.
+///
 /// ```
 /// use advect_core::{Counted, Field, Times};
 /// let field = Counted::new(|x: f64, _t: &Times| -x);
 /// field.eval(1.0, &Times::Shared(0.0));
 /// assert_eq!((field.calls(), field.rows()), (1, 1));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Counted<F> {
     field: F,
-    calls: Cell<u64>,
-    rows: Cell<u64>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    calls: AtomicU64,
+    rows: AtomicU64,
 }
 
 impl<F> Counted<F> {
     /// Starts at zero.
     pub fn new(field: F) -> Self {
-        Self { field, calls: Cell::new(0), rows: Cell::new(0) }
+        Self { field, counts: Arc::default() }
     }
 
     /// How often the field was evaluated, whatever the batch size.
     pub fn calls(&self) -> u64 {
-        self.calls.get()
+        self.counts.calls.load(Relaxed)
     }
 
     /// How many rows were evaluated: the cost, where rows leave the batch.
     pub fn rows(&self) -> u64 {
-        self.rows.get()
+        self.counts.rows.load(Relaxed)
     }
 }
 
 impl<X: State, F: Field<X>> Field<X> for Counted<F> {
     #[inline]
     fn eval(&self, x: X, t: &Times) -> X {
-        self.calls.set(self.calls.get() + 1);
-        self.rows.set(self.rows.get() + x.rows() as u64);
+        self.counts.calls.fetch_add(1, Relaxed);
+        self.counts.rows.fetch_add(x.rows() as u64, Relaxed);
         self.field.eval(x, t)
+    }
+}
+
+impl<X: State, F: RowField<X>> RowField<X> for Counted<F> {
+    fn select(&self, rows: &[usize]) -> Self {
+        Self { field: self.field.select(rows), counts: Arc::clone(&self.counts) }
     }
 }
 

@@ -145,7 +145,7 @@ impl NoiseKey {
     ///
     /// # Shapes
     /// - `shape`: `[ids.len(), ...]`
-    /// - output: `shape`, in the device's float type
+    /// - output: `shape`, in the device's float type; drawn in f32
     ///
     /// # Panics
     /// Panics if the first dimension of `shape` is not `ids.len()`.

@@ -4,7 +4,7 @@ use advect_core::{Field, RowField, State, Times};
 
 /// Skip-layer guidance (SLG): away from the same network without some of its layers, on top of other guidance.
 ///
-/// `guided + s(t) (strong - skipped)`, as released with Stable Diffusion 3.5; Hyung et al., 2025, "Spatiotemporal Skip
+/// `guided + s(t) (strong - skipped)`, as published with Stable Diffusion 3.5; Hyung et al., 2025, "Spatiotemporal Skip
 /// Guidance", and Karras et al., 2024 (autoguidance) give the reason: the errors of a network that was weakened are
 /// those of the network, but larger. `skipped` is the strong field evaluated with layers left out: any closure, such as
 /// one that calls a DiT with `Probe { skip: vec![7, 8, 9], .. }`. Layers of the middle and a limited interval (`s` = 0

@@ -64,6 +64,7 @@ mod linear;
 mod memory;
 mod optimizer;
 mod parallel;
+mod permute;
 mod route;
 mod squared_error;
 #[cfg(target_arch = "x86_64")]
@@ -85,6 +86,7 @@ pub use linear::{beside, columns, feed_forward, gelu_linear, gelu_tanh_linear, l
 pub use memory::keep_freed_memory;
 pub use optimizer::{AdamW, AdamWState, adamw, adamw_all, sum_of_squares, sums_of_squares};
 pub use parallel::parallel_map;
+pub use permute::permute;
 pub use route::on_processor;
 pub use squared_error::mean_squared_error;
 pub use vectorized::{Vectorized, vectorized};

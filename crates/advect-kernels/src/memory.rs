@@ -5,8 +5,9 @@
 /// in pages of 2 MiB a training step takes 0.6 to 0.9 of its time. Call it once, at the start of `main`; a library must not. Elsewhere than on GNU/Linux it
 /// does nothing, and where the kernel gives no large pages (`/sys/kernel/mm/transparent_hugepage/enabled` is `never`) memory is only kept.
 ///
-/// Tensors of 32 MiB and more, which the GNU allocator maps and unmaps one by one whatever its thresholds, are kept too: a U-Net's training step on 128
-/// images of 32 x 32, whose largest are of that size, takes 0.85 to 0.9 of its time, in as much memory.
+/// Tensors of 32 MiB and more, which the GNU allocator maps and unmaps one by one whatever its thresholds, are kept too, if the thread that called `main` makes
+/// them: a U-Net's training step on 128 images of 32 x 32, whose largest are of that size, takes 0.85 to 0.9 of its time, in as much memory. So is a large
+/// block that is needed once, a data set say; and a vector that grows is copied.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     gnu::keep();
@@ -25,9 +26,10 @@ pub(crate) fn grown() {
 mod gnu {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// What the heap is made to have room for at once.
+    /// What is asked for at once, so that the heap grows by so much and [`GROW_BY`].
     const FIRST: usize = 16 << 20;
-    const KEPT: i32 = i32::MAX;
+    /// Never to be given back.
+    const KEPT: i32 = -1;
     const GROW_BY: i32 = 512 << 20;
 
     /// Up to where the heap was asked to be in large pages; 0 if nobody wants it.
@@ -36,7 +38,7 @@ mod gnu {
     pub(super) fn keep() {
         // SAFETY: `mallopt` takes plain numbers, is thread-safe in glibc and only changes when memory is returned; a parameter it refuses leaves it as it was.
         unsafe {
-            // No threshold: the largest that the allocator accepts is 32 MiB. Where the heap cannot grow it maps a block nevertheless.
+            // No block by itself; the threshold for that is 32 MiB at most. Where the heap cannot grow the allocator maps one nevertheless.
             libc::mallopt(libc::M_MMAP_MAX, 0);
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
             libc::mallopt(libc::M_TOP_PAD, GROW_BY);

@@ -28,6 +28,28 @@ pub fn on_processor<const D: usize>(x: &Tensor<D>) -> bool {
     on_flex(&x.clone().into_dispatch().kind)
 }
 
+/// Whether the tensor is known to live on another machine.
+pub(crate) fn elsewhere<const D: usize>(x: &Tensor<D>) -> bool {
+    #[cfg(feature = "remote")]
+    {
+        on_server(&x.clone().into_dispatch().kind)
+    }
+    #[cfg(not(feature = "remote"))]
+    {
+        let _ = x;
+        false
+    }
+}
+
+#[cfg(feature = "remote")]
+fn on_server(tensor: &DispatchTensorKind) -> bool {
+    match tensor {
+        DispatchTensorKind::Remote(_) => true,
+        DispatchTensorKind::Autodiff(inner) => on_server(inner),
+        _ => false,
+    }
+}
+
 fn on_flex(tensor: &DispatchTensorKind) -> bool {
     match tensor {
         #[cfg(feature = "flex")]

@@ -2,7 +2,7 @@
 //!
 //! The structs stay Burn's, so that records and parameter names look familiar; what runs is a function call.
 
-use advect_kernels::{conv2d, group_norm, group_norm_silu, modulated_group_norm_silu, on_processor, silu};
+use advect_kernels::{conv2d, group_norm, group_norm_silu, modulated_group_norm_silu, on_processor, permute, silu};
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Initializer, Linear, PaddingConfig2d};
@@ -58,8 +58,8 @@ pub(crate) fn join_channels(x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
     if on_processor(&x) {
         return Tensor::cat(vec![x, y], 1); // [batch, m + n, height, width]
     }
-    let last = [x, y].map(|x| x.permute([0, 2, 3, 1])); // [batch, height, width, m or n]
-    Tensor::cat(last.into(), 3).permute([0, 3, 1, 2]) // [batch, m + n, height, width]
+    let last = [x, y].map(|x| permute(x, [0, 2, 3, 1])); // [batch, height, width, m or n]
+    permute(Tensor::cat(last.into(), 3), [0, 3, 1, 2]) // [batch, m + n, height, width]
 }
 
 /// `x` plus a number for each channel.
@@ -74,8 +74,8 @@ pub(crate) fn shift_channels(x: Tensor<4>, shift: Tensor<2>) -> Tensor<4> {
         return x + shift.reshape([rows, channels, 1, 1]); // [batch, channels, height, width]
     }
     // In the order in which both lie, see `join_channels`: so a card reads several numbers at a time.
-    let x = x.permute([0, 2, 3, 1]) + shift.reshape([rows, 1, 1, channels]); // [batch, height, width, channels]
-    x.permute([0, 3, 1, 2]) // [batch, channels, height, width]
+    let x = permute(x, [0, 2, 3, 1]) + shift.reshape([rows, 1, 1, channels]); // [batch, height, width, channels]
+    permute(x, [0, 3, 1, 2]) // [batch, channels, height, width]
 }
 
 /// The pixels of an image as rows.
@@ -87,7 +87,7 @@ pub(crate) fn shift_channels(x: Tensor<4>, shift: Tensor<2>) -> Tensor<4> {
 pub(crate) fn pixels_of(x: Tensor<4>) -> Tensor<3> {
     let [batch, channels, height, width] = x.dims();
     // A view of what a card has, see `join_channels`.
-    x.permute([0, 2, 3, 1]).reshape([batch, height * width, channels])
+    permute(x, [0, 2, 3, 1]).reshape([batch, height * width, channels])
 }
 
 /// The way back of [`pixels_of`].
@@ -101,7 +101,7 @@ pub(crate) fn image_of(pixels: Tensor<3>, [height, width]: [usize; 2]) -> Tensor
     if on_processor(&pixels) {
         return pixels.swap_dims(1, 2).reshape([batch, channels, height, width]); // [batch, channels, height, width]
     }
-    pixels.reshape([batch, height, width, channels]).permute([0, 3, 1, 2]) // [batch, channels, height, width]
+    permute(pixels.reshape([batch, height, width, channels]), [0, 3, 1, 2]) // [batch, channels, height, width]
 }
 
 /// Applies a convolution made by [`new_conv`].

@@ -1,5 +1,6 @@
 //! Images as sequences of patches, and back.
 
+use advect_kernels::permute;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::module::linear;
 use burn::tensor::{Device, Tensor};
@@ -44,7 +45,7 @@ fn patchify(x: Tensor<4>, patch: usize) -> Tensor<3> {
     );
     let [rows, columns] = [height / patch, width / patch];
     let x = x.reshape([batch, channels, rows, patch, columns, patch]); // [batch, channels, rows, patch, columns, patch]
-    let x = x.permute([0, 2, 4, 1, 3, 5]); // [batch, rows, columns, channels, patch, patch]
+    let x = permute(x, [0, 2, 4, 1, 3, 5]); // [batch, rows, columns, channels, patch, patch]
     x.reshape([batch, rows * columns, channels * patch * patch]) // [batch, tokens, channels * patch^2]
 }
 
@@ -58,6 +59,6 @@ pub(crate) fn unpatchify(x: Tensor<3>, [rows, columns]: [usize; 2], patch: usize
     let [batch, _, features] = x.dims();
     let channels = features / (patch * patch);
     let x = x.reshape([batch, rows, columns, patch, patch, channels]); // [batch, rows, columns, patch, patch, channels]
-    let x = x.permute([0, 5, 1, 3, 2, 4]); // [batch, channels, rows, patch, columns, patch]
+    let x = permute(x, [0, 5, 1, 3, 2, 4]); // [batch, channels, rows, patch, columns, patch]
     x.reshape([batch, channels, rows * patch, columns * patch]) // [batch, channels, height, width]
 }

@@ -8,7 +8,6 @@ use advect_solvers::{
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
-use std::rc::Rc;
 
 /// 1,000 steps of RK4 on one number, through `solve` and as a bare loop: the difference is the price of the driver.
 fn fixed_rk4(c: &mut Criterion) {
@@ -76,11 +75,10 @@ fn mixed_batch(c: &mut Criterion) {
         let stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance, PiController::standard());
         solve(field, stepper, start, grid).expect("smooth problem")
     }
-    let together = Rc::new(Counted::new(lotka_volterra));
-    let one = batch(&*together, start.clone()).expect("smooth problem");
-    let apart = Rc::new(Counted::new(lotka_volterra));
-    let counted = apart.clone();
-    let each = by_row(&unconditional(move |x: Rows, t: &Times| counted.eval(x, t)), start.clone(), tolerance, &grid);
+    let together = Counted::new(lotka_volterra);
+    let one = batch(&together, start.clone()).expect("smooth problem");
+    let apart = Counted::new(unconditional(lotka_volterra));
+    let each = by_row(&apart, start.clone(), tolerance, &grid);
     for (a, b) in one.iter().zip(&each) {
         assert!((a[0] - b[0]).abs() < 1e-4 * (1.0 + b[0]) && (a[1] - b[1]).abs() < 1e-4 * (1.0 + b[1]));
     }

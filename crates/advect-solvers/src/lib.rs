@@ -41,8 +41,8 @@
 //! ## When a solve fails
 //!
 //! Every failure is a [`SolveError`] that names its time and says what to do. Each step asks once whether its state is
-//! finite (a device read a step, small beside a network), so that NaN has a time; [`solve_partial`] also returns
-//! the state reached before it.
+//! finite, so that NaN has a time. On a card, where that waits for all that is queued, [`solve`] looks at every 16th and at the
+//! last; [`solve_partial`] also returns the state reached before it.
 //!
 //! ## Methods for SDEs
 //!

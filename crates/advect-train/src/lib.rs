@@ -1,4 +1,4 @@
-//! Training for generative models: objectives, AdamW, EMA, a loop of forty lines, checkpoints that survive a crash.
+//! Training for generative models: objectives, AdamW, EMA, a short loop, checkpoints that survive a crash.
 //!
 //! An [`Objective`] maps (model, batch) to a loss; [`FlowMatching`] is one. A [`Trainer`] holds all that one step hands
 //! to the next; a [`RunFolder`] keeps it on disk. Everything random is keyed by seed and example, so that a resumed run

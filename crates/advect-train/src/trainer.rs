@@ -17,11 +17,11 @@ pub trait Objective<M, B> {
     /// Whatever the path refuses.
     fn loss(&self, model: &M, batch: &B) -> Result<Tensor<1>, TrainError>;
 
-    /// The loss of a [`Trainer`]'s step, which takes gradients in half precision as they are. An objective that computes in one may save their casts here; what it gives is the same
+    /// The loss of a [`Trainer`]'s step, which takes gradients in half precision as they are. An objective whose network computes in half precision may save their casts here; what it gives is the same
     /// as [`loss`](Self::loss).
     ///
     /// # Errors
-    /// As of [`loss`](Self::loss).
+    /// As for [`loss`](Self::loss).
     fn loss_of_step(&self, model: &M, batch: &B) -> Result<Tensor<1>, TrainError> {
         self.loss(model, batch)
     }

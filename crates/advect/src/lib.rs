@@ -11,7 +11,7 @@
 //! | [`data`] | `advect-data` | datasets, image grids, animations |
 //! | [`train`] | `advect-train` | objectives, EMA, the loop, checkpoints |
 //!
-//! The backend is a Cargo feature (`flex`, the default, `wgpu`, `vulkan`, `metal`, `rocm`, `cuda`, `cuda-cpp`); no source
+//! The backend is a Cargo feature (`flex`, the default, `wgpu`, `vulkan`, `metal`, `rocm`, `cuda`, `cuda-cpp`, `remote`); no source
 //! changes with it.
 //!
 //! ```

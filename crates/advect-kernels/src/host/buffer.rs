@@ -50,7 +50,7 @@ const LINE: usize = 64;
 /// Room for so many values, of which nobody has written any, from the beginning of a line of the cache on.
 ///
 /// It lies in a block as any other. One that is asked for with an alignment is cut out of a larger one, and once it is free too short for the next of its size:
-/// a network that asks for a hundred of them in each evaluation lets the heap grow into fresh pages for seconds, to twice its size.
+/// with a hundred of them in each evaluation of a network the heap grows into fresh pages for seconds, to twice its size and more.
 pub(super) struct Room<T> {
     block: Vec<MaybeUninit<u8>>,
     start: usize,
@@ -59,12 +59,14 @@ pub(super) struct Room<T> {
 
 impl<T> Room<T> {
     pub(super) fn new(count: usize) -> Self {
-        const { assert!(align_of::<T>() <= LINE) };
+        const { assert!(align_of::<T>() <= LINE && size_of::<T>() > 0) };
         let slack = if count > 0 { LINE - 1 } else { 0 };
         let block: Vec<MaybeUninit<u8>> =
             Vec::with_capacity(count.saturating_mul(size_of::<T>()).saturating_add(slack));
-        let start = block.as_ptr().align_offset(LINE);
-        assert!(start < LINE, "a block begins at some byte of a line");
+        let start = block.as_ptr().addr().wrapping_neg() % LINE;
+        if block.capacity() >= 4 * LARGE {
+            crate::memory::grown();
+        }
         Self { block, start, of: PhantomData }
     }
 
@@ -121,5 +123,46 @@ impl Lines {
         }
         // SAFETY: all of these are written.
         unsafe { std::slice::from_raw_parts_mut(self.room.as_mut_ptr(), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_begins_at_a_line_of_the_cache() {
+        for count in [0, 1, 15, 16, 17, 1000, 100_000] {
+            let mut room = Room::<f32>::new(count);
+            assert!(room.as_ptr().addr().is_multiple_of(LINE) && !room.as_ptr().is_null(), "{count}");
+            assert!(room.as_mut_ptr().cast_const() == room.as_ptr());
+            assert!(room.count() >= count && (count > 0 || room.count() == 0), "{count}");
+            for i in 0..count {
+                // SAFETY: there is room for so many.
+                unsafe { room.as_mut_ptr().add(i).write(i as f32) };
+            }
+        }
+        // Of another size than a line.
+        assert!(Room::<[u64; 3]>::new(5).count() >= 5);
+    }
+
+    #[test]
+    fn reserved_floats_are_zero_or_what_they_were() {
+        let mut lines = Lines::default();
+        assert!(lines.reserve(0).is_empty());
+        assert_eq!(lines.reserve(3), [0.0; 3]);
+        lines.reserve(3).copy_from_slice(&[1.0, 2.0, 3.0]);
+        assert_eq!(lines.reserve(5), [1.0, 2.0, 3.0, 0.0, 0.0]);
+        // Fewer in between, and then more than there is room for.
+        assert_eq!(lines.reserve(1), [1.0]);
+        let mut grown = vec![0.0; 1000];
+        grown[..3].copy_from_slice(&[1.0, 2.0, 3.0]);
+        assert_eq!(lines.reserve(1000), grown);
+        assert!(lines.reserve(1000).as_ptr().addr().is_multiple_of(LINE));
+        // What others wrote into the room is not there any more.
+        for value in lines.room(4) {
+            value.write(7.0);
+        }
+        assert_eq!(lines.reserve(6), [0.0; 6]);
     }
 }

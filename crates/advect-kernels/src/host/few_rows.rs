@@ -8,7 +8,7 @@ use super::threads;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
-/// Rows of the left matrix, at most, for which this is the way.
+/// Rows of the left matrix, at most, for which this is the way where there are 16 registers; where there are 32, as long as no copy of the right matrix pays.
 pub(super) const FEW: usize = 8;
 /// Steps of the depth, at most: a number of the result is one sum, of one product after the other.
 pub(super) const DEEPEST: usize = 1 << 12;
@@ -16,6 +16,9 @@ pub(super) const DEEPEST: usize = 1 << 12;
 const STRIP: usize = 128;
 /// Elements of the right matrix below which one thread is faster.
 const LARGE: usize = 1 << 16;
+
+/// Columns of a task where these are what lies side by side.
+const LINES: usize = 32;
 
 /// `out = left right`, plus `bias` in each row, for a right matrix whose rows lie one after the other.
 ///
@@ -35,6 +38,22 @@ pub(super) unsafe fn product(
     threads::for_each(n.div_ceil(strip), |index| {
         let first = index * strip;
         Columns { sizes: [m, k, n], columns: first..n.min(first + strip), left, right, bias, out }.dispatch();
+    });
+}
+
+/// The same without a bias for a right matrix whose columns lie one after the other, as the rows of the left one do.
+///
+/// # Safety
+///
+/// As for [`product`].
+pub(super) unsafe fn product_of_lines([m, k, n]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, out: *mut f32) {
+    debug_assert!(left.by_column == 1 && right.by_row == 1);
+    let out = Shared(out);
+    let strip = if k * n < LARGE { n } else { LINES };
+    threads::for_each(n.div_ceil(strip), |index| {
+        let first = index * strip;
+        Lines(Columns { sizes: [m, k, n], columns: first..n.min(first + strip), left, right, bias: None, out })
+            .dispatch();
     });
 }
 
@@ -119,6 +138,101 @@ impl Columns<'_> {
                 for (j, sum) in sums.into_iter().enumerate() {
                     store(ops, sum, self.out.at((row + i) * n + column).wrapping_add(j * ops.len()), behind(j));
                 }
+            }
+        }
+    }
+}
+
+/// Some columns of a product of rows and columns that lie one after the other: each number is as many sums as a vector has numbers, and then their sum.
+struct Lines<'a>(Columns<'a>);
+
+impl SimdOp for Lines<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let (m, end) = (self.0.sizes[0], self.0.columns.end);
+        let mut column = self.0.columns.start;
+        while column < end {
+            // The columns stay in the first-level cache until all rows have been there.
+            column += if end - column >= 4 {
+                self.column::<I, 4>(isa, column, m)
+            } else {
+                self.column::<I, 1>(isa, column, m)
+            };
+        }
+    }
+}
+
+impl Lines<'_> {
+    /// All rows times `N` columns; gives `N`.
+    #[inline(always)]
+    fn column<I: Isa, const N: usize>(&self, isa: I, column: usize, rows: usize) -> usize {
+        // Where there are 16 registers, half as many sums.
+        let wide = isa.f32().len() == 16;
+        let mut row = 0;
+        while row < rows {
+            row += match (rows - row, wide) {
+                (1, _) => self.tile::<I, 1, N>(isa, row, column),
+                (2 | 3, _) | (_, false) => self.tile::<I, 2, N>(isa, row, column),
+                (_, true) => self.tile::<I, 4, N>(isa, row, column),
+            };
+        }
+        N
+    }
+
+    /// `M` rows times `N` columns; gives `M`.
+    #[inline(always)]
+    fn tile<I: Isa, const M: usize, const N: usize>(&self, isa: I, row: usize, column: usize) -> usize {
+        let Columns { sizes: [_, k, n], left, right, out, .. } = self.0;
+        let ops = isa.f32();
+        let mut sums = [[ops.zero(); N]; M];
+        // SAFETY: rows and columns are inside; vectors are cut off behind the last step.
+        unsafe {
+            let a = left.values.as_ptr().add(row * left.by_row);
+            let b = right.values.as_ptr().add(column * right.by_column);
+            let whole = k - k % ops.len();
+            for at in (0..whole).step_by(ops.len()) {
+                add::<I, M, N>(isa, &mut sums, [a.add(at), b.add(at)], [left.by_row, right.by_column], usize::MAX);
+            }
+            if whole < k {
+                let from = [a.add(whole), b.add(whole)];
+                add::<I, M, N>(isa, &mut sums, from, [left.by_row, right.by_column], k - whole);
+            }
+            for (i, sums) in sums.into_iter().enumerate() {
+                for (j, sum) in sums.into_iter().enumerate() {
+                    *out.at((row + i) * n + column + j) = ops.sum(sum);
+                }
+            }
+        }
+        M
+    }
+}
+
+/// Adds the products of a vector of each row and of each column, or of the `rest` that is left of them.
+///
+/// # Safety
+///
+/// The lines are valid for reads of so many floats.
+#[inline(always)]
+unsafe fn add<I: Isa, const M: usize, const N: usize>(
+    isa: I,
+    sums: &mut [[I::F32; N]; M],
+    [a, b]: [*const f32; 2],
+    [row, column]: [usize; 2],
+    rest: usize,
+) {
+    let ops = isa.f32();
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut values = [ops.zero(); N];
+        for (j, value) in values.iter_mut().enumerate() {
+            *value = load(ops, b.add(j * column), rest);
+        }
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let factor = load(ops, a.add(i * row), rest);
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum = ops.mul_add(factor, value, *sum);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Products of large matrices.
 //!
 //! With the 32 registers of AVX-512 the right matrix is copied into panels once, by all threads, and the left one is read where it lies: tiles of six rows and four
-//! vectors of columns reach nearly all that the multiply-add units can do. On processors with matrix units those do it ([`tiles`](super::tiles)), on all others the `gemm` crate. A few rows read the right matrix where it lies ([`few_rows`]).
+//! vectors of columns reach nearly all that the multiply-add units can do. On processors with matrix units those do it ([`tiles`](super::tiles)), on all others the `gemm` crate. Few rows read the right matrix where it lies ([`few_rows`]).
 use super::buffer::{Lines, Shared};
 use super::few_rows::{self, DEEPEST, FEW};
 use super::lanes::{SQUARE, load, load_if, store, store_if, transpose_square};
@@ -70,9 +70,13 @@ pub(super) fn product(
             return;
         }
     }
-    if m <= FEW && k <= DEEPEST && right.by_column == 1 {
+    let few = if lanes() == 16 { MANY - 1 } else { FEW };
+    if m <= few && k <= DEEPEST && right.by_column == 1 {
         // SAFETY: as above.
         unsafe { few_rows::product([m, k, n], left, right, out.as_mut_ptr().cast(), bias) };
+    } else if m <= few && bias.is_none() && left.by_column == 1 && right.by_row == 1 {
+        // SAFETY: as above.
+        unsafe { few_rows::product_of_lines([m, k, n], left, right, out.as_mut_ptr().cast()) };
     } else if m >= MANY && m * k * n >= PARALLEL && lanes() == 16 {
         in_panels([m, k, n], left, right, out, bias);
     } else {

@@ -12,7 +12,7 @@ mod pack;
 pub(super) mod small;
 
 use self::pack::{Lines, Order, pack};
-use super::buffer::{Room, Shared};
+use super::buffer::{self, Room, Shared};
 use super::threads;
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -182,13 +182,12 @@ pub(super) unsafe fn products(
             finite.store(false, Ordering::Relaxed);
         }
     });
-    let mut biases: Vec<Block> = (0..rows).map(|_| Block([0.0; BLOCK * BLOCK])).collect();
-    for (block, bias) in biases.iter_mut().zip(bias.chunks(BLOCK)) {
-        for (row, bias) in block.0.chunks_exact_mut(BLOCK).zip(bias) {
-            row.fill(*bias);
-        }
+    // [block, row, column]
+    let mut biases = buffer::Lines::default();
+    for (row, bias) in biases.reserve(rows * BLOCK * BLOCK).chunks_exact_mut(BLOCK).zip(bias) {
+        row.fill(*bias);
     }
-    let biases = Shared(biases.as_mut_ptr().cast());
+    let biases = Shared(biases.reserve(rows * BLOCK * BLOCK).as_mut_ptr());
     let wide = (SOME / steps).clamp(1, columns);
     let parts = columns.div_ceil(wide);
     let room = || Room::<Piece>::new(wide * steps);

@@ -21,7 +21,9 @@ use crate::{
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let folder = Folder::open("unet".as_ref())?;
 /// if let Backbone::UNet { config, .. } = &folder.backbone {
-///     let unet = load(config.init(&Device::flex())?, &folder.layout(), &folder.checkpoint)?;
+///     let mut unet = load(config.init(&Device::flex())?, &folder.layout(), &folder.checkpoint)?;
+///     // Their time runs from 0 (data) to 999 (noise); from here on t = 0 is noise and t = 1 data, as everywhere in advect.
+///     unet.time = unet.time.backward(999.0);
 /// }
 /// # Ok(())
 /// # }

@@ -18,6 +18,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Time stays as it was: a network that was trained with 0 for data and 999 for noise still wants that, and [`TimeEmbedding::backward`](crate::TimeEmbedding::backward)
+//! turns it round. [`Backbone`] says which way each class of diffusers counts; what it predicts, noise say, no file tells.
 
 mod config;
 mod diffusers;

@@ -113,13 +113,9 @@ fn easy_rows_do_not_pay_for_hard_ones() {
     let together = Counted::new(lotka_volterra);
     let adaptive = Adaptive::new(DOPRI5.stepper(), tolerance(1e-7), PiController::standard());
     solve(&together, adaptive, mixed(70), &grid).unwrap();
-    let rows = Rc::new(Counted::new(lotka_volterra));
-    let counted = {
-        let rows = rows.clone();
-        unconditional(move |x: Rows, t: &Times| rows.eval(x, t))
-    };
+    let rows = Counted::new(unconditional(lotka_volterra));
     let mut stepper = AdaptiveRows::new(DOPRI5.stepper(), tolerance(1e-7), PiController::standard());
-    solve(&counted, &mut stepper, mixed(70), &grid).unwrap();
+    solve(&rows, &mut stepper, mixed(70), &grid).unwrap();
     assert!(rows.rows() * 10 < together.rows() * 8, "{} against {}", rows.rows(), together.rows());
     // First slope and first step, then six a row and attempt.
     assert_eq!(rows.rows(), 140 + 6 * (stepper.accepted() + stepper.rejected()));
