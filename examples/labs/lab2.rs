@@ -69,12 +69,7 @@ fn ring(lab: &Lab) -> Result<Vec<Number>, Error> {
     let score_network = fit(network()?, &score, batch, lab.size(5000, 100), 1e-3)?;
 
     // What the networks learned, against the exact fields.
-    let velocity = Predictor {
-        field: Conditioned::new(&flow_network, None),
-        prediction: Prediction::Velocity,
-        schedule: path.schedule,
-        source: path.source,
-    };
+    let velocity = flow.predictor(Conditioned::new(&flow_network, None));
     let (from, to) = (CLIP, 1.0 - CLIP);
     let read_off = velocity.field(Prediction::Score, from, to)?;
     let learned = Conditioned::new(&score_network, None);

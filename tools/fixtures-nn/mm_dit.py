@@ -8,6 +8,7 @@ mm_dit_*.safetensors hold
     cotangent              a random tensor of the output's shape; loss = sum(output * cotangent),
     grad/x, grad/t, grad/text, grad/pooled, grad/NAME for some parameters    gradients of the loss,
     norms/NAME             the Euclidean norm of the gradient of every parameter,
+    skipped, features/I    (`dual`) the output without the first block, and the image's tokens after each block,
 and the parameter count as metadata. Gradients have the names of the weights.
 
 sd3*.json hold the names, shapes and types of the tensors of a published checkpoint, made without weights. The original
@@ -72,7 +73,7 @@ def original(state, layers):
 
 
 def case(name, seed, size, batch, tokens, *, layers, heads, channels, move_table=False, original_names=False,
-         quiet=(), grads=(), **options):
+         quiet=(), grads=(), skipped=(), **options):
     model = SD3Transformer2DModel(
         num_layers=layers, num_attention_heads=heads, attention_head_dim=channels,
         caption_projection_dim=heads * channels, joint_attention_dim=12, pooled_projection_dim=10, **options)
@@ -115,6 +116,16 @@ def case(name, seed, size, batch, tokens, *, layers, heads, channels, move_table
     gradients = rename({key: p.grad for key, p in parameters.items()} | no_gradient)
     tensors = {f"weight/{key}": p for key, p in weights.items()}
     tensors |= {"x": x, "t": t, "text": text, "pooled": pooled, "output": output, "cotangent": cotangent}
+    if skipped:
+        seen = {}
+        hooks = [block.register_forward_hook(lambda *a, i=i: seen.update({i: a[2][1]}))
+                 for i, block in enumerate(model.transformer_blocks)]
+        with torch.no_grad():
+            tensors["skipped"] = model(x, text, pooled, 1000 * t, skip_layers=list(skipped)).sample
+            model(x, text, pooled, 1000 * t)
+        tensors |= {f"features/{i}": value for i, value in seen.items()}
+        for hook in hooks:
+            hook.remove()
     tensors |= {f"grad/{key}": p.grad for key, p in {"x": x, "t": t, "text": text, "pooled": pooled}.items()}
     tensors |= {f"grad/{key}": gradients[key] for key in grads}
     tensors |= {f"norms/{key}": g.norm() for key, g in gradients.items() if "pos_embed" not in key or "proj" in key}
@@ -159,6 +170,7 @@ def main():
     # As Stable Diffusion 3.5 medium, but that the last block too has a second attention; a table of its own.
     case("dual", 3, (6, 10), 2, 7, layers=3, heads=2, channels=8, patch_size=2, in_channels=4, out_channels=4,
          sample_size=16, pos_embed_max_size=7, qk_norm="rms_norm", dual_attention_layers=(0, 2), move_table=True,
+         skipped=(0,),
          grads=["transformer_blocks.0.norm1.linear.weight", "transformer_blocks.2.attn2.to_v.weight",
                 "transformer_blocks.0.attn2.norm_k.weight", "norm_out.linear.weight"])
 

@@ -85,7 +85,8 @@ fn iddpm_step(level: f64) -> f64 {
 
 /// A raw network as the data prediction D that it was trained to be: a field for a [`Predictor`].
 ///
-/// The network is asked with `c_noise` in place of the time. Where sigma is zero D is `x / alpha` and the network is
+/// The network is asked with `c_noise` in place of the time: one whose weights come from elsewhere wants it as it is, which is a backbone made
+/// `with_time_scale(1.0)` (the default multiplies with 1000). Where sigma is zero D is `x / alpha` and the network is
 /// not asked. It has no finite `c_noise` at noise alone (alpha = 0): start inside, as these models do.
 ///
 /// # Shapes

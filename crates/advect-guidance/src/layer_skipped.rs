@@ -7,7 +7,7 @@ use advect_core::{Field, RowField, State, Times};
 /// `guided + s(t) (strong - skipped)`, as published with Stable Diffusion 3.5; Hyung et al., 2025, "Spatiotemporal Skip
 /// Guidance", and Karras et al., 2024 (autoguidance) give the reason: the errors of a network that was weakened are
 /// those of the network, but larger. `skipped` is the strong field evaluated with layers left out: any closure, such as
-/// one that calls a DiT with `Probe { skip: vec![7, 8, 9], .. }`. Layers of the middle and a limited interval (`s` = 0
+/// one that calls the `forward_probed` of a DiT or MM-DiT with `Probe { skip: vec![7, 8, 9], .. }`. Layers of the middle and a limited interval (`s` = 0
 /// elsewhere) are usual. Alone, without other guidance, it is `Guided { strong, weak: skipped, scale: 1 + s }`.
 ///
 /// Evaluations: those of `guided` where s = 0; one more (of `skipped`) elsewhere.

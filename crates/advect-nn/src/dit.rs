@@ -502,7 +502,7 @@ pub struct DiTCondition {
     pub extra: Option<Tensor<2>>,
 }
 
-/// What to look at, and what to leave out, in a pass through a [`DiT`].
+/// What to look at, and what to leave out, in a pass through a [`DiT`] or an [`MmDiT`](crate::MmDiT).
 ///
 /// Features of a middle block are what representation alignment compares (Yu et al. 2024, REPA); a pass without some of
 /// the blocks is the weak model of skip-layer guidance.
@@ -512,6 +512,17 @@ pub struct Probe {
     pub features: Vec<usize>,
     /// The blocks to leave out: what enters them is what comes out.
     pub skip: Vec<usize>,
+}
+
+impl Probe {
+    /// # Panics
+    ///
+    /// If it names a block that a network of so many does not have.
+    pub(crate) fn check(&self, depth: usize) {
+        for &block in self.features.iter().chain(&self.skip) {
+            assert!(block < depth, "the probe names block {block}, but the network has {depth} blocks, counted from 0");
+        }
+    }
 }
 
 /// A diffusion transformer: an image cut into patches, each a token; blocks told the time and the class; a patch of
@@ -601,9 +612,7 @@ impl DiT {
     ) -> (Tensor<4>, Vec<Tensor<3>>) {
         let DiTCondition { class, context, extra } = condition;
         let depth = self.blocks.len();
-        for &block in probe.features.iter().chain(&probe.skip) {
-            assert!(block < depth, "the probe names block {block}, but the network has {depth} blocks, counted from 0");
-        }
+        probe.check(depth);
         assert!(
             context.is_none() || self.blocks.iter().all(|block| block.cross.is_some()),
             "this network has no cross-attention: set `conditioning` in its configuration or pass no context"

@@ -7,6 +7,7 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::dit::Probe;
 use crate::embedding::TimeEmbedding;
 use crate::error::{NnError, counted, multiple, positive, sized};
 use crate::layers::{linear, nothing, silu_linear};
@@ -560,23 +561,55 @@ impl MmDiT {
     ///
     /// If the shapes disagree, or if the height or the width is no multiple of `patch` or too large.
     pub fn forward(&self, x: Tensor<4>, t: Tensor<1>, text: Tensor<3>, pooled: Tensor<2>) -> Tensor<4> {
+        self.forward_probed(x, t, text, pooled, &Probe::default()).0
+    }
+
+    /// [`forward`](Self::forward), but for the blocks left out, and the image's tokens after some blocks.
+    ///
+    /// Without blocks 7, 8 and 9 it is the weak model of skip-layer guidance as published with Stable Diffusion 3.5 medium.
+    ///
+    /// # Shapes
+    ///
+    /// As there; the features, in the order of the blocks: `[batch, tokens, width]` each, row by row of the image.
+    ///
+    /// # Panics
+    ///
+    /// As there, and if the probe names a block that the network does not have.
+    pub fn forward_probed(
+        &self,
+        x: Tensor<4>,
+        t: Tensor<1>,
+        text: Tensor<3>,
+        pooled: Tensor<2>,
+        probe: &Probe,
+    ) -> (Tensor<4>, Vec<Tensor<3>>) {
+        probe.check(self.blocks.len());
         let [batch, _, height, width] = x.dims();
         let [.., patch, _] = self.patches.weight.dims();
-        if batch == 0 {
-            let channels = self.out.weight.dims()[1] / (patch * patch);
-            return nothing(&x, [0, channels, height, width]); // [0, out_channels, height, width]
-        }
         let grid = [height / patch, width / patch];
+        if batch == 0 {
+            let [features, channels] = self.out.weight.dims();
+            let probed = (0..self.blocks.len()).filter(|block| probe.features.contains(block));
+            let tokens = || nothing(&x, [0, grid[0] * grid[1], features]); // [0, tokens, width]
+            let output = nothing(&x, [0, channels / (patch * patch), height, width]); // [0, out_channels, height, width]
+            return (output, probed.map(|_| tokens()).collect());
+        }
         let x = embed_patches(&self.patches, x); // [batch, tokens, width]
         let mut x = x + self.crop(grid); // [batch, tokens, width]
         let mut text = linear(&self.text, text); // [batch, text_tokens, width]
         let condition = silu(self.time.forward(t) + self.pooled.forward(pooled)); // [batch, width]
-        for block in &self.blocks {
-            (x, text) = block.forward(x, text, condition.clone()); // [batch, tokens or text_tokens, width]
+        let mut features = Vec::with_capacity(probe.features.len());
+        for (index, block) in self.blocks.iter().enumerate() {
+            if !probe.skip.contains(&index) {
+                (x, text) = block.forward(x, text, condition.clone()); // [batch, tokens or text_tokens, width]
+            }
+            if probe.features.contains(&index) {
+                features.push(x.clone()); // [batch, tokens, width]
+            }
         }
         let modulation = columns(linear(&self.modulation, condition), 2); // each [batch, width]
         let x = linear(&self.out, modulated(&x, &modulation, 0)); // [batch, tokens, patch^2 * out_channels]
-        unpatchify(x, grid, patch) // [batch, out_channels, height, width]
+        (unpatchify(x, grid, patch), features) // [batch, out_channels, height, width]
     }
 
     /// The middle of the table of positions: `[1, rows * columns, width]`.

@@ -1,8 +1,8 @@
 use crate::{Objective, TrainError};
-use advect_core::{NoiseKey, Purpose, State, Times};
+use advect_core::{Field, NoiseKey, Purpose, State, Times};
 use advect_paths::{
-    AffinePath, Coupling, Independent, Path, Prediction, Schedule, TimeSampler, Uncoupled, VelocityWeighting,
-    Weighting, flow_matching_loss, weighted_loss,
+    AffinePath, Coupling, Independent, Path, Prediction, Predictor, Schedule, TimeSampler, Uncoupled,
+    VelocityWeighting, Weighting, flow_matching_loss, weighted_loss,
 };
 use burn::tensor::{Int, Tensor, TensorData};
 use rand::RngExt;
@@ -114,6 +114,40 @@ impl<F, S, T, W, C> FlowMatching<F, S, T, W, C> {
     pub fn with_coupling<K>(self, coupling: K) -> FlowMatching<F, S, T, W, K> {
         let Self { forward, path, times, prediction, scaling, weighting, label_drop, null_class, seed, .. } = self;
         FlowMatching { forward, path, times, prediction, scaling, weighting, coupling, label_drop, null_class, seed }
+    }
+}
+
+impl<F, S: Schedule + Clone, T, W, C> FlowMatching<F, S, T, W, C> {
+    /// What this objective makes of the output of `field`, the trained network: its prediction on this path, with the law of the pairs that the coupling
+    /// made. A velocity can always be had of it; a score, after a coupling that is not independent, is an error and no wrong number.
+    ///
+    /// A network with a [`scaling`](Self::scaling) has to be wrapped so that it gives the prediction first (`Preconditioned` in `advect-diffusion`).
+    ///
+    /// ```
+    /// use advect_core::{Field, Times, shared};
+    /// use advect_paths::{AffinePath, ExactOt, Linear, Prediction, SourceLaw, UniformTime};
+    /// use advect_train::FlowMatching;
+    /// use burn::tensor::{Device, Int, Tensor};
+    ///
+    /// # fn main() -> Result<(), advect_paths::PathError> {
+    /// let network = |_: &(), x: Tensor<2>, _: Tensor<1>, _: Option<Tensor<1, Int>>| x;
+    /// let path = AffinePath { schedule: Linear, source: SourceLaw::GaussianIndependent };
+    /// let objective = FlowMatching::new(network, path, UniformTime::new(), Prediction::Velocity, 0).with_coupling(ExactOt::new());
+    ///
+    /// let trained = objective.predictor(shared(|x: Tensor<2>, _t: f64| x));
+    /// assert!(trained.field(Prediction::Velocity, 0.0, 1.0).is_ok());
+    /// assert!(trained.field(Prediction::Score, 0.0, 0.9).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn predictor<G, const D: usize>(&self, field: G) -> Predictor<G, S>
+    where
+        G: Field<Tensor<D>>,
+        C: Coupling<D>,
+    {
+        let source = self.coupling.source_law(self.path.source);
+        Predictor { field, prediction: self.prediction, schedule: self.path.schedule.clone(), source }
     }
 }
 

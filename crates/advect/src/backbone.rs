@@ -52,6 +52,13 @@ pub struct Conditioned<'a, N> {
     dtype: Option<DType>,
 }
 
+// A derived one would ask for a network that can be copied, and copy nothing of it.
+impl<N> Clone for Conditioned<'_, N> {
+    fn clone(&self) -> Self {
+        Self { network: self.network, classes: self.classes.clone(), dtype: self.dtype }
+    }
+}
+
 impl<'a, N> Conditioned<'a, N> {
     /// The network at the given classes, one a row; `None` leaves the condition out.
     #[must_use]

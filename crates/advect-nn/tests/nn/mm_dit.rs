@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use advect_nn::checkpoint::{self, CheckpointError, Layout, Manifest};
-use advect_nn::{MmDiT, MmDiTConfig, NnError, QkNorm, TextStream};
+use advect_nn::{MmDiT, MmDiTConfig, NnError, Probe, QkNorm, TextStream};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Gradients, Tensor, TensorData};
 
@@ -88,6 +88,49 @@ fn normalized_queries_and_keys_with_more_text_than_image() {
 fn dual_attention_on_rectangles_with_a_table_of_its_own() {
     let config = config(4, 3, [2, 8]).with_positions(7).with_qk_norm(QkNorm::Rms).with_dual_attention(vec![0, 2]);
     check("dual", &config, &MmDiT::LAYOUT);
+}
+
+/// diffusers' `skip_layers`, and what its blocks return.
+#[test]
+fn blocks_are_left_out_and_looked_at() {
+    let device = Device::flex();
+    let config = config(4, 3, [2, 8]).with_positions(7).with_qk_norm(QkNorm::Rms).with_dual_attention(vec![0, 2]);
+    let fixture = Fixture::read("mm_dit_dual");
+    let network = checkpoint::load(config.init(&device).unwrap(), &MmDiT::LAYOUT, &fixture.weights()).unwrap();
+    let probed = |features: &[usize], skip: &[usize]| {
+        let (x, t) = (fixture.get("x").tensor(&device), fixture.get("t").tensor(&device));
+        let (text, pooled) = (fixture.get("text").tensor(&device), fixture.get("pooled").tensor(&device));
+        let probe = Probe { features: features.to_vec(), skip: skip.to_vec() };
+        network.forward_probed(x, t, text, pooled, &probe)
+    };
+    let (output, features) = probed(&[2, 0, 1], &[]);
+    assert_close("output", &output.into_data(), &fixture.get("output").values);
+    assert_eq!(features.len(), 3);
+    for (block, found) in features.into_iter().enumerate() {
+        let expected = fixture.get(&format!("features/{block}"));
+        assert_eq!(found.dims().to_vec(), expected.shape, "block {block}");
+        assert_close(&format!("block {block}"), &found.into_data(), &expected.values);
+    }
+    let (output, features) = probed(&[], &[0]);
+    assert_close("output without block 0", &output.into_data(), &fixture.get("skipped").values);
+    assert!(features.is_empty());
+
+    // Nothing goes in, nothing comes out, of the shapes that are due.
+    let (text, pooled) = (Tensor::zeros([0, 5, 12], &device), Tensor::zeros([0, 10], &device));
+    let probe = Probe { features: vec![1], skip: vec![] };
+    let (x, t) = (Tensor::zeros([0, 4, 6, 10], &device), Tensor::zeros([0], &device));
+    let (output, features) = network.forward_probed(x, t, text, pooled, &probe);
+    assert_eq!((output.dims(), features.len(), features[0].dims()), ([0, 4, 6, 10], 1, [0, 15, 16]));
+}
+
+#[test]
+#[should_panic(expected = "the probe names block 3, but the network has 3 blocks, counted from 0")]
+fn a_block_that_is_not_there_is_refused() {
+    let device = Device::flex();
+    let network = config(4, 3, [2, 8]).with_positions(7).init(&device).unwrap();
+    let (x, t) = (Tensor::zeros([1, 4, 6, 10], &device), Tensor::zeros([1], &device));
+    let (text, pooled) = (Tensor::zeros([1, 5, 12], &device), Tensor::zeros([1, 10], &device));
+    network.forward_probed(x, t, text, pooled, &Probe { features: vec![], skip: vec![3] });
 }
 
 #[test]
