@@ -135,7 +135,7 @@ pub(crate) struct SampleArgs {
     /// Absolute tolerance of an adaptive solver [default: the run's].
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
     pub(crate) atol: Option<f64>,
-    /// The seed of the noise [default: 0]. Sample i of a seed is the same whatever --count and --batch.
+    /// The seed of the noise [default: 0]. Sample i of a seed is the same, but for rounding, whatever --count and --batch.
     #[arg(long, value_name = "S", default_value_t = 0, hide_default_value = true)]
     pub(crate) seed: u64,
     /// Who draws the noise: `host`, by sample, or `device`, where a card is faster than the processor beside it; then a

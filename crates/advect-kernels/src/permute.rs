@@ -1,7 +1,7 @@
 //! Axes in another order.
 use burn::tensor::Tensor;
 
-/// [`Tensor::permute`] that devices of another machine survive.
+/// [`Tensor::permute`] that works on devices of another machine too.
 ///
 /// There Burn 0.22.1's fusion announces the operator as one on integers, at which the server stops; two axes at a time it understands.
 ///

@@ -52,6 +52,9 @@ fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 0.1), device).require_grad()
 }
 
+#[repr(align(64))]
+struct Aligned(#[allow(dead_code)] [u8; 64]);
+
 /// A block with an alignment of its own is cut out of a larger one; once free it is too short for the next of its size, and with a hundred of them in an
 /// evaluation the heap grows and grows: a forward pass of DiT-S/2 came to 2.6 GiB and took up to three times as long.
 #[test]
@@ -80,11 +83,18 @@ fn no_operator_asks_for_large_blocks_with_an_alignment() {
         ("1x1", Box::new(convolution([256, 256, 1], 16))),
     ];
     // Without AVX-512 large products are those of the `gemm` crate, which cuts its own.
-    if std::arch::is_x86_feature_detected!("avx512f") {
+    let detected = std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512vl");
+    if detected && std::arch::is_x86_feature_detected!("avx512bw") && std::arch::is_x86_feature_detected!("avx512dq") {
         for rows in [1, 4, 16, 40, 64, 1024] {
-            work.push(("linear", Box::new(layer(rows, [384, 1152]))));
+            let name: &'static str = format!("linear, {rows} rows").leak();
+            work.push((name, Box::new(layer(rows, [384, 1152]))));
         }
     }
+    // One of the pool's own, with many threads.
+    rayon::current_num_threads();
+    let before = CUT.load(Ordering::Relaxed);
+    drop(Vec::<Aligned>::with_capacity(100));
+    assert_eq!(CUT.load(Ordering::Relaxed), before + 1, "the count counts");
     for (name, loss) in work {
         let before = CUT.load(Ordering::Relaxed);
         drop(loss().backward());

@@ -119,7 +119,7 @@ impl<F, S, T, W, C> FlowMatching<F, S, T, W, C> {
 
 impl<F, S: Schedule + Clone, T, W, C> FlowMatching<F, S, T, W, C> {
     /// What this objective makes of the output of `field`, the trained network: its prediction on this path, with the law of the pairs that the coupling
-    /// made. A velocity can always be had of it; a score, after a coupling that is not independent, is an error and no wrong number.
+    /// made. A score asked of it after a coupling that is not independent is an error and no wrong number.
     ///
     /// A network with a [`scaling`](Self::scaling) has to be wrapped so that it gives the prediction first (`Preconditioned` in `advect-diffusion`).
     ///

@@ -26,6 +26,18 @@ fn counted_counts_calls_and_rows() {
 }
 
 #[test]
+fn a_clone_and_the_field_of_chosen_rows_count_to_the_same_sums() {
+    let field = Counted::new(unconditional(|x: Vec<f64>, _: &Times| x));
+    let (twin, chosen) = (field.clone(), field.select(&[1]));
+    field.eval(vec![1.0; 3], &Times::Shared(0.0));
+    twin.eval(vec![1.0; 2], &Times::Shared(0.0));
+    chosen.eval(vec![1.0], &Times::Shared(0.0));
+    for field in [field, twin, chosen] {
+        assert_eq!((field.calls(), field.rows()), (3, 6));
+    }
+}
+
+#[test]
 fn boxes_and_unconditional_fields_pass_through() {
     let boxed: Box<dyn Field<f64>> = Box::new(|x: f64, t: &Times| x + t.at(0));
     assert_eq!(boxed.eval(1.0, &Times::Shared(2.0)), 3.0);

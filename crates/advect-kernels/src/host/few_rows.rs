@@ -1,4 +1,4 @@
-//! Products of a few rows and a large matrix, which take as long as the matrix takes to come.
+//! Products of few rows and a large matrix; of a handful, they take as long as the matrix takes to come.
 //!
 //! Each element of it is read once for every four rows, in the order in which it lies. A thread that has the same columns each time finds them in its own cache.
 use super::buffer::Shared;
@@ -8,16 +8,18 @@ use super::threads;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
-/// Rows of the left matrix, at most, for which this is the way where there are 16 registers; where there are 32, as long as no copy of the right matrix pays.
+/// Rows of the left matrix, at most, for which this is the way without the vectors of AVX-512; with them, all for which no copy of the right matrix pays.
 pub(super) const FEW: usize = 8;
 /// Steps of the depth, at most: a number of the result is one sum, of one product after the other.
 pub(super) const DEEPEST: usize = 1 << 12;
 /// Columns of a task: half a kilobyte of a row, which the processor asks for in time by itself.
 const STRIP: usize = 128;
-/// Elements of the right matrix below which one thread is faster.
+/// Elements of the right matrix below which one thread is faster, if they are not multiplied often.
 const LARGE: usize = 1 << 16;
+/// Multiply-adds from which more of them are.
+const MANY: usize = 1 << 19;
 
-/// Columns of a task where these are what lies side by side.
+/// Columns of a task in a right matrix that is stored column by column.
 const LINES: usize = 32;
 
 /// `out = left right`, plus `bias` in each row, for a right matrix whose rows lie one after the other.
@@ -34,14 +36,14 @@ pub(super) unsafe fn product(
 ) {
     debug_assert!(right.by_column == 1);
     let out = Shared(out);
-    let strip = if k * n < LARGE { n } else { STRIP };
+    let strip = if k * n < LARGE && m * k * n < MANY { n } else { STRIP };
     threads::for_each(n.div_ceil(strip), |index| {
         let first = index * strip;
         Columns { sizes: [m, k, n], columns: first..n.min(first + strip), left, right, bias, out }.dispatch();
     });
 }
 
-/// The same without a bias for a right matrix whose columns lie one after the other, as the rows of the left one do.
+/// The same without a bias for a right matrix that is stored column by column, and a left one row by row.
 ///
 /// # Safety
 ///
@@ -49,10 +51,10 @@ pub(super) unsafe fn product(
 pub(super) unsafe fn product_of_lines([m, k, n]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, out: *mut f32) {
     debug_assert!(left.by_column == 1 && right.by_row == 1);
     let out = Shared(out);
-    let strip = if k * n < LARGE { n } else { LINES };
+    let strip = if k * n < LARGE && m * k * n < MANY { n } else { LINES };
     threads::for_each(n.div_ceil(strip), |index| {
         let first = index * strip;
-        Lines(Columns { sizes: [m, k, n], columns: first..n.min(first + strip), left, right, bias: None, out })
+        Dots(Columns { sizes: [m, k, n], columns: first..n.min(first + strip), left, right, bias: None, out })
             .dispatch();
     });
 }
@@ -144,9 +146,9 @@ impl Columns<'_> {
 }
 
 /// Some columns of a product of rows and columns that lie one after the other: each number is as many sums as a vector has numbers, and then their sum.
-struct Lines<'a>(Columns<'a>);
+struct Dots<'a>(Columns<'a>);
 
-impl SimdOp for Lines<'_> {
+impl SimdOp for Dots<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -154,7 +156,7 @@ impl SimdOp for Lines<'_> {
         let (m, end) = (self.0.sizes[0], self.0.columns.end);
         let mut column = self.0.columns.start;
         while column < end {
-            // The columns stay in the first-level cache until all rows have been there.
+            // Four columns of up to some 2,000 steps stay in the first-level cache until all rows have been there.
             column += if end - column >= 4 {
                 self.column::<I, 4>(isa, column, m)
             } else {
@@ -164,11 +166,11 @@ impl SimdOp for Lines<'_> {
     }
 }
 
-impl Lines<'_> {
+impl Dots<'_> {
     /// All rows times `N` columns; gives `N`.
     #[inline(always)]
     fn column<I: Isa, const N: usize>(&self, isa: I, column: usize, rows: usize) -> usize {
-        // Where there are 16 registers, half as many sums.
+        // Without AVX-512 half as many sums, for as many registers.
         let wide = isa.f32().len() == 16;
         let mut row = 0;
         while row < rows {

@@ -71,10 +71,11 @@ pub(super) fn product(
         }
     }
     let few = if lanes() == 16 { MANY - 1 } else { FEW };
-    if m <= few && k <= DEEPEST && right.by_column == 1 {
+    let by_rows = left.by_column == 1;
+    if m <= few && k <= DEEPEST && right.by_column == 1 && (m <= FEW || by_rows) {
         // SAFETY: as above.
         unsafe { few_rows::product([m, k, n], left, right, out.as_mut_ptr().cast(), bias) };
-    } else if m <= few && bias.is_none() && left.by_column == 1 && right.by_row == 1 {
+    } else if m <= few && bias.is_none() && by_rows && right.by_row == 1 {
         // SAFETY: as above.
         unsafe { few_rows::product_of_lines([m, k, n], left, right, out.as_mut_ptr().cast()) };
     } else if m >= MANY && m * k * n >= PARALLEL && lanes() == 16 {

@@ -363,7 +363,8 @@ fn large_products_are_as_good_as_sums_of_f32_products() {
     let device = Device::flex().autodiff();
     let large = [[300, 400, 210], [1700, 210, 250], [260, 1601, 190], [200, 230, 900], [6200, 90, 190]];
     // And few rows with weights too large for small networks, with edges too.
-    let few = [[1, 700, 430], [3, 301, 290], [7, 290, 301], [19, 610, 333], [20, 130, 1040], [45, 260, 301]];
+    let few =
+        [[5, 150, 203], [1, 700, 430], [3, 301, 290], [7, 290, 301], [19, 610, 333], [20, 130, 1040], [45, 260, 301]];
     for [rows, from, to] in large.into_iter().chain(few) {
         let (x, weight, bias) = (noise(rows * from, 1), noise(from * to, 2), noise(to, 3));
         let weights = noise(rows * to, 4);
