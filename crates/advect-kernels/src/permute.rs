@@ -17,10 +17,10 @@ pub fn permute<const D: usize>(x: Tensor<D>, axes: [usize; D]) -> Tensor<D> {
 }
 
 fn by_swaps<const D: usize>(mut x: Tensor<D>, axes: [usize; D]) -> Tensor<D> {
+    assert!((0..D).all(|axis| axes.contains(&axis)), "permute: {axes:?} is not each axis once");
     let mut order: [usize; D] = std::array::from_fn(|axis| axis);
     for (at, axis) in axes.into_iter().enumerate() {
-        let from = order[at..].iter().position(|other| *other == axis);
-        let from = at + from.unwrap_or_else(|| panic!("permute: {axes:?} is not each axis once"));
+        let from = at + order[at..].iter().take_while(|other| **other != axis).count();
         if from != at {
             order.swap(at, from);
             x = x.swap_dims(at, from);
