@@ -6,7 +6,7 @@
 /// does nothing, and where the kernel gives no large pages (`/sys/kernel/mm/transparent_hugepage/enabled` is `never`) memory is only kept.
 ///
 /// Tensors of 32 MiB and more, which the GNU allocator maps and unmaps one by one whatever its thresholds, are kept too, if the thread that called `main` makes
-/// them: a U-Net's training step on 128 images of 32 x 32, whose largest are of that size, takes 0.85 to 0.9 of its time, in as much memory. The price: a large
+/// them: a U-Net's training step on 128 images of 32 x 32, whose largest are of that size, takes 0.85 to 0.91 of its time, in as much memory. The price: a large
 /// block that is needed once, a data set say, is kept too, and a large vector that grows is copied where its pages could be moved.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
